@@ -1,0 +1,247 @@
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use crate::disk;
+use crate::document;
+use crate::entry::{Entry, Kind};
+use crate::error::{At, Error, ErrorKind, Result};
+use crate::evidence::{EVIDENCE_FORMAT, Evidence, EvidenceDraft};
+use crate::frame::{self, FrameName};
+use crate::index::Index;
+use crate::path::MemberPath;
+use crate::seal::{BackupId, SEAL_FORMAT, Seal};
+use crate::store::{Store, refuse_unknown};
+
+/// A sealed backup.
+#[derive(Clone, Debug)]
+pub struct Backup {
+    store: Store,
+    path: PathBuf,
+    seal: Seal,
+    digest: String,
+}
+
+impl Backup {
+    pub(crate) fn open(store: &Store, id: &BackupId) -> Result<Self> {
+        let path = store.path().join("backups").join(id.as_str());
+        let place = path.join("backup.json");
+        let text = match fs::read(&place) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::new(
+                    ErrorKind::NotFound,
+                    store.path(),
+                    format!("holds no backup {:?}", id.as_str()),
+                ));
+            }
+            Err(e) => return Err(Error::io(&place, "read", e)),
+        };
+        let (seal, digest): (Seal, _) = document::read(&place, &text, SEAL_FORMAT)?;
+        refuse_unknown(&place, &seal.requires)?;
+        if seal.id != *id {
+            return Err(Error::damaged(
+                &place,
+                format!("is the seal of {}, not of {id}", seal.id),
+            ));
+        }
+        if seal.store != store.id() {
+            return Err(Error::damaged(&place, "is the seal of another store"));
+        }
+        Ok(Self {
+            store: store.clone(),
+            path,
+            seal,
+            digest,
+        })
+    }
+
+    /// The id.
+    pub fn id(&self) -> &BackupId {
+        &self.seal.id
+    }
+
+    /// The seal.
+    pub fn seal(&self) -> &Seal {
+        &self.seal
+    }
+
+    /// The digest of the seal, which `create` printed.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Its directory in the store.
+    pub(crate) fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The entries, in the order of the archive: section by section, in path
+    /// order within a section.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Damaged`] if a byte of the index is not what was written.
+    pub fn index(&self) -> Result<Index> {
+        let place = self.path.join("index.zst");
+        let file = File::open(&place).at("open", &place)?;
+        Index::open(&place, file, &self.seal.archive.index_digest)
+    }
+
+    /// The entry of one member.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is none.
+    pub fn entry(&self, path: &MemberPath) -> Result<Entry> {
+        for entry in self.index()? {
+            let entry = entry?;
+            if entry.path == *path {
+                return Ok(entry);
+            }
+        }
+        Err(Error::new(
+            ErrorKind::NotFound,
+            path.to_string(),
+            format!("the backup {} holds no such member", self.id()),
+        ))
+    }
+
+    /// The names of the frames, in order.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Damaged`] if a byte of the list is not what was written.
+    pub fn frames(&self) -> Result<Vec<FrameName>> {
+        let place = self.path.join("frames");
+        let text = fs::read_to_string(&place).at("read", &place)?;
+        if blake3::hash(text.as_bytes()).to_hex().as_str() != self.seal.archive.frames_digest {
+            return Err(Error::damaged(
+                &place,
+                "its bytes are not those that were written",
+            ));
+        }
+        text.lines()
+            .map(|line| {
+                let name = line.rsplit('/').next().unwrap_or(line);
+                name.parse()
+                    .map_err(|_| Error::damaged(&place, format!("has the line {line:?}")))
+            })
+            .collect()
+    }
+
+    /// The bytes of one frame, checked.
+    pub(crate) fn frame(&self, name: FrameName) -> Result<Vec<u8>> {
+        read_frame(&self.store, name)
+    }
+
+    /// Writes the content of a regular file to `out`, and checks it on the way.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Damaged`]; what was written by then is not to be used.
+    pub fn read(&self, frames: &[FrameName], entry: &Entry, out: &mut dyn Write) -> Result<()> {
+        let place = entry.path.to_string();
+        if entry.kind != Kind::File {
+            return Err(Error::new(ErrorKind::Refused, place, "is no regular file"));
+        }
+        let mut hasher = blake3::Hasher::new();
+        let mut left = entry.size;
+        let mut number = usize::try_from(entry.frame).unwrap_or(usize::MAX);
+        let mut offset = usize::try_from(entry.offset).unwrap_or(usize::MAX);
+        while left > 0 {
+            let name = frames
+                .get(number)
+                .ok_or_else(|| Error::damaged(&place, "its content lies beyond the last frame"))?;
+            let bytes = self.frame(*name)?;
+            let rest = bytes.get(offset..).unwrap_or_default();
+            let take = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            hasher.update(&rest[..take]);
+            out.write_all(&rest[..take]).at("write", &place)?;
+            left -= take as u64;
+            number += 1;
+            offset = 0;
+        }
+        if Some(hasher.finalize().to_hex().as_str()) != entry.blake3.as_deref() {
+            return Err(Error::damaged(
+                place,
+                "its content is not what the index says",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Adds a record of a check; earlier ones stay as they are.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if the store can't be written.
+    pub fn record(&self, draft: EvidenceDraft) -> Result<Evidence> {
+        let evidence = Evidence {
+            format: EVIDENCE_FORMAT.into(),
+            backup: self.id().clone(),
+            seal: self.digest.clone(),
+            check: draft.check,
+            depth: draft.depth,
+            passed: draft.passed,
+            tool: draft.tool,
+            began: draft.began,
+            milliseconds: draft.milliseconds,
+            findings: draft.findings,
+        };
+        let (text, digest) = document::write(&evidence);
+        let dir = self.path.join("evidence");
+        disk::make_dir(&dir)?;
+        disk::sync_dir(&self.path)?;
+        let stamp: String = evidence
+            .began
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .collect();
+        let name = format!("{stamp}-{}-{}.json", evidence.check, &digest[..8]);
+        let temporary = self.store.path().join("tmp").join(&name);
+        disk::write_new(&dir.join(&name), &temporary, text.as_bytes())?;
+        Ok(evidence)
+    }
+
+    /// The records of checks, the earliest first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Damaged`] if one of them was changed.
+    pub fn evidence(&self) -> Result<Vec<Evidence>> {
+        let dir = self.path.join("evidence");
+        let mut names = Vec::new();
+        match fs::read_dir(&dir) {
+            Ok(found) => {
+                for found in found {
+                    names.push(found.at("read directory", &dir)?.path());
+                }
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(Error::io(dir, "read directory", e)),
+        }
+        names.sort();
+        names
+            .iter()
+            .map(|place| {
+                let text = fs::read(place).at("read", place)?;
+                let (evidence, _): (Evidence, _) = document::read(place, &text, EVIDENCE_FORMAT)?;
+                Ok(evidence)
+            })
+            .collect()
+    }
+}
+
+/// Reads and checks one frame of a store.
+pub(crate) fn read_frame(store: &Store, name: FrameName) -> Result<Vec<u8>> {
+    let place = store.frame_path(name);
+    let file = File::open(&place).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => Error::damaged(&place, "the frame is missing"),
+        _ => Error::io(&place, "read", e),
+    })?;
+    let mut stored = Vec::new();
+    // Compressed bytes are never much longer than what they hold.
+    file.take(frame::MAX_FRAME as u64 + (1 << 20))
+        .read_to_end(&mut stored)
+        .at("read", &place)?;
+    frame::decode(&place, name, &stored)
+}

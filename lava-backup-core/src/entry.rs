@@ -1,0 +1,137 @@
+use serde::{Deserialize, Serialize};
+
+use crate::path::MemberPath;
+
+/// One file of a backup, as the index lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its path: section first.
+    pub path: MemberPath,
+    /// What it is.
+    #[serde(rename = "type")]
+    pub kind: Kind,
+    /// Bytes of content; 0 for all but regular files.
+    pub size: u64,
+    /// Permission bits, with setuid, setgid and sticky: 0 to 0o7777.
+    pub mode: u32,
+    /// The owner's name; empty if the number had none.
+    pub user: String,
+    /// The group's name; empty if the number had none.
+    pub group: String,
+    /// The owner's number where the backup was made.
+    pub uid: u32,
+    /// The group's number where the backup was made.
+    pub gid: u32,
+    /// When its content last changed.
+    pub mtime: Time,
+    /// Who may see it, and whether it stood still.
+    pub class: Class,
+    /// BLAKE3 of the content; regular files only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blake3: Option<String>,
+    /// Where a symbolic link points, unchanged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkTarget>,
+    /// Number of the frame, from 0, in which the content begins.
+    pub frame: u64,
+    /// Uncompressed bytes of that frame before the content.
+    pub offset: u64,
+}
+
+/// The types of file that a backup holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// A symbolic link.
+    Symlink,
+    /// A named pipe.
+    Fifo,
+}
+
+/// The class of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Class {
+    /// Nothing special.
+    Plain,
+    /// Holds a password, key or token.
+    Secret,
+    /// Changed while it was read: stored as it was read.
+    InFlight,
+}
+
+/// Seconds since 1970 and nanoseconds, as file systems keep them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "(i64, u32)", into = "(i64, u32)")]
+pub struct Time {
+    /// Whole seconds since the epoch; negative before it.
+    pub seconds: i64,
+    /// Nanoseconds after them: 0 to 999,999,999.
+    pub nanoseconds: u32,
+}
+
+impl From<(i64, u32)> for Time {
+    fn from((seconds, nanoseconds): (i64, u32)) -> Self {
+        Self {
+            seconds,
+            nanoseconds: nanoseconds.min(999_999_999),
+        }
+    }
+}
+
+impl From<Time> for (i64, u32) {
+    fn from(time: Time) -> Self {
+        (time.seconds, time.nanoseconds)
+    }
+}
+
+/// What a symbolic link says: any bytes but NUL, kept and never followed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LinkTarget(Vec<u8>);
+
+impl LinkTarget {
+    /// Takes the bytes of a link; `None` if it is empty, holds a NUL or is
+    /// longer than any link can be.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Option<Self> {
+        let bytes = bytes.into();
+        let fine = !bytes.is_empty() && bytes.len() < 4096 && !bytes.contains(&0);
+        fine.then_some(Self(bytes))
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for LinkTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&crate::path::escape(&self.0))
+    }
+}
+
+impl std::fmt::Debug for LinkTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", crate::path::escape(&self.0))
+    }
+}
+
+impl Serialize for LinkTarget {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&crate::path::escape(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for LinkTarget {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = crate::path::unescape(&text).map_err(serde::de::Error::custom)?;
+        Self::new(bytes).ok_or_else(|| serde::de::Error::custom("no target of a link"))
+    }
+}

@@ -1,0 +1,277 @@
+//! One line of JSON for each file, compressed, read and written as a stream.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use crate::entry::Entry;
+use crate::error::{At, Error, ErrorKind, Result};
+use crate::frame;
+
+/// The first line of every index.
+const HEADER: &str = "{\"format\":\"lava-backup-index/1\"}\n";
+/// No line is longer: a path of 64 KiB and a link, each byte written as three.
+const MAX_LINE: u64 = 1 << 20;
+
+/// Writes the index of one backup.
+pub(crate) struct IndexWriter {
+    place: PathBuf,
+    zstd: zstd::Encoder<'static, Hashing<BufWriter<File>>>,
+    content: blake3::Hasher,
+    line: Vec<u8>,
+    entries: u64,
+}
+
+struct Hashing<W> {
+    inner: W,
+    hasher: blake3::Hasher,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let taken = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl IndexWriter {
+    pub(crate) fn new(place: PathBuf, file: File) -> Result<Self> {
+        let hashing = Hashing {
+            inner: BufWriter::new(file),
+            hasher: blake3::Hasher::new(),
+        };
+        let zstd = zstd::Encoder::new(hashing, 3).at("compress", &place)?;
+        let mut index = Self {
+            place,
+            zstd,
+            content: blake3::Hasher::new(),
+            line: HEADER.as_bytes().to_vec(),
+            entries: 0,
+        };
+        index.put_line()?;
+        Ok(index)
+    }
+
+    pub(crate) fn push(&mut self, entry: &Entry) -> Result<()> {
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, entry)
+            .map_err(|e| Error::io(&self.place, "encode", std::io::Error::from(e)))?;
+        self.line.push(b'\n');
+        self.entries += 1;
+        self.put_line()
+    }
+
+    fn put_line(&mut self) -> Result<()> {
+        self.content.update(&self.line);
+        self.zstd.write_all(&self.line).at("write", &self.place)
+    }
+
+    /// Ends the index; gives its entries, the digest of its text, and its file,
+    /// not yet synced.
+    pub(crate) fn finish(self) -> Result<(u64, String, File)> {
+        let digest = *self.content.finalize().as_bytes();
+        let mut hashing = self.zstd.finish().at("write", &self.place)?;
+        let trailer = frame::trailer(&hashing.hasher, &digest);
+        hashing.inner.write_all(&trailer).at("write", &self.place)?;
+        let file = hashing
+            .inner
+            .into_inner()
+            .map_err(std::io::IntoInnerError::into_error)
+            .at("write", &self.place)?;
+        let digest = blake3::Hash::from_bytes(digest).to_hex().to_string();
+        Ok((self.entries, digest, file))
+    }
+}
+
+/// Reads an index: an iterator over its entries in the order of the archive.
+///
+/// Each entry is checked to come after the one before, and to lie where the
+/// content of the one before has ended.
+pub struct Index {
+    place: PathBuf,
+    lines: BufReader<zstd::Decoder<'static, BufReader<std::io::Take<File>>>>,
+    last: Option<Entry>,
+    failed: bool,
+}
+
+impl Index {
+    /// Opens a file whose stored bytes are checked against `digest` first.
+    pub(crate) fn open(place: &Path, mut file: File, digest: &str) -> Result<Self> {
+        let stored = check_stored(place, &mut file, digest)?;
+        file.rewind().at("read", place)?;
+        let zstd = zstd::Decoder::new(file.take(stored)).at("read", place)?;
+        let mut index = Self {
+            place: place.to_owned(),
+            lines: BufReader::with_capacity(1 << 16, zstd),
+            last: None,
+            failed: false,
+        };
+        let header = index.next_line()?.unwrap_or_default();
+        if header != HEADER.as_bytes() {
+            let first = String::from_utf8_lossy(&header[..header.len().min(80)]).into_owned();
+            return Err(Error::new(
+                ErrorKind::TooNew,
+                place,
+                format!("has a first line of another format: {first:?}"),
+            ));
+        }
+        Ok(index)
+    }
+
+    fn next_line(&mut self) -> Result<Option<Vec<u8>>> {
+        let mut line = Vec::new();
+        let mut limited = (&mut self.lines).take(MAX_LINE);
+        limited
+            .read_until(b'\n', &mut line)
+            .map_err(|e| Error::damaged(&self.place, format!("does not decompress: {e}")))?;
+        match line.last() {
+            None => Ok(None),
+            Some(b'\n') => Ok(Some(line)),
+            Some(_) => Err(Error::damaged(&self.place, "has a line that does not end")),
+        }
+    }
+
+    fn next_entry(&mut self) -> Result<Option<Entry>> {
+        let Some(line) = self.next_line()? else {
+            return Ok(None);
+        };
+        let entry: Entry = serde_json::from_slice(&line)
+            .map_err(|e| Error::damaged(&self.place, format!("has a bad entry: {e}")))?;
+        if let Some(last) = &self.last {
+            let same_section = last.path.section() == entry.path.section();
+            if same_section && last.path >= entry.path {
+                return Err(self.disorder(&entry, "is out of order"));
+            }
+            if (last.frame, last.offset) > (entry.frame, entry.offset) {
+                return Err(self.disorder(&entry, "lies before the entry above it"));
+            }
+        }
+        self.last = Some(entry.clone());
+        Ok(Some(entry))
+    }
+
+    fn disorder(&self, entry: &Entry, what: &str) -> Error {
+        Error::damaged(&self.place, format!("its entry {} {what}", entry.path))
+    }
+}
+
+impl Iterator for Index {
+    type Item = Result<Entry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let entry = self.next_entry();
+        self.failed = entry.is_err();
+        entry.transpose()
+    }
+}
+
+/// Reads the file once, and gives the length of its zstd part if every stored
+/// byte is what was written.
+fn check_stored(place: &Path, file: &mut File, digest: &str) -> Result<u64> {
+    let digest = blake3::Hash::from_hex(digest)
+        .map_err(|_| Error::damaged(place, "the seal's digest of it is none"))?;
+    let length = file.metadata().at("read", place)?.len();
+    let trailer = frame::trailer(&blake3::Hasher::new(), digest.as_bytes()).len() as u64;
+    let Some(stored) = length.checked_sub(trailer) else {
+        return Err(Error::damaged(place, "is too short"));
+    };
+    file.rewind().at("read", place)?;
+    let mut hasher = blake3::Hasher::new();
+    hasher
+        .update_reader(Read::by_ref(file).take(stored))
+        .at("read", place)?;
+    let mut found = Vec::new();
+    file.take(trailer + 1)
+        .read_to_end(&mut found)
+        .at("read", place)?;
+    if found != frame::trailer(&hasher, digest.as_bytes()) {
+        return Err(Error::damaged(
+            place,
+            "its stored bytes are not those that were written",
+        ));
+    }
+    Ok(stored)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::entry::{Class, Kind, Time};
+
+    fn entry(path: &str, frame: u64) -> Entry {
+        Entry {
+            path: path.parse().unwrap(),
+            kind: Kind::Dir,
+            size: 0,
+            mode: 0o755,
+            user: "root".into(),
+            group: "root".into(),
+            uid: 0,
+            gid: 0,
+            mtime: Time::default(),
+            class: Class::Plain,
+            blake3: None,
+            link: None,
+            frame,
+            offset: 0,
+        }
+    }
+
+    fn write(entries: &[Entry]) -> (tempfile::NamedTempFile, String) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut index = IndexWriter::new("index".into(), file.reopen().unwrap()).unwrap();
+        for entry in entries {
+            index.push(entry).unwrap();
+        }
+        let (count, digest, _) = index.finish().unwrap();
+        assert_eq!(count, entries.len() as u64);
+        (file, digest)
+    }
+
+    #[test]
+    fn an_index_comes_back_entry_by_entry() {
+        let entries = [
+            entry("config/a", 0),
+            entry("config/a/b", 0),
+            entry("data/a", 1),
+        ];
+        let (file, digest) = write(&entries);
+        let index = Index::open(Path::new("i"), file.reopen().unwrap(), &digest).unwrap();
+        assert_eq!(index.map(Result::unwrap).collect::<Vec<_>>(), entries);
+    }
+
+    #[test]
+    fn every_changed_byte_of_an_index_is_found() {
+        let (file, digest) = write(&[entry("config/a", 0)]);
+        let bytes = std::fs::read(file.path()).unwrap();
+        for at in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            bad[at] ^= 0x10;
+            std::fs::write(file.path(), &bad).unwrap();
+            let opened = Index::open(Path::new("i"), file.reopen().unwrap(), &digest);
+            assert_eq!(
+                opened.err().unwrap().kind(),
+                ErrorKind::Damaged,
+                "byte {at}"
+            );
+        }
+    }
+
+    #[test]
+    fn entries_out_of_order_are_damage() {
+        let (file, digest) = write(&[entry("config/b", 0), entry("config/a", 0)]);
+        let mut index = Index::open(Path::new("i"), file.reopen().unwrap(), &digest).unwrap();
+        assert!(index.next().unwrap().is_ok());
+        assert!(index.next().unwrap().is_err());
+        assert!(index.next().is_none());
+    }
+}

@@ -1,0 +1,69 @@
+//! The archive of lava-backup: backups that can be trusted, shared and read
+//! without us.
+//!
+//! A backup is a tar stream cut into frames. Each frame is compressed alone
+//! with zstd, named by the BLAKE3 of its bytes and stored once, however many
+//! backups hold it; put one after another, the frames of a backup are a
+//! `.tar.zst` that `zstd -dc | tar -x` restores. An index lists every file, and
+//! a seal, written last, makes it a backup.
+//!
+//! The crate knows nothing of LAVA, Debian or PostgreSQL.
+//!
+//! ```
+//! use lava_backup_core::{Class, Depth, Meta, SealInput, Store, Time, verify};
+//!
+//! # let dir = tempfile::tempdir()?;
+//! let store = Store::init(&dir.path().join("store"))?;
+//! let mut writer = store.create("20261122T120000Z-lab".parse()?)?;
+//! let meta = Meta::private(Class::Plain, Time::default());
+//! writer.add_file("config/etc/hello".parse()?, meta, b"hello")?;
+//! let sealed = writer.seal(SealInput::default())?;
+//!
+//! let backup = store.backup(&sealed.seal.id)?;
+//! assert!(verify(&backup, Depth::Full)?.damage.is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! In reading order: a [`Store`] gives a [`BackupWriter`], to which a
+//! [`Capture`] adds trees and the caller adds files and streams;
+//! [`Sealed`] is a [`Backup`] with a [`Seal`] and an [`Index`]
+//! of [`Entry`]s; [`verify`], [`extract`] and [`Backup::read`] read it, and
+//! [`Evidence`] keeps what a check has found.
+
+mod ahead;
+mod backup;
+mod capture;
+mod cut;
+mod disk;
+mod document;
+mod entry;
+mod error;
+mod evidence;
+mod extract;
+mod frame;
+mod index;
+mod owner;
+mod path;
+mod pipeline;
+mod root;
+mod seal;
+mod store;
+mod tarstream;
+mod verify;
+mod writer;
+
+pub use backup::Backup;
+pub use capture::{Capture, Choice};
+pub use entry::{Class, Entry, Kind, LinkTarget, Time};
+pub use error::{Error, ErrorKind, Result};
+pub use evidence::{Evidence, EvidenceDraft};
+pub use extract::{Change, Extract, ExtractReport, extract};
+pub use frame::{FrameName, MAX_FRAME, decode};
+pub use index::Index;
+pub use owner::{OwnerId, Owners};
+pub use path::MemberPath;
+pub use root::Root;
+pub use seal::{Archive, BackupId, Outcome, Problem, Seal, Section};
+pub use store::Store;
+pub use verify::{Damage, Depth, VerifyReport, verify, verify_store};
+pub use writer::{BackupWriter, Meta, SealInput, Sealed, StreamMember};

@@ -1,0 +1,226 @@
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self, AtFlags, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+use crate::error::{At, Error, ErrorKind, Result};
+use crate::path::MemberPath;
+
+/// A directory that nothing reached through it can leave.
+///
+/// Every path is looked up below one open directory without following a
+/// symbolic link, by the kernel (`openat2`, Linux 5.6) or, where it can't, one
+/// component at a time. What an archive says, or what another process puts in
+/// the way meanwhile, can make a look-up fail and can't lead it out.
+#[derive(Debug)]
+pub struct Root {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl Root {
+    /// Opens a directory.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if it is missing, no directory, or may not be read.
+    pub fn open(path: &Path) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = fs::open(path, flags, Mode::empty()).at("open directory", path)?;
+        Ok(Self {
+            fd,
+            path: path.to_owned(),
+        })
+    }
+
+    /// The path that it was opened by; for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of something below it; for messages only.
+    pub(crate) fn show(&self, path: &MemberPath) -> PathBuf {
+        self.path.join(path.as_path())
+    }
+
+    /// Opens something below, following no link.
+    pub(crate) fn open_at(
+        &self,
+        path: &MemberPath,
+        flags: OFlags,
+        mode: Mode,
+    ) -> io::Result<OwnedFd> {
+        open_beneath(&self.fd, path, flags | OFlags::CLOEXEC, mode).map_err(Into::into)
+    }
+
+    /// Opens a regular file for reading, following no link.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`]; `ELOOP` says that a link is in the way.
+    pub fn open_file(&self, path: &MemberPath) -> Result<File> {
+        // A pipe that nobody writes must not stop us.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let fd = self
+            .open_at(path, flags, Mode::empty())
+            .at("open", self.show(path))?;
+        let file = File::from(fd);
+        if !file.metadata().at("read", self.show(path))?.is_file() {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                self.show(path),
+                "is no regular file",
+            ));
+        }
+        Ok(file)
+    }
+
+    /// The directory that holds `path`, opened, and its last component.
+    pub(crate) fn parent<'p>(&self, path: &'p MemberPath) -> io::Result<(OwnedFd, &'p OsStr)> {
+        let (parent, name) = path.split_last();
+        let fd = match parent {
+            Some(parent) => {
+                self.open_at(&parent, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?
+            }
+            None => self.fd.try_clone()?,
+        };
+        Ok((fd, OsStr::from_bytes(name)))
+    }
+
+    /// What is at `path` itself, a link not followed.
+    pub(crate) fn stat(&self, path: &MemberPath) -> io::Result<Stat> {
+        let (parent, name) = self.parent(path)?;
+        Ok(fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Resolves a path of this root to the one without links that it stands
+    /// for: absolute links are those of the root, and `..` stops at it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if there is nothing there.
+    pub fn resolve(&self, path: &Path) -> Result<Option<MemberPath>> {
+        let relative = path.strip_prefix("/").unwrap_or(path);
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let place = self.path.join(relative);
+        let fd = fs::openat2(&self.fd, relative, flags, Mode::empty(), how).at("find", &place)?;
+        let real = std::fs::read_link(format!(
+            "/proc/self/fd/{}",
+            std::os::fd::AsRawFd::as_raw_fd(&fd)
+        ))
+        .at("find", &place)?;
+        let root = self.path.canonicalize().at("find", &self.path)?;
+        let below = real
+            .strip_prefix(&root)
+            .map_err(|_| Error::new(ErrorKind::Refused, &place, "lies outside the root"))?;
+        if below.as_os_str().is_empty() {
+            return Ok(None);
+        }
+        MemberPath::new(below.as_os_str().as_bytes()).map(Some)
+    }
+
+    /// Reads a small file, following links inside the root alone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if it can't be read, [`ErrorKind::Refused`] if it is
+    /// longer than `limit` bytes.
+    pub fn read(&self, path: &Path, limit: u64) -> Result<Vec<u8>> {
+        let Some(member) = self.resolve(path)? else {
+            return Err(Error::new(ErrorKind::Refused, path, "is the root itself"));
+        };
+        let file = self.open_file(&member)?;
+        let mut bytes = Vec::new();
+        io::Read::read_to_end(&mut io::Read::take(file, limit + 1), &mut bytes)
+            .at("read", self.show(&member))?;
+        if bytes.len() as u64 > limit {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                self.show(&member),
+                format!("is longer than {limit} bytes"),
+            ));
+        }
+        Ok(bytes)
+    }
+}
+
+impl AsFd for Root {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn open_beneath(
+    dir: impl AsFd,
+    path: &MemberPath,
+    flags: OFlags,
+    mode: Mode,
+) -> Result<OwnedFd, Errno> {
+    let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    match fs::openat2(&dir, path.as_path(), flags, mode, how) {
+        Err(Errno::NOSYS) => open_by_components(dir, path, flags, mode),
+        // The kernel saw the tree being moved about; asking again is its advice.
+        Err(Errno::AGAIN) => fs::openat2(&dir, path.as_path(), flags, mode, how),
+        other => other,
+    }
+}
+
+fn open_by_components(
+    dir: impl AsFd,
+    path: &MemberPath,
+    flags: OFlags,
+    mode: Mode,
+) -> Result<OwnedFd, Errno> {
+    let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut at: Option<OwnedFd> = None;
+    let mut parts = path.components().peekable();
+    while let Some(part) = parts.next() {
+        let here = at.as_ref().map_or_else(|| dir.as_fd(), |fd| fd.as_fd());
+        if parts.peek().is_none() {
+            return fs::openat(here, part, flags | OFlags::NOFOLLOW, mode);
+        }
+        at = Some(fs::openat(here, part, step, Mode::empty())?);
+    }
+    Err(Errno::INVAL)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn neither_look_up_follows_a_link_out() {
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("secret"), "s").unwrap();
+        let inside = tempfile::tempdir().unwrap();
+        symlink(outside.path(), inside.path().join("dir")).unwrap();
+        symlink(outside.path().join("secret"), inside.path().join("file")).unwrap();
+        std::fs::create_dir(inside.path().join("real")).unwrap();
+        std::fs::write(inside.path().join("real/file"), "r").unwrap();
+        let root = Root::open(inside.path()).unwrap();
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        for bad in ["dir/secret", "file"] {
+            let path: MemberPath = bad.parse().unwrap();
+            assert!(open_beneath(&root, &path, flags, Mode::empty()).is_err());
+            assert!(open_by_components(&root, &path, flags, Mode::empty()).is_err());
+        }
+        let path: MemberPath = "real/file".parse().unwrap();
+        assert!(open_beneath(&root, &path, flags, Mode::empty()).is_ok());
+        assert!(open_by_components(&root, &path, flags, Mode::empty()).is_ok());
+    }
+
+    #[test]
+    fn links_resolve_inside_the_root() {
+        let inside = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(inside.path().join("srv/media")).unwrap();
+        std::fs::create_dir_all(inside.path().join("var")).unwrap();
+        symlink("/srv/media", inside.path().join("var/media")).unwrap();
+        let root = Root::open(inside.path()).unwrap();
+        let found = root.resolve(Path::new("/var/media")).unwrap().unwrap();
+        assert_eq!(found.to_string(), "srv/media");
+    }
+}

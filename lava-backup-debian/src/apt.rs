@@ -1,0 +1,606 @@
+//! Where apt takes packages from, without the passwords.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+use serde::{Serialize, Serializer};
+
+use crate::{
+    Error, ErrorKind, Result, Root,
+    deb822::{Comments, Paragraph, Scanner},
+};
+
+/// One entry of apt's sources: a line of the one-line form, or a paragraph of the deb822 form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SourceEntry {
+    /// The file, absolute in the root.
+    pub file: PathBuf,
+    /// The line at which it begins, counted from 1.
+    pub line: u64,
+    /// Whether apt uses it: `Enabled: no` turns a paragraph off.
+    pub enabled: bool,
+    /// Binary packages, source packages, or both.
+    pub types: Vec<SourceType>,
+    /// Where the archives are.
+    pub uris: Vec<SourceUri>,
+    /// Suites as they are written, or paths that end in a slash. `stable` is possible here.
+    pub suites: Vec<String>,
+    /// Components; none when the suites are paths.
+    pub components: Vec<String>,
+    /// All other settings by the lower-case name of the deb822 form (`arch+=` of a line is
+    /// `architectures-add` here), each with its values. A key block in `signed-by` is one value.
+    pub options: BTreeMap<String, Vec<String>>,
+}
+
+/// What kind of packages a source has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceType {
+    /// Binary packages.
+    Deb,
+    /// Source packages.
+    DebSrc,
+}
+
+/// The URI of an archive. A user name and password in it, or a query, are dropped when it is read,
+/// so nothing can show them; `…` stands in their place.
+///
+/// A password may hold any character, so all before the last at sign is dropped, a host too when
+/// the sign is in its path. A secret that is the path itself, as some hosting services use, can't
+/// be told from a path, and stays.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceUri {
+    redacted: String,
+    had_credentials: bool,
+}
+
+const REDACTED: &str = "…";
+
+impl SourceUri {
+    /// The URI without credentials.
+    pub fn as_str(&self) -> &str {
+        &self.redacted
+    }
+
+    /// Whether there was something to drop.
+    pub fn had_credentials(&self) -> bool {
+        self.had_credentials
+    }
+
+    fn of_text(text: &str) -> Self {
+        let (scheme, rest) = text.split_once(':').unwrap_or(("", text));
+        let local = ["file", "copy", "cdrom"]
+            .iter()
+            .any(|local| scheme.eq_ignore_ascii_case(local));
+        if local {
+            return Self {
+                redacted: text.to_owned(),
+                had_credentials: false,
+            };
+        }
+        // apt takes `http:user:password@host` for the same as with slashes, and a password may
+        // hold slashes and at signs, so all before the last at sign may be secret.
+        let slashes = rest.len() - rest.trim_start_matches('/').len();
+        let shown = match (rest.rfind('@'), rest.find('?')) {
+            (None, None) => {
+                return Self {
+                    redacted: text.to_owned(),
+                    had_credentials: false,
+                };
+            }
+            (None, Some(query)) => format!("{}?{REDACTED}", &rest[..query]),
+            // The at sign may be one of the query, and a secret on both its sides.
+            (Some(at), Some(query)) if query < at => format!("{}{REDACTED}", &rest[..slashes]),
+            (Some(at), None) => format!("{}{REDACTED}{}", &rest[..slashes], &rest[at..]),
+            (Some(at), Some(query)) => {
+                format!(
+                    "{}{REDACTED}{}?{REDACTED}",
+                    &rest[..slashes],
+                    &rest[at..query]
+                )
+            }
+        };
+        Self {
+            redacted: format!("{scheme}:{shown}"),
+            had_credentials: true,
+        }
+    }
+}
+
+impl fmt::Display for SourceUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.redacted)
+    }
+}
+
+impl Serialize for SourceUri {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.redacted)
+    }
+}
+
+const MOST_SOURCES: u64 = 16 << 20;
+
+/// Reads `/etc/apt/sources.list` and the files beside it, in apt's order, entries turned off
+/// included. A commented line is no entry, and a file whose name apt ignores is ignored.
+///
+/// A root whose apt configuration moves these files is read at the usual place all the same.
+///
+/// # Errors
+/// [`ErrorKind::Malformed`] with file and line, and none of its text, for what apt would refuse.
+pub fn read_sources(root: &Root) -> Result<Vec<SourceEntry>> {
+    const PARTS: &str = "/etc/apt/sources.list.d";
+    let mut entries = Vec::new();
+    let main = Path::new("/etc/apt/sources.list");
+    if let Some(bytes) = root.read(main, MOST_SOURCES)? {
+        read_lines(&bytes, main, &root.describe(main), &mut entries)?;
+    }
+    for name in root.names(PARTS)? {
+        if !name
+            .as_bytes()
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(b))
+        {
+            continue;
+        }
+        let file = Path::new(PARTS).join(&name);
+        let place = root.describe(&file);
+        let form = file.extension().and_then(|extension| extension.to_str());
+        let bytes = match form {
+            Some("list" | "sources") => root.read(&file, MOST_SOURCES)?.unwrap_or_default(),
+            _ => continue,
+        };
+        match form {
+            Some("list") => read_lines(&bytes, &file, &place, &mut entries)?,
+            _ => read_paragraphs(&bytes, &file, &place, &mut entries)?,
+        }
+    }
+    Ok(entries)
+}
+
+fn malformed(place: &str, line: u64, why: &str) -> Error {
+    Error::new(
+        ErrorKind::Malformed,
+        format!("read {place}, line {line}"),
+        why,
+    )
+}
+
+fn read_lines(
+    bytes: &[u8],
+    file: &Path,
+    place: &str,
+    entries: &mut Vec<SourceEntry>,
+) -> Result<()> {
+    for (line, text) in (1..).zip(bytes.split(|b| *b == b'\n')) {
+        let text = String::from_utf8_lossy(text);
+        let text = without_comment(&text).trim();
+        if !text.is_empty() {
+            let entry = entry_of_line(text, file, line);
+            entries.push(entry.map_err(|why| malformed(place, line, why))?);
+        }
+    }
+    Ok(())
+}
+
+/// A `#` begins a comment wherever it stands, but for one in brackets.
+fn without_comment(line: &str) -> &str {
+    let mut at = 0;
+    while let Some(found) = line[at..].find(['#', '[']) {
+        at += found;
+        if line.as_bytes()[at] == b'#' {
+            return &line[..at];
+        }
+        at += line[at..].find(']').unwrap_or(0) + 1;
+    }
+    line
+}
+
+fn entry_of_line(text: &str, file: &Path, line: u64) -> Result<SourceEntry, &'static str> {
+    let (kind, mut rest) = next_word(text);
+    let kind = source_type(kind).ok_or("it is of no type that is known")?;
+    let mut options = BTreeMap::new();
+    if let Some(list) = rest.strip_prefix('[') {
+        let (list, after) = list.split_once(']').ok_or("its options have no end")?;
+        if !after.starts_with(char::is_whitespace) {
+            return Err("no blank follows its options");
+        }
+        for option in list.split_whitespace() {
+            let (name, values) = option.split_once('=').ok_or("an option has no value")?;
+            let (name, suffix) = match (name.strip_suffix('+'), name.strip_suffix('-')) {
+                (Some(name), _) => (name, "-add"),
+                (_, Some(name)) => (name, "-remove"),
+                _ => (name, ""),
+            };
+            let name = format!("{}{suffix}", long_name(&name.to_ascii_lowercase()));
+            let values = values.split(',').map(str::to_owned).collect();
+            if options.insert(name, values).is_some() {
+                return Err("an option stands twice");
+            }
+        }
+        rest = after.trim_start();
+    }
+    let (uri, rest) = next_word(rest);
+    let (suite, rest) = next_word(rest);
+    let entry = SourceEntry {
+        file: file.to_owned(),
+        line,
+        enabled: true,
+        types: vec![kind],
+        uris: [uri]
+            .into_iter()
+            .filter(|uri| !uri.is_empty())
+            .map(SourceUri::of_text)
+            .collect(),
+        suites: [suite]
+            .into_iter()
+            .filter(|s| !s.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        components: rest.split_whitespace().map(str::to_owned).collect(),
+        options,
+    };
+    checked(entry)
+}
+
+/// Splits off a word; quotes and brackets hold blanks together, as in a CD's URI.
+fn next_word(text: &str) -> (&str, &str) {
+    let mut inside = None;
+    let end = text.find(|c| match (inside, c) {
+        (None, '"') => {
+            inside = Some('"');
+            false
+        }
+        (None, '[') => {
+            inside = Some(']');
+            false
+        }
+        (Some(close), c) => {
+            if c == close {
+                inside = None;
+            }
+            false
+        }
+        (None, c) => c.is_whitespace(),
+    });
+    let (word, rest) = text.split_at(end.unwrap_or(text.len()));
+    (word.trim_matches('"'), rest.trim_start())
+}
+
+/// The deb822 name of an option of a line.
+fn long_name(short: &str) -> &str {
+    match short {
+        "arch" => "architectures",
+        "lang" => "languages",
+        "target" => "targets",
+        other => other,
+    }
+}
+
+fn source_type(word: &str) -> Option<SourceType> {
+    match word {
+        "deb" => Some(SourceType::Deb),
+        "deb-src" => Some(SourceType::DebSrc),
+        _ => None,
+    }
+}
+
+fn checked(entry: SourceEntry) -> Result<SourceEntry, &'static str> {
+    if entry.types.is_empty() {
+        return Err("it has no type");
+    }
+    if entry.uris.is_empty() || !entry.uris.iter().all(|uri| uri.as_str().contains(':')) {
+        return Err("it has no URI");
+    }
+    if entry.suites.is_empty() {
+        return Err("it has no suite");
+    }
+    let paths = entry
+        .suites
+        .iter()
+        .filter(|suite| suite.ends_with('/'))
+        .count();
+    if paths > 0 && !entry.components.is_empty() {
+        return Err("its suite is a path, so it can have no component");
+    }
+    if paths < entry.suites.len() && entry.components.is_empty() {
+        return Err("it has no component");
+    }
+    Ok(entry)
+}
+
+fn read_paragraphs(
+    bytes: &[u8],
+    file: &Path,
+    place: &str,
+    entries: &mut Vec<SourceEntry>,
+) -> Result<()> {
+    let mut scanner = Scanner::new(bytes, place, Comments::Skipped);
+    while let Some(paragraph) = scanner.next_paragraph()? {
+        let entry = entry_of_paragraph(&paragraph, file);
+        entries.push(entry.map_err(|why| malformed(place, paragraph.line, why))?);
+    }
+    Ok(())
+}
+
+fn entry_of_paragraph(paragraph: &Paragraph, file: &Path) -> Result<SourceEntry, &'static str> {
+    let words = |name: &str| -> Vec<String> {
+        let value = paragraph.text(name).unwrap_or_default();
+        value.split_whitespace().map(str::to_owned).collect()
+    };
+    let mut options = BTreeMap::new();
+    for field in &paragraph.fields {
+        let name = field.name.to_ascii_lowercase();
+        if ["types", "uris", "suites", "components", "enabled"].contains(&name.as_str()) {
+            continue;
+        }
+        let value = String::from_utf8_lossy(&field.value);
+        let values = if value.contains("-----BEGIN PGP") {
+            vec![value.trim().to_owned()]
+        } else {
+            value.split_whitespace().map(str::to_owned).collect()
+        };
+        options.insert(name, values);
+    }
+    let types = words("Types");
+    // apt's words for no, in any case; whatever else stands there means yes.
+    let off = ["no", "false", "without", "off", "disable", "0"];
+    let enabled = paragraph
+        .text("Enabled")
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    checked(SourceEntry {
+        file: file.to_owned(),
+        line: paragraph.line,
+        enabled: !off.contains(&enabled.as_str()),
+        types: types
+            .iter()
+            .map(|word| source_type(word).ok_or("it is of no type that is known"))
+            .collect::<Result<_, _>>()?,
+        uris: words("URIs")
+            .iter()
+            .map(|uri| SourceUri::of_text(uri))
+            .collect(),
+        suites: words("Suites"),
+        components: words("Components"),
+        options,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::{fs, process::Command};
+
+    use proptest::prelude::*;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn root_with(files: &[(&str, &str)]) -> TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["var/lib/dpkg", "etc/apt/sources.list.d"] {
+            fs::create_dir_all(dir.path().join(name)).unwrap();
+        }
+        fs::write(dir.path().join("var/lib/dpkg/status"), "").unwrap();
+        fs::write(dir.path().join("etc/os-release"), "ID=debian\n").unwrap();
+        for (name, text) in files {
+            fs::write(dir.path().join("etc/apt").join(name), text).unwrap();
+        }
+        dir
+    }
+
+    fn read(files: &[(&str, &str)]) -> Result<Vec<SourceEntry>> {
+        read_sources(&Root::open(root_with(files).path())?)
+    }
+
+    fn line(text: &str) -> Result<SourceEntry> {
+        read(&[("sources.list", text)]).map(|mut entries| entries.remove(0))
+    }
+
+    /// The `InRelease` files that apt itself would fetch; `None` when it refuses the sources.
+    fn apt_fetches(dir: &TempDir) -> Option<Vec<String>> {
+        let output = Command::new("apt-get")
+            .args(["update", "--print-uris"])
+            .arg("-o")
+            .arg(format!(
+                "Dir::Etc::sourcelist={}",
+                dir.path().join("etc/apt/sources.list").display()
+            ))
+            .arg("-o")
+            .arg(format!(
+                "Dir::Etc::sourceparts={}",
+                dir.path().join("etc/apt/sources.list.d").display()
+            ))
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let mut uris: Vec<String> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix('\'')?.split_once("'"))
+            .map(|(uri, _)| uri.to_owned())
+            .filter(|uri| uri.ends_with("/InRelease"))
+            .collect();
+        uris.sort();
+        output.status.success().then_some(uris)
+    }
+
+    /// The same as told from our entries.
+    fn we_expect(entries: &[SourceEntry]) -> Vec<String> {
+        let mut uris = Vec::new();
+        for entry in entries.iter().filter(|entry| entry.enabled) {
+            for (uri, suite) in entry
+                .uris
+                .iter()
+                .flat_map(|uri| entry.suites.iter().map(move |suite| (uri, suite)))
+            {
+                uris.push(match suite.ends_with('/') {
+                    true => format!("{}/{suite}InRelease", uri.as_str().trim_end_matches('/')),
+                    false => format!(
+                        "{}/dists/{suite}/InRelease",
+                        uri.as_str().trim_end_matches('/')
+                    ),
+                });
+            }
+        }
+        uris.sort();
+        uris.dedup();
+        uris
+    }
+
+    #[test]
+    fn apt_itself_reads_the_same_sources() {
+        let dir = root_with(&[
+            (
+                "sources.list",
+                "# deb http://commented.example/d x main\ndeb http://a.example/d x main contrib # more\r\n\n  deb [arch=amd64,i386 trusted=yes lang+=de] http://b.example/d y main\ndeb http://flat.example/d sub/\n",
+            ),
+            (
+                "sources.list.d/c.list",
+                "deb [signed-by=/etc/k#1.gpg] http://c.example/d x main\n",
+            ),
+            (
+                "sources.list.d/d.sources",
+                "# about it\nTypes: deb\nURIs: http://d.example/d\n# between\n  http://e.example/d\nSuites: x\n y\nCOMPONENTS: main\n \nArchitectures: amd64\n\nEnabled: no\nTypes: deb\nURIs: http://off.example/d\nSuites: x\nComponents: main\n",
+            ),
+            (
+                "sources.list.d/e.sources",
+                "Enabled: perhaps\r\nTypes: deb\r\nURIs: http://f.example/d\r\nSuites: x/\r\n",
+            ),
+            (
+                "sources.list.d/ignored.list.save",
+                "deb http://g.example/d x main\n",
+            ),
+            (
+                "sources.list.d/ig nored.list",
+                "deb http://h.example/d x main\n",
+            ),
+        ]);
+        let entries = read_sources(&Root::open(dir.path()).unwrap()).unwrap();
+        let apt = apt_fetches(&dir).unwrap();
+        assert_eq!(we_expect(&entries), apt);
+        assert_eq!(apt.len(), 9, "{apt:?}");
+        assert_eq!(entries.iter().filter(|entry| !entry.enabled).count(), 1);
+        assert_eq!(
+            entries[1]
+                .options
+                .iter()
+                .map(|(k, v)| format!("{k}={}", v.join(" ")))
+                .collect::<Vec<_>>(),
+            [
+                "architectures=amd64 i386",
+                "languages-add=de",
+                "trusted=yes"
+            ]
+        );
+        assert_eq!(entries[3].options["signed-by"], ["/etc/k#1.gpg"]);
+        assert_eq!((entries[1].line, entries[4].line), (4, 2));
+    }
+
+    #[test]
+    fn what_apt_refuses_is_refused_without_quoting_it() {
+        for text in [
+            "deb http://u:hunter2@a.example/d x\n",
+            "deb http://u:hunter2@a.example/d x/ main\n",
+            "deb http://u:hunter2@a.example/d\n",
+            "rpm http://u:hunter2@a.example/d x main\n",
+            "deb [arch=amd64]http://u:hunter2@a.example/d x main\n",
+            "deb [arch=amd64 http://u:hunter2@a.example/d x main\n",
+            "deb hunter2 x main\n",
+        ] {
+            let files = [("sources.list", text)];
+            assert_eq!(apt_fetches(&root_with(&files)), None, "{text}");
+            let error = read(&files).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Malformed);
+            assert!(
+                error.to_string().contains("sources.list, line 1"),
+                "{error}"
+            );
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_nowhere() {
+        for (uri, shown) in [
+            ("http://u:hunter2@a.example/d", "http://…@a.example/d"),
+            ("https://hunter2@a.example/d", "https://…@a.example/d"),
+            ("http://u:hunter2/x@a.example/d", "http://…@a.example/d"),
+            ("http://u:hunter2@x@a.example/d", "http://…@a.example/d"),
+            ("http:u:hunter2@a.example/d", "http:…@a.example/d"),
+            ("http://u@x:1/hunter2@a.example/d", "http://…@a.example/d"),
+            (
+                "tor+https://u:hunter2@a.example/d",
+                "tor+https://…@a.example/d",
+            ),
+            ("http://a.example/d?token=hunter2", "http://a.example/d?…"),
+            (
+                "http://u:hunter2@a.example/d?hunter2",
+                "http://…@a.example/d?…",
+            ),
+            ("http://a.example/d?a=hunter2@hunter2", "http://…"),
+            ("http://u:80/hunter2@a.example/d", "http://…@a.example/d"),
+        ] {
+            let entry = line(&format!("deb {uri} x main\n")).unwrap();
+            assert_eq!(entry.uris[0].to_string(), shown);
+            assert!(entry.uris[0].had_credentials());
+            let json = serde_json::to_string(&entry).unwrap();
+            assert!(!format!("{entry:?} {json}").contains("hunter2"), "{json}");
+        }
+        for plain in [
+            "http://a.example:80/d",
+            "file:/srv/a@b",
+            "cdrom:[Debian @ 12]/",
+            "http://a.example/d",
+        ] {
+            let entry = line(&format!("deb {plain} x main\n")).unwrap();
+            assert_eq!(entry.uris[0].as_str(), plain);
+            assert!(!entry.uris[0].had_credentials());
+        }
+    }
+
+    #[test]
+    fn a_key_block_is_one_value() {
+        let text = "Types: deb deb-src\nURIs: http://a.example/d\nSuites: x\nComponents: main\nSigned-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n mQ\n -----END PGP PUBLIC KEY BLOCK-----\n";
+        let entry = read(&[("sources.list.d/a.sources", text)])
+            .unwrap()
+            .remove(0);
+        assert_eq!(entry.types, [SourceType::Deb, SourceType::DebSrc]);
+        assert_eq!(
+            entry.options["signed-by"],
+            ["-----BEGIN PGP PUBLIC KEY BLOCK-----\n.\nmQ\n-----END PGP PUBLIC KEY BLOCK-----"]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_entries_or_an_error(bytes: Vec<u8>) {
+            let _ = read_lines(&bytes, Path::new("a"), "a", &mut Vec::new());
+            let _ = read_paragraphs(&bytes, Path::new("a"), "a", &mut Vec::new());
+        }
+
+        #[test]
+        fn text_that_looks_like_a_line_gives_an_entry_or_an_error(
+            text in "(deb|deb-src|\\[|\\]|=|#|\"| |http://|@|:|/|x|é|,|\\+|\\?){0,20}"
+        ) {
+            let _ = read_lines(text.as_bytes(), Path::new("a"), "a", &mut Vec::new());
+            let _ = SourceUri::of_text(&text);
+        }
+
+        #[test]
+        fn a_password_of_any_characters_is_dropped(password in "[!-~]{0,8}SECRET[!-~]{0,8}") {
+            for uri in [format!("http://u:{password}@a.example/d"), format!("https:u:{password}@a.example/d")] {
+                let shown = SourceUri::of_text(&uri);
+                prop_assert!(!shown.as_str().contains("SECRET"), "{}", shown);
+                let host = if password.contains('?') { "" } else { "@a.example/d" };
+                prop_assert!(shown.as_str().ends_with(&format!("…{host}")), "{}", shown);
+            }
+        }
+    }
+}

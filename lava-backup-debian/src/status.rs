@@ -1,0 +1,765 @@
+//! What dpkg knows of every package.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fmt,
+    io::{BufRead, BufReader},
+    os::unix::ffi::OsStrExt,
+    path::PathBuf,
+};
+
+use serde::{Serialize, Serializer};
+
+use crate::{
+    Error, ErrorKind, PackageVersion, Result, Root,
+    deb822::{Comments, Paragraph, Scanner},
+};
+
+/// One stanza of dpkg's status: a package that is installed, was, or is selected.
+///
+/// A stanza does not mean that the package is installed; [`is_installed`](Self::is_installed) does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PackageState {
+    /// The package's name.
+    pub name: String,
+    /// Its architecture; empty when the stanza names none, as dpkg writes for what was never
+    /// installed.
+    pub architecture: String,
+    /// Its version; always there when anything of the package is.
+    pub version: Option<PackageVersion>,
+    /// What is wanted of it.
+    pub want: Want,
+    /// Whether it must be installed again.
+    pub flag: Flag,
+    /// How far dpkg has come with it.
+    pub state: State,
+    /// The source package that it was built from.
+    pub source: Source,
+    /// Whether the system does not work without it.
+    pub essential: bool,
+    /// Its priority.
+    pub priority: Option<String>,
+    /// Its section of the archive.
+    pub section: Option<String>,
+    /// Whether several architectures of it can be installed, and how it serves others.
+    pub multi_arch: Option<String>,
+    /// `Depends`, as it is written.
+    pub depends: Option<String>,
+    /// `Pre-Depends`, as it is written.
+    pub pre_depends: Option<String>,
+    /// The version whose configuration is on disk, where dpkg notes it.
+    pub config_version: Option<PackageVersion>,
+    /// Its configuration files, in dpkg's order.
+    pub conffiles: Vec<Conffile>,
+}
+
+/// The source package of a package.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Source {
+    /// Its name: the package's own, when the stanza names none.
+    pub name: String,
+    /// Its version: the package's own, when the stanza names none.
+    pub version: Option<PackageVersion>,
+}
+
+/// One configuration file that dpkg watches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Conffile {
+    /// Its absolute path; serialised with what is not UTF-8 replaced.
+    #[serde(serialize_with = "lossily")]
+    pub path: PathBuf,
+    /// The MD5 of the file as the package ships it, in lower-case hexadecimal; `None` while dpkg
+    /// has not installed it yet.
+    pub md5: Option<String>,
+    /// Whether the installed version ships it no more.
+    pub obsolete: bool,
+    /// Whether the installed version asks for its removal.
+    pub remove_on_upgrade: bool,
+}
+
+fn lossily<S: Serializer>(path: &std::path::Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
+
+/// Declares an enum of the words of one column of `Status:`.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)*
+        }
+
+        impl $name {
+            /// The word that dpkg writes.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+
+            fn of_word(word: &[u8]) -> Option<Self> {
+                $(if word == $word.as_bytes() {
+                    return Some(Self::$variant);
+                })*
+                None
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// What is wanted of a package.
+    Want {
+        /// Nothing was ever asked.
+        Unknown = "unknown",
+        /// It shall be installed.
+        Install = "install",
+        /// It shall stay as it is.
+        Hold = "hold",
+        /// It shall be removed, its configuration kept.
+        Deinstall = "deinstall",
+        /// It shall be removed with its configuration.
+        Purge = "purge",
+    }
+}
+
+words! {
+    /// Whether a package must be installed again.
+    Flag {
+        /// It need not.
+        Ok = "ok",
+        /// It is broken, and can't even be removed before it is installed again.
+        Reinstreq = "reinstreq",
+    }
+}
+
+words! {
+    /// How far dpkg has come with a package.
+    State {
+        /// Nothing of it is there.
+        NotInstalled = "not-installed",
+        /// It is removed; its configuration is there.
+        ConfigFiles = "config-files",
+        /// Its unpacking was interrupted.
+        HalfInstalled = "half-installed",
+        /// It is unpacked and not configured.
+        Unpacked = "unpacked",
+        /// Its configuration was interrupted or failed.
+        HalfConfigured = "half-configured",
+        /// It waits until others have processed its triggers.
+        TriggersAwaited = "triggers-awaited",
+        /// It has triggers to process.
+        TriggersPending = "triggers-pending",
+        /// It is installed.
+        Installed = "installed",
+    }
+}
+
+impl PackageState {
+    /// Whether it is unpacked and configured. Triggers may still be due.
+    pub fn is_installed(&self) -> bool {
+        self.flag == Flag::Ok
+            && matches!(
+                self.state,
+                State::Installed | State::TriggersAwaited | State::TriggersPending
+            )
+    }
+
+    /// Whether dpkg has work left to do on it, or can't go on with it.
+    pub fn is_unclean(&self) -> bool {
+        self.flag == Flag::Reinstreq
+            || !matches!(
+                self.state,
+                State::Installed | State::NotInstalled | State::ConfigFiles
+            )
+    }
+
+    /// Whether an admin has it held at its version.
+    pub fn is_held(&self) -> bool {
+        self.want == Want::Hold
+    }
+
+    /// Whether several architectures of it can be installed at once.
+    pub fn is_coinstallable(&self) -> bool {
+        self.multi_arch.as_deref() == Some("same")
+    }
+
+    fn of_paragraph(paragraph: &Paragraph, place: &str) -> Result<Self> {
+        let name = paragraph.text("Package").unwrap_or_default();
+        let malformed = |why: String| {
+            let what = format!("read {place}, line {}, package {name:.80?}", paragraph.line);
+            Error::new(ErrorKind::Malformed, what, why)
+        };
+        let well_formed = |text: &str| {
+            text.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b))
+        };
+        if !well_formed(&name) {
+            return Err(malformed(
+                "the package has no name, or an ill-formed one".into(),
+            ));
+        }
+        let architecture = paragraph.text("Architecture").unwrap_or_default();
+        if !(architecture.is_empty() || well_formed(&architecture)) {
+            return Err(malformed("its architecture is ill-formed".into()));
+        }
+        let status = paragraph.get("Status").unwrap_or_default();
+        let words: Vec<&[u8]> = status
+            .split(u8::is_ascii_whitespace)
+            .filter(|word| !word.is_empty())
+            .collect();
+        let (want, flag, state) = match words[..] {
+            [want, flag, state] => (
+                Want::of_word(want),
+                Flag::of_word(flag),
+                State::of_word(state),
+            ),
+            _ => (None, None, None),
+        };
+        let (Some(want), Some(flag), Some(state)) = (want, flag, state) else {
+            return Err(malformed("its Status is not three words of dpkg's".into()));
+        };
+        let version = |field: &str| match paragraph.text(field) {
+            None => Ok(None),
+            Some(text) => text
+                .parse::<PackageVersion>()
+                .map(Some)
+                .map_err(|error| malformed(format!("could not {error}"))),
+        };
+        let own_version = version("Version")?;
+        if own_version.is_none() && state != State::NotInstalled {
+            return Err(malformed("it has no Version".into()));
+        }
+        let source = match paragraph.text("Source") {
+            None => Source {
+                name: name.clone(),
+                version: own_version.clone(),
+            },
+            Some(text) => match text.split_once('(') {
+                None => Source {
+                    name: text,
+                    version: own_version.clone(),
+                },
+                Some((source, rest)) => {
+                    let version = rest
+                        .strip_suffix(')')
+                        .and_then(|version| version.trim().parse().ok())
+                        .ok_or_else(|| malformed("its Source has an ill-formed version".into()))?;
+                    Source {
+                        name: source.trim().to_owned(),
+                        version: Some(version),
+                    }
+                }
+            },
+        };
+        let conffiles = paragraph
+            .get("Conffiles")
+            .unwrap_or_default()
+            .split(|b| *b == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| {
+                conffile(line)
+                    .ok_or_else(|| malformed("a line of its Conffiles is no path and MD5".into()))
+            })
+            .collect::<Result<Vec<Conffile>>>()?;
+        Ok(Self {
+            architecture,
+            version: own_version,
+            want,
+            flag,
+            state,
+            source,
+            essential: paragraph.get("Essential") == Some(b"yes"),
+            priority: paragraph.text("Priority"),
+            section: paragraph.text("Section"),
+            multi_arch: paragraph.text("Multi-Arch"),
+            depends: paragraph.text("Depends"),
+            pre_depends: paragraph.text("Pre-Depends"),
+            config_version: version("Config-Version")?,
+            conffiles,
+            name,
+        })
+    }
+}
+
+/// Reads a line from its end, because a path may hold blanks.
+fn conffile(line: &[u8]) -> Option<Conffile> {
+    let (mut obsolete, mut remove_on_upgrade) = (false, false);
+    let mut rest = line.trim_ascii();
+    loop {
+        let blank = rest.iter().rposition(|b| *b == b' ')?;
+        let (path, word) = (rest[..blank].trim_ascii_end(), &rest[blank + 1..]);
+        match word {
+            b"obsolete" => obsolete = true,
+            b"remove-on-upgrade" => remove_on_upgrade = true,
+            _ => {
+                let md5 = match word {
+                    // dpkg's word for a file whose package is only unpacked.
+                    b"newconffile" => None,
+                    _ if word.len() == 32 && word.iter().all(u8::is_ascii_hexdigit) => {
+                        Some(String::from_utf8_lossy(word).to_ascii_lowercase())
+                    }
+                    _ => return None,
+                };
+                return path.starts_with(b"/").then(|| Conffile {
+                    path: PathBuf::from(OsStr::from_bytes(path)),
+                    md5,
+                    obsolete,
+                    remove_on_upgrade,
+                });
+            }
+        }
+        rest = path;
+    }
+}
+
+/// A full desktop's status file has some 10 MB.
+const MOST_STATUS: u64 = 128 << 20;
+const JOURNAL: &str = "var/lib/dpkg/updates";
+
+/// Reads the state of every package that dpkg has a stanza for, sorted by name and architecture,
+/// with the journal of an interrupted or running dpkg merged as dpkg itself does.
+///
+/// # Errors
+/// [`ErrorKind::Malformed`] for whatever dpkg would refuse, and for a version or a status that
+/// dpkg would only warn about.
+pub fn read_status(root: &Root) -> Result<Vec<PackageState>> {
+    let mut packages = Packages::default();
+    read_stanzas(root, "var/lib/dpkg/status", |package, place| {
+        packages.add(package, place)
+    })?;
+    for name in root.names(JOURNAL)? {
+        // Only digits are entries; `tmp.i` is one that was not finished.
+        if name.as_bytes().iter().all(u8::is_ascii_digit) {
+            let entry = format!("{JOURNAL}/{}", name.to_string_lossy());
+            read_stanzas(root, &entry, |package, _| {
+                packages.update(package);
+                Ok(())
+            })?;
+        }
+    }
+    Ok(packages
+        .0
+        .into_values()
+        .flat_map(BTreeMap::into_values)
+        .collect())
+}
+
+fn read_stanzas(
+    root: &Root,
+    inside: &str,
+    each: impl FnMut(PackageState, &str) -> Result<()>,
+) -> Result<()> {
+    match root.open_file(inside, MOST_STATUS)? {
+        Some(file) => stanzas(BufReader::new(file), &root.describe(inside.as_ref()), each),
+        None => Ok(()),
+    }
+}
+
+fn stanzas(
+    reader: impl BufRead,
+    place: &str,
+    mut each: impl FnMut(PackageState, &str) -> Result<()>,
+) -> Result<()> {
+    let mut scanner = Scanner::new(reader, place, Comments::Refused);
+    while let Some(paragraph) = scanner.next_paragraph()? {
+        each(PackageState::of_paragraph(&paragraph, place)?, place)?;
+    }
+    Ok(())
+}
+
+/// Every package by name, then by architecture.
+#[derive(Default)]
+struct Packages(BTreeMap<String, BTreeMap<String, PackageState>>);
+
+impl Packages {
+    fn add(&mut self, package: PackageState, place: &str) -> Result<()> {
+        let instances = self.0.entry(package.name.clone()).or_default();
+        let clash = instances.values().any(|other| {
+            other.architecture == package.architecture
+                || (other.state != State::NotInstalled
+                    && package.state != State::NotInstalled
+                    && !(other.is_coinstallable() && package.is_coinstallable()))
+        });
+        if clash {
+            let what = format!("read {place}, package {:.80?}", package.name);
+            let why = "it stands there more than once, and is not Multi-Arch: same";
+            return Err(Error::new(ErrorKind::Malformed, what, why));
+        }
+        instances.insert(package.architecture.clone(), package);
+        Ok(())
+    }
+
+    fn update(&mut self, package: PackageState) {
+        let instances = self.0.entry(package.name.clone()).or_default();
+        // A package that became `Architecture: all` takes the place of its one instance.
+        if instances.len() == 1
+            && !package.is_coinstallable()
+            && instances.values().all(|other| !other.is_coinstallable())
+        {
+            instances.clear();
+        }
+        instances.insert(package.architecture.clone(), package);
+    }
+}
+
+/// The architecture that dpkg of this root is built for: the first line of its list, or on a host
+/// that never had a second architecture, that of the package `dpkg`.
+///
+/// # Errors
+/// [`ErrorKind::Malformed`] when neither says.
+pub fn native_architecture(root: &Root, packages: &[PackageState]) -> Result<String> {
+    if let Some(list) = root.read("var/lib/dpkg/arch", 1 << 16)? {
+        let first = list
+            .split(|b| *b == b'\n')
+            .next()
+            .unwrap_or_default()
+            .trim_ascii();
+        if !first.is_empty() {
+            return Ok(String::from_utf8_lossy(first).into_owned());
+        }
+    }
+    packages
+        .iter()
+        .find(|package| package.name == "dpkg" && !package.architecture.is_empty())
+        .map(|package| package.architecture.clone())
+        .ok_or_else(|| {
+            let what = format!("find the architecture of {}", root.path().display());
+            Error::new(
+                ErrorKind::Malformed,
+                what,
+                "no list of dpkg and no package dpkg says",
+            )
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::{fs, process::Command};
+
+    use proptest::prelude::*;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A root with this status file and these entries of the journal.
+    fn root_with(status: &[u8], journal: &[(&str, &str)]) -> TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["var/lib/dpkg/updates", "var/lib/dpkg/info", "etc"] {
+            fs::create_dir_all(dir.path().join(name)).unwrap();
+        }
+        fs::write(dir.path().join("var/lib/dpkg/status"), status).unwrap();
+        fs::write(dir.path().join("var/lib/dpkg/available"), "").unwrap();
+        fs::write(dir.path().join("etc/os-release"), "ID=debian\n").unwrap();
+        for (name, text) in journal {
+            fs::write(dir.path().join("var/lib/dpkg/updates").join(name), text).unwrap();
+        }
+        dir
+    }
+
+    fn read(dir: &TempDir) -> Result<Vec<PackageState>> {
+        read_status(&Root::open(dir.path())?)
+    }
+
+    fn read_text(status: &str) -> Result<Vec<PackageState>> {
+        read(&root_with(status.as_bytes(), &[]))
+    }
+
+    fn stanza(name: &str, architecture: &str, version: &str, status: &str, more: &str) -> String {
+        format!(
+            "Package: {name}\nStatus: {status}\nMaintainer: x\nArchitecture: {architecture}\nVersion: {version}\n{more}Description: d\n\n"
+        )
+    }
+
+    /// What dpkg itself reads there, in the form of [`rows`]; `None` when it refuses.
+    fn dpkg_says(dir: &TempDir) -> Option<String> {
+        let output = Command::new("dpkg-query")
+            .arg(format!("--admindir={}", dir.path().join("var/lib/dpkg").display()))
+            .args(["-W", "-f", "${Package} ${Architecture} ${Version} ${Status} ${source:Package} ${source:Version}\n"])
+            .output()
+            .unwrap();
+        output.status.success().then(|| {
+            let mut rows: Vec<String> = String::from_utf8(output.stdout)
+                .unwrap()
+                .lines()
+                .map(str::to_owned)
+                .collect();
+            rows.sort();
+            rows.join("\n")
+        })
+    }
+
+    fn rows(packages: &[PackageState]) -> String {
+        let mut rows: Vec<String> = packages
+            .iter()
+            .map(|p| {
+                let text = |v: &Option<PackageVersion>| {
+                    v.as_ref().map(ToString::to_string).unwrap_or_default()
+                };
+                format!(
+                    "{} {} {} {} {} {} {} {}",
+                    p.name,
+                    p.architecture,
+                    text(&p.version),
+                    p.want,
+                    p.flag,
+                    p.state,
+                    p.source.name,
+                    text(&p.source.version)
+                )
+            })
+            .collect();
+        rows.sort();
+        rows.join("\n")
+    }
+
+    const INSTALLED: &str = "install ok installed";
+
+    #[test]
+    fn every_state_is_read_as_dpkg_reads_it() {
+        let states = [
+            ("clean", INSTALLED, true, false),
+            ("held", "hold ok installed", true, false),
+            ("leaving", "deinstall ok installed", true, false),
+            ("removed", "deinstall ok config-files", false, false),
+            ("unpacked", "install ok unpacked", false, true),
+            ("half-configured", "install ok half-configured", false, true),
+            (
+                "half-installed",
+                "install reinstreq half-installed",
+                false,
+                true,
+            ),
+            ("broken", "install reinstreq installed", false, true),
+            ("awaiting", "install ok triggers-awaited", true, true),
+            ("pending", "install ok triggers-pending", true, true),
+        ];
+        let status: String = states
+            .iter()
+            .map(|(name, status, ..)| {
+                let more = match *name {
+                    "awaiting" => "Triggers-Awaited: clean\n",
+                    "pending" => "Triggers-Pending: x\n",
+                    _ => "",
+                };
+                stanza(name, "amd64", "1:2.0-3", status, more)
+            })
+            .collect();
+        let dir = root_with(status.as_bytes(), &[]);
+        let packages = read(&dir).unwrap();
+        assert_eq!(rows(&packages), dpkg_says(&dir).unwrap());
+        for (name, _, installed, unclean) in states {
+            let package = packages
+                .iter()
+                .find(|package| package.name == name)
+                .unwrap();
+            assert_eq!(
+                (package.is_installed(), package.is_unclean()),
+                (installed, unclean),
+                "{name}"
+            );
+            assert_eq!(package.is_held(), name == "held");
+        }
+    }
+
+    #[test]
+    fn the_journal_is_merged_as_dpkg_merges_it() {
+        let status = [
+            stanza("lava-server", "all", "1", INSTALLED, ""),
+            stanza("becomes-all", "amd64", "1", INSTALLED, ""),
+            stanza("libc6", "amd64", "1", INSTALLED, "Multi-Arch: same\n"),
+            stanza("libc6", "i386", "1", INSTALLED, "Multi-Arch: same\n"),
+        ]
+        .concat();
+        let dir = root_with(
+            status.as_bytes(),
+            &[
+                (
+                    "0000",
+                    &stanza("lava-server", "all", "2", "install ok unpacked", ""),
+                ),
+                (
+                    "0001",
+                    &stanza("lava-server", "all", "2", "install ok half-configured", ""),
+                ),
+                (
+                    "0002",
+                    &stanza("becomes-all", "all", "2", "install ok unpacked", ""),
+                ),
+                (
+                    "0003",
+                    &stanza(
+                        "libc6",
+                        "i386",
+                        "2",
+                        "install ok unpacked",
+                        "Multi-Arch: same\n",
+                    ),
+                ),
+                (
+                    "0004",
+                    &stanza("new", "amd64", "1", "install reinstreq half-installed", ""),
+                ),
+                ("tmp.i", &stanza("lava-server", "all", "9", INSTALLED, "")),
+            ],
+        );
+        let merged = rows(&read(&dir).unwrap());
+        assert_eq!(merged, dpkg_says(&dir).unwrap());
+        assert_eq!(
+            merged,
+            "becomes-all all 2 install ok unpacked becomes-all 2\n\
+             lava-server all 2 install ok half-configured lava-server 2\n\
+             libc6 amd64 1 install ok installed libc6 1\n\
+             libc6 i386 2 install ok unpacked libc6 2\n\
+             new amd64 1 install reinstreq half-installed new 1"
+        );
+    }
+
+    #[test]
+    fn what_dpkg_refuses_is_refused() {
+        let good = stanza("a", "amd64", "1", INSTALLED, "");
+        assert!(read_text(&good).is_ok());
+        for bad in [
+            good.clone() + &good,
+            good.clone() + &stanza("a", "i386", "1", INSTALLED, ""),
+            good.replace("Status", "Version: 1\nStatus"),
+            good.replace("install ok", "perhaps ok"),
+            good.replace(" installed", ""),
+            good.replace("Package: a\n", ""),
+            good.replace("Package: a", "Package: -"),
+            good.replace("Maintainer", "#comment\nMaintainer"),
+            good.replace("Maintainer", "no colon\nMaintainer"),
+        ] {
+            let dir = root_with(bad.as_bytes(), &[]);
+            assert_eq!(dpkg_says(&dir), None, "{bad}");
+            let error = read(&dir).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Malformed, "{bad}");
+            assert!(error.to_string().contains("var/lib/dpkg/status"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_dpkg_only_warns_about_is_refused_where_it_would_mislead() {
+        for bad in [
+            stanza("a", "amd64", "1_0", INSTALLED, ""),
+            stanza("a", "amd64", "1", INSTALLED, "").replace("Version: 1\n", ""),
+            stanza("a", "amd64", "1", INSTALLED, "Source: b (x\n"),
+            stanza("a", "amd64", "1", INSTALLED, "Conffiles:\n /etc/a\n"),
+            stanza(
+                "a",
+                "amd64",
+                "1",
+                INSTALLED,
+                "Conffiles:\n etc/a d41d8cd98f00b204e9800998ecf8427e\n",
+            ),
+        ] {
+            assert_eq!(
+                read_text(&bad).unwrap_err().kind(),
+                ErrorKind::Malformed,
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_source_of_another_version_and_conffiles_are_read() {
+        let more = "Source: python3-defaults (3.11.2-1)\nConffiles:\n /etc/a b d41d8cd98f00b204e9800998ecf8427e\n \
+                    /etc/c d41d8cd98f00b204e9800998ecf8427f obsolete\n /etc/d newconffile\n \
+                    /etc/e d41d8cd98f00b204e9800998ecf8427e remove-on-upgrade\n";
+        let text = stanza("python3", "amd64", "3.11.2-1+b1", INSTALLED, more);
+        for text in [text.clone(), text.replace('\n', "\r\n")] {
+            let package = read_text(&text).unwrap().remove(0);
+            assert_eq!(package.source.name, "python3-defaults");
+            assert_eq!(package.source.version.unwrap().as_str(), "3.11.2-1");
+            let conffiles: Vec<_> = package
+                .conffiles
+                .iter()
+                .map(|c| {
+                    (
+                        c.path.to_str().unwrap(),
+                        c.md5.is_some(),
+                        c.obsolete,
+                        c.remove_on_upgrade,
+                    )
+                })
+                .collect();
+            assert_eq!(
+                conffiles,
+                [
+                    ("/etc/a b", true, false, false),
+                    ("/etc/c", true, true, false),
+                    ("/etc/d", false, false, false),
+                    ("/etc/e", true, false, true),
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn what_was_never_installed_needs_no_version() {
+        let packages = read_text("Package: a\nStatus: hold ok not-installed\n").unwrap();
+        assert_eq!(
+            (
+                packages[0].version.as_ref(),
+                packages[0].architecture.as_str()
+            ),
+            (None, "")
+        );
+        assert!(packages[0].is_held() && !packages[0].is_installed());
+    }
+
+    #[test]
+    fn the_native_architecture_is_dpkgs_own_when_there_is_no_list() {
+        let dir = root_with(stanza("dpkg", "arm64", "1", INSTALLED, "").as_bytes(), &[]);
+        let root = Root::open(dir.path()).unwrap();
+        let packages = read_status(&root).unwrap();
+        assert_eq!(native_architecture(&root, &packages).unwrap(), "arm64");
+        fs::write(dir.path().join("var/lib/dpkg/arch"), "amd64\narm64\n").unwrap();
+        assert_eq!(native_architecture(&root, &packages).unwrap(), "amd64");
+        fs::write(dir.path().join("var/lib/dpkg/arch"), "").unwrap();
+        assert_eq!(
+            native_architecture(&root, &[]).unwrap_err().kind(),
+            ErrorKind::Malformed
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_packages_or_an_error(bytes: Vec<u8>) {
+            let mut packages = Packages::default();
+            let _ = stanzas(&bytes[..], "test", |package, place| packages.add(package, place));
+        }
+
+        #[test]
+        fn any_field_of_a_stanza_gives_a_package_or_an_error(
+            name in "(Package|Status|Version|Source|Conffiles|Architecture)",
+            value in "\\PC{0,12}([ (/\\)\n][ ]?[0-9a-f.-]{0,4}){0,6}"
+        ) {
+            let good = stanza("a", "amd64", "1", INSTALLED, "");
+            for text in [
+                format!("{good}\nPackage: b\n{name}: {value}\n"),
+                good.replace("amd64", &value),
+                good.replace("install ok", &value),
+                good.replace("Maintainer: x", &format!("Conffiles: {value}")),
+            ] {
+                let mut packages = Packages::default();
+                let _ = stanzas(text.as_bytes(), "test", |package, place| packages.add(package, place));
+            }
+            prop_assert!(conffile(value.as_bytes()).is_none_or(|c| c.path.is_absolute()));
+        }
+    }
+}

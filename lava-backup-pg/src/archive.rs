@@ -1,0 +1,553 @@
+//! Reads a dump in PostgreSQL's custom format (`pg_dump -Fc -Z0`) while it passes by.
+//!
+//! [`DumpReader`] is fed with slices of any length, keeps what it must know and never the data: the
+//! dump can be on its way into an archive, and its size makes no difference. An [`Observer`] is told
+//! what comes; [`DumpContents`] says at the end what the dump held: of each table its columns, its
+//! rows counted and a digest of them. A dump that is cut, at any byte, or that lacks data it
+//! announces, is an error. A byte changed inside of a value is none, for the format has no
+//! checksums: the digest is what tells.
+//!
+//! In memory are the names of the tables with data and their columns, 256 MiB at most, one entry of
+//! the table of contents and, for tables the observer wants to see, one row.
+//!
+//! Not read: the directory and tar formats, data compressed by `pg_dump`, dumps made with
+//! `--inserts`, text that is not UTF-8. Each is an error that names the option.
+//!
+//! ```
+//! use lava_backup_pg::archive::{DumpReader, Observer, TableInfo, copy_text};
+//!
+//! #[derive(Default)]
+//! struct Names(Vec<String>);
+//!
+//! impl Observer for Names {
+//!     fn wants(&mut self, table: &TableInfo) -> bool {
+//!         table.name == "device"
+//!     }
+//!     fn row(&mut self, _: &TableInfo, row: &[u8]) {
+//!         let name = copy_text::fields(row).next().flatten().unwrap_or_default();
+//!         self.0.push(String::from_utf8_lossy(&name).into_owned());
+//!     }
+//! }
+//!
+//! let dump = include_bytes!("../tests/data/small.dump");
+//! let mut names = Names::default();
+//! let mut reader = DumpReader::new();
+//! for piece in dump.chunks(100) {
+//!     reader.feed(piece, &mut names)?;
+//! }
+//! let contents = reader.finish()?;
+//! assert_eq!(names.0, ["qemu-01", "qemu-02"]);
+//! assert_eq!(contents.table("public", "device").map(|t| t.rows), Some(2));
+//! # Ok::<(), lava_backup_pg::archive::ArchiveError>(())
+//! ```
+//!
+//! In reading order: [`DumpReader`], [`Observer`], [`TableInfo`], [`TableSummary`],
+//! [`DumpContents`], [`copy_text`], [`ArchiveError`].
+
+mod contents;
+mod copy_statement;
+pub mod copy_text;
+mod error;
+mod header;
+mod rows;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod toc;
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::task::{Poll, ready};
+
+pub use contents::{DumpContents, SequenceSet, TableInfo, TableSummary};
+pub use error::{ArchiveError, ArchiveErrorKind};
+pub use header::{ArchiveVersion, DumpHeader, DumpTime};
+pub use toc::{Section, TocEntry};
+
+use error::excerpt;
+use header::HeaderReader;
+use rows::RowReader;
+use scan::{Input, Scan};
+use toc::EntryReader;
+
+/// The longest row that an observer is shown unless the reader is told otherwise, in bytes.
+pub const DEFAULT_ROW_LIMIT: usize = 64 * 1024 * 1024;
+
+const ENTRY_LIMIT: u64 = 1_000_000;
+const MEMORY_LIMIT: u64 = 256 * 1024 * 1024;
+
+/// Is told what passes by. Each method does nothing unless implemented; `()` is an observer that
+/// needs nothing but the [`DumpContents`].
+///
+/// Calls come in the order of the dump: all entries, then for each table its beginning, whether it
+/// is wanted, its rows, its end. After an error nothing more is told, so a table that began may
+/// have no end.
+pub trait Observer {
+    /// An entry of the table of contents.
+    fn entry(&mut self, entry: &TocEntry) {
+        let _ = entry;
+    }
+
+    /// The data of a table begins, `offset` bytes into the dump: a good place to cut it, so that a
+    /// table that grew leaves those after it as they were.
+    fn table_begins(&mut self, table: &TableInfo, offset: u64) {
+        let _ = (table, offset);
+    }
+
+    /// Whether to be shown the rows of this table, asked once, when it begins.
+    fn wants(&mut self, table: &TableInfo) -> bool {
+        let _ = table;
+        false
+    }
+
+    /// A row of a wanted table: a line of COPY text without its newline, for
+    /// [`copy_text::fields`].
+    fn row(&mut self, table: &TableInfo, row: &[u8]) {
+        let _ = (table, row);
+    }
+
+    /// All rows of a table have passed.
+    fn table_ends(&mut self, summary: &TableSummary) {
+        let _ = summary;
+    }
+}
+
+impl Observer for () {}
+
+/// Reads a dump that is pushed into it piece by piece.
+#[derive(Debug)]
+pub struct DumpReader {
+    scan: Scan,
+    stage: Stage,
+    offset: u64,
+    row_limit: usize,
+    failed: Option<ArchiveError>,
+    found: Found,
+}
+
+/// Where in the dump the reader is.
+#[derive(Debug)]
+enum Stage {
+    Header(Box<HeaderReader>),
+    Count(ArchiveVersion),
+    Entries {
+        reader: Box<EntryReader>,
+        left: usize,
+    },
+    BlockType,
+    BlockNumber {
+        block: u8,
+        at: u64,
+    },
+    Table {
+        rows: Box<RowReader>,
+        chunk: usize,
+    },
+    LargeObjects,
+    LargeObject {
+        chunk: usize,
+    },
+}
+
+/// What is known of the dump so far.
+#[derive(Debug, Default)]
+struct Found {
+    header: Option<DumpHeader>,
+    entries: u64,
+    announced: BTreeMap<i32, Announced>,
+    memory: u64,
+    tables: Vec<TableSummary>,
+    sequences: Vec<SequenceSet>,
+    large_objects: u64,
+}
+
+/// A data block that the table of contents tells of.
+#[derive(Debug)]
+struct Announced {
+    block: Block,
+    offset: Option<u64>,
+}
+
+#[derive(Debug)]
+enum Block {
+    Table(TableInfo),
+    LargeObjects,
+    /// It has come.
+    Read,
+}
+
+/// The bytes that data blocks begin with.
+const BLOCK_TABLE: u8 = 1;
+const BLOCK_LARGE_OBJECTS: u8 = 3;
+
+impl DumpReader {
+    /// A reader that has seen nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            scan: Scan::default(),
+            stage: Stage::Header(Box::new(HeaderReader::new())),
+            offset: 0,
+            row_limit: DEFAULT_ROW_LIMIT,
+            failed: None,
+            found: Found::default(),
+        }
+    }
+
+    /// Sets the greatest length of a row of a wanted table, in bytes, in place of
+    /// [`DEFAULT_ROW_LIMIT`]. Rows that nobody wants to see may have any length.
+    #[must_use]
+    pub fn with_row_limit(mut self, bytes: usize) -> Self {
+        self.row_limit = bytes;
+        self
+    }
+
+    /// How many bytes have been fed and understood.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// What stands before the table of contents, once it has been read.
+    #[must_use]
+    pub fn header(&self) -> Option<&DumpHeader> {
+        self.found.header.as_ref()
+    }
+
+    /// Takes the next bytes of the dump. How it is cut into slices makes no difference to what is
+    /// told and found.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are not those of a dump that can be read; then every later call gives the
+    /// same error.
+    pub fn feed(&mut self, slice: &[u8], observer: &mut impl Observer) -> Result<(), ArchiveError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let mut input = Input {
+            rest: slice,
+            offset: self.offset,
+        };
+        let outcome = self.advance(&mut input, observer);
+        self.offset = input.offset;
+        match outcome {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Err(error)) => {
+                self.failed = Some(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    /// The dump is over: what it held.
+    ///
+    /// # Errors
+    ///
+    /// When nothing was fed, when the dump ends inside of anything, when data that its table of
+    /// contents announces did not come, or when [`feed`](Self::feed) failed before.
+    pub fn finish(self) -> Result<DumpContents, ArchiveError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let inside = match self.stage {
+            Stage::Header(_) | Stage::Count(_) if self.offset > 0 => "its header",
+            Stage::Header(_) | Stage::Count(_) => {
+                return Err(ArchiveError::new(ArchiveErrorKind::Empty, 0));
+            }
+            Stage::Entries { .. } => "its table of contents",
+            Stage::BlockType => return self.found.finish(self.offset),
+            Stage::BlockNumber { .. } => "the head of a data block",
+            Stage::Table { .. } => "the data of a table",
+            Stage::LargeObjects | Stage::LargeObject { .. } => "the large objects",
+        };
+        Err(ArchiveError::new(
+            ArchiveErrorKind::Truncated { inside },
+            self.offset,
+        ))
+    }
+
+    /// Goes on until the input is used up.
+    fn advance(
+        &mut self,
+        input: &mut Input<'_>,
+        observer: &mut impl Observer,
+    ) -> Poll<Result<Infallible, ArchiveError>> {
+        let Self {
+            scan,
+            stage,
+            found,
+            row_limit,
+            ..
+        } = self;
+        loop {
+            match stage {
+                Stage::Header(reader) => {
+                    let header = ready!(reader.read(scan, input))?;
+                    *stage = Stage::Count(header.version);
+                    found.header = Some(header);
+                }
+                Stage::Count(version) => {
+                    let what = "the number of entries";
+                    let left = ready!(scan.count(input, what, ENTRY_LIMIT))?;
+                    found.entries = left as u64;
+                    let reader = Box::new(EntryReader::new(*version));
+                    *stage = Stage::Entries { reader, left };
+                }
+                Stage::Entries { left: 0, .. } => *stage = Stage::BlockType,
+                Stage::Entries { reader, left } => {
+                    let entry = ready!(reader.read(scan, input))?;
+                    *left -= 1;
+                    observer.entry(&entry);
+                    found.keep(entry, input.offset)?;
+                }
+                Stage::BlockType => {
+                    let [block] = ready!(scan.bytes::<1>(input));
+                    if ![BLOCK_TABLE, BLOCK_LARGE_OBJECTS].contains(&block) {
+                        let what = "the type of a data block";
+                        let at = scan.start();
+                        return Poll::Ready(Err(ArchiveError::malformed(
+                            what, "1 or 3", block, at,
+                        )));
+                    }
+                    *stage = Stage::BlockNumber {
+                        block,
+                        at: scan.start(),
+                    };
+                }
+                Stage::BlockNumber { block, at } => {
+                    let id = ready!(scan.int(input))?;
+                    *stage = match (*block, found.open(id, *at)?) {
+                        (BLOCK_TABLE, Block::Table(table)) => {
+                            observer.table_begins(&table, *at);
+                            let wanted = observer.wants(&table);
+                            let rows = Box::new(RowReader::new(table, wanted, *row_limit));
+                            Stage::Table { rows, chunk: 0 }
+                        }
+                        (BLOCK_LARGE_OBJECTS, Block::LargeObjects) => Stage::LargeObjects,
+                        _ => {
+                            let what = "the type of a data block";
+                            let expected = format!("that of entry {id}");
+                            return Poll::Ready(Err(ArchiveError::malformed(
+                                what, expected, *block, *at,
+                            )));
+                        }
+                    };
+                }
+                Stage::Table {
+                    rows,
+                    chunk: chunk @ 0,
+                } => {
+                    *chunk = ready!(scan.count(input, CHUNK, u64::MAX))?;
+                    if *chunk == 0 {
+                        let summary = rows.finish(scan.start())?;
+                        observer.table_ends(&summary);
+                        found.tables.push(summary);
+                        *stage = Stage::BlockType;
+                    }
+                }
+                Stage::Table { rows, chunk } => {
+                    *chunk -= rows.read(input, *chunk, observer)?;
+                    if *chunk > 0 {
+                        return Poll::Pending;
+                    }
+                }
+                Stage::LargeObjects => {
+                    // An oid above 2^31 is written as a negative number; 0 ends the list.
+                    match ready!(scan.int(input))? {
+                        0 => *stage = Stage::BlockType,
+                        _ => *stage = Stage::LargeObject { chunk: 0 },
+                    }
+                }
+                Stage::LargeObject { chunk: chunk @ 0 } => {
+                    *chunk = ready!(scan.count(input, CHUNK, u64::MAX))?;
+                    if *chunk == 0 {
+                        found.large_objects += 1;
+                        *stage = Stage::LargeObjects;
+                    }
+                }
+                Stage::LargeObject { chunk } => {
+                    *chunk -= input.take(*chunk).len();
+                    if *chunk > 0 {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+}
+
+const CHUNK: &str = "the length of a chunk";
+
+impl Default for DumpReader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Found {
+    /// Keeps of an entry what must be known later.
+    fn keep(&mut self, entry: TocEntry, at: u64) -> Result<(), ArchiveError> {
+        if entry.desc == "SEQUENCE SET" {
+            let sequence = SequenceSet::from_entry(&entry, at)?;
+            self.remember(&[&sequence.schema, &sequence.name], at)?;
+            self.sequences.push(sequence);
+        }
+        if !entry.has_data {
+            return Ok(());
+        }
+        let block = match entry.desc.as_str() {
+            "TABLE DATA" => {
+                Block::Table(table_of(entry.copy_stmt, entry.namespace, entry.tag, at)?)
+            }
+            "BLOBS" => Block::LargeObjects,
+            other => {
+                let what = "the kind of an entry with data";
+                let found = excerpt(other);
+                return Err(ArchiveError::malformed(
+                    what,
+                    "TABLE DATA or BLOBS",
+                    found,
+                    at,
+                ));
+            }
+        };
+        if let Block::Table(table) = &block {
+            self.remember(&[&table.schema, &table.name], at)?;
+            for column in &table.columns {
+                self.remember(&[column], at)?;
+            }
+        }
+        self.remember(&[], at)?;
+        let announced = Announced {
+            block,
+            offset: entry.data_offset,
+        };
+        match self.announced.insert(entry.dump_id, announced) {
+            None => Ok(()),
+            Some(_) => {
+                let what = "the number of an entry with data";
+                let found = format!("{}, twice", entry.dump_id);
+                Err(ArchiveError::malformed(what, "its own", found, at))
+            }
+        }
+    }
+
+    /// Accounts for texts that stay in memory, and for what surrounds them.
+    fn remember(&mut self, texts: &[&str], at: u64) -> Result<(), ArchiveError> {
+        const AROUND: u64 = 64;
+        self.memory += AROUND + texts.iter().map(|t| AROUND + t.len() as u64).sum::<u64>();
+        if self.memory > MEMORY_LIMIT {
+            let what = "the memory that the table of contents needs";
+            return Err(ArchiveError::too_large(what, MEMORY_LIMIT, self.memory, at));
+        }
+        Ok(())
+    }
+
+    /// The data block of an entry begins.
+    fn open(&mut self, id: i32, at: u64) -> Result<Block, ArchiveError> {
+        let what = "the number of a data block";
+        let Some(announced) = self.announced.get_mut(&id) else {
+            return Err(ArchiveError::malformed(
+                what,
+                "that of an entry with data",
+                id,
+                at,
+            ));
+        };
+        if let Some(offset) = announced.offset.filter(|&offset| offset != at) {
+            let what = "the offset of a data block";
+            return Err(ArchiveError::malformed(what, offset, at, at));
+        }
+        match std::mem::replace(&mut announced.block, Block::Read) {
+            Block::Read => {
+                let found = format!("{id}, twice");
+                Err(ArchiveError::malformed(
+                    what,
+                    "that of an entry with data",
+                    found,
+                    at,
+                ))
+            }
+            block => Ok(block),
+        }
+    }
+
+    fn finish(mut self, at: u64) -> Result<DumpContents, ArchiveError> {
+        let mut missing = self.announced.values().filter_map(|a| match &a.block {
+            Block::Table(table) => Some(format!("table {}.{}", table.schema, table.name)),
+            Block::LargeObjects => Some("large objects".to_owned()),
+            Block::Read => None,
+        });
+        if let Some(first) = missing.next() {
+            let kind = ArchiveErrorKind::MissingData {
+                first,
+                missing: 1 + missing.count() as u64,
+                announced: self.announced.len() as u64,
+            };
+            return Err(ArchiveError::new(kind, at));
+        }
+        let name = |t: &TableSummary| (t.table.schema.clone(), t.table.name.clone());
+        self.tables.sort_by_cached_key(name);
+        if let Some(pair) = self
+            .tables
+            .windows(2)
+            .find(|pair| name(&pair[0]) == name(&pair[1]))
+        {
+            let found = format!("{}.{}, twice", pair[0].table.schema, pair[0].table.name);
+            return Err(ArchiveError::malformed(
+                "the name of a table",
+                "its own",
+                found,
+                at,
+            ));
+        }
+        self.sequences
+            .sort_by(|a, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));
+        let Some(header) = self.header else {
+            return Err(ArchiveError::new(ArchiveErrorKind::Empty, at));
+        };
+        Ok(DumpContents {
+            header,
+            entries: self.entries,
+            tables: self.tables,
+            sequences: self.sequences,
+            large_objects: self.large_objects,
+            bytes: at,
+        })
+    }
+}
+
+/// The entry has the table's name unquoted, its `COPY` statement the columns.
+fn table_of(
+    copy_stmt: Option<String>,
+    schema: Option<String>,
+    name: String,
+    at: u64,
+) -> Result<TableInfo, ArchiveError> {
+    let schema = schema.unwrap_or_default();
+    let Some(statement) = copy_stmt else {
+        let kind = ArchiveErrorKind::NotCopy {
+            schema,
+            table: name,
+        };
+        return Err(ArchiveError::new(kind, at));
+    };
+    match copy_statement::columns(&statement) {
+        Some(columns) => Ok(TableInfo {
+            schema,
+            name,
+            columns,
+        }),
+        None => {
+            let expected = "COPY … (…) FROM stdin;";
+            let found = excerpt(&statement);
+            Err(ArchiveError::malformed(
+                "a COPY statement",
+                expected,
+                found,
+                at,
+            ))
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! What no installed `pg_dump` writes: other versions of the format, and lies.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+/// Writes dumps as `pg_dump` does.
+struct Writer {
+    out: Vec<u8>,
+    minor: u8,
+}
+
+impl Writer {
+    fn new(minor: u8, entries: i32) -> Self {
+        let mut writer = Self {
+            out: b"PGDMP\x01".to_vec(),
+            minor,
+        };
+        writer.out.extend([minor, 0, 4, 8, 1]);
+        match minor {
+            ..15 => writer.int(0),
+            _ => writer.out.push(0),
+        }
+        for part in [29, 34, 21, 22, 10, 126, 0] {
+            writer.int(part);
+        }
+        for text in ["lavaserver", "17.12", "17.12"] {
+            writer.text(Some(text));
+        }
+        writer.int(entries);
+        writer
+    }
+
+    fn int(&mut self, value: i32) {
+        self.out.push(u8::from(value < 0));
+        self.out.extend(value.unsigned_abs().to_le_bytes());
+    }
+
+    fn text(&mut self, text: Option<&str>) {
+        match text {
+            None => self.int(-1),
+            Some(text) => {
+                self.int(text.len() as i32);
+                self.out.extend(text.as_bytes());
+            }
+        }
+    }
+
+    fn entry(&mut self, id: i32, desc: &str, tag: &str, sql: [Option<&str>; 2], data: u8) {
+        self.int(id);
+        self.int(i32::from(data != 3));
+        self.text(Some("1259"));
+        self.text(Some("16384"));
+        self.text(Some(tag));
+        self.text(Some(desc));
+        self.int(3);
+        self.text(sql[0]);
+        self.text(Some(""));
+        self.text(sql[1]);
+        self.text(Some("public"));
+        self.text(Some(""));
+        if self.minor >= 14 {
+            self.text(Some("heap"));
+        }
+        if self.minor >= 16 {
+            self.int(i32::from(b'r'));
+        }
+        self.text(Some("lavaserver"));
+        self.text(Some("false"));
+        self.text(Some("200"));
+        self.text(None);
+        self.out.push(data);
+        self.out.extend([0; 8]);
+    }
+
+    fn table_entry(&mut self, id: i32, name: &str) {
+        let copy = format!("COPY public.{name} (id, name) FROM stdin;\n");
+        self.entry(id, "TABLE DATA", name, [Some(""), Some(&copy)], 1);
+    }
+
+    fn block(&mut self, block: u8, id: i32) {
+        self.out.push(block);
+        self.int(id);
+    }
+
+    fn chunks(&mut self, chunks: &[&str]) {
+        for chunk in chunks {
+            self.text(Some(chunk));
+        }
+        self.int(0);
+    }
+
+    fn table(&mut self, id: i32, chunks: &[&str]) {
+        self.block(BLOCK_TABLE, id);
+        self.chunks(chunks);
+    }
+
+    fn read(&self) -> Result<DumpContents, ArchiveError> {
+        read(&self.out)
+    }
+}
+
+fn read(dump: &[u8]) -> Result<DumpContents, ArchiveError> {
+    let mut reader = DumpReader::new();
+    reader.feed(dump, &mut ())?;
+    reader.finish()
+}
+
+/// A dump of one table with the given chunks.
+fn one_table(chunks: &[&str]) -> Writer {
+    let mut dump = Writer::new(14, 1);
+    dump.table_entry(7, "device");
+    dump.table(7, chunks);
+    dump
+}
+
+#[track_caller]
+fn malformed(dump: &Writer, expected: &str) {
+    match dump.read() {
+        Err(error) => match error.kind() {
+            ArchiveErrorKind::Malformed { what, .. } => assert_eq!(*what, expected, "{error}"),
+            other => panic!("{other:?}"),
+        },
+        Ok(contents) => panic!("{contents:?}"),
+    }
+}
+
+const END: &str = "\\.\n\n\n";
+
+#[test]
+fn every_version_of_the_format_reads_alike() {
+    for minor in 12..=16 {
+        let mut dump = Writer::new(minor, 4);
+        dump.entry(5, "TABLE", "device", [Some("CREATE TABLE …"), None], 3);
+        let set = "SELECT pg_catalog.setval('public.device_seq', 42, true);\n";
+        dump.entry(6, "SEQUENCE SET", "device_seq", [Some(set), None], 3);
+        dump.table_entry(7, "device");
+        dump.entry(8, "BLOBS", "BLOBS", [None, None], 1);
+        dump.table(7, &["1\tone\n2\tt", "wo\n\\", ".\n\n\n"]);
+        dump.block(BLOCK_LARGE_OBJECTS, 8);
+        for oid in [16_385, -294_967_296] {
+            dump.int(oid);
+            dump.chunks(&["la", "rge"]);
+        }
+        dump.int(0);
+
+        let contents = dump.read().unwrap();
+        assert_eq!(contents.header.version, ArchiveVersion { major: 1, minor });
+        assert_eq!(contents.header.created.to_string(), "2026-11-22 21:34:29");
+        assert_eq!((contents.entries, contents.large_objects), (4, 2));
+        let device = contents.table("public", "device").unwrap();
+        assert_eq!(device.table.columns, ["id", "name"]);
+        assert_eq!((device.rows, device.bytes), (2, 12));
+        assert_eq!(contents.sequences[0].last_value, 42);
+        for length in 0..dump.out.len() {
+            assert!(
+                read(&dump.out[..length]).is_err(),
+                "1.{minor} cut at {length}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_version_that_is_not_known_is_refused_as_such() {
+    for (major, minor) in [(1, 11), (1, 17), (2, 14), (0, 14)] {
+        let mut dump = one_table(&[END]).out;
+        dump[5..7].copy_from_slice(&[major, minor]);
+        let error = read(&dump).unwrap_err();
+        assert!(
+            matches!(error.kind(), ArchiveErrorKind::UnsupportedVersion { found, .. }
+                if *found == ArchiveVersion { major, minor }),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn every_method_of_compression_is_named() {
+    for (method, name) in [(1, "gzip"), (2, "lz4"), (3, "zstd"), (9, "method 9")] {
+        let mut dump = Writer::new(16, 0).out;
+        dump[11] = method;
+        let error = read(&dump).unwrap_err();
+        let kind = ArchiveErrorKind::Compressed {
+            method: name.to_owned(),
+        };
+        assert_eq!((error.kind(), error.offset()), (&kind, 11));
+    }
+}
+
+#[test]
+fn a_length_is_checked_before_memory_is_taken() {
+    for limit in [TocLimit::Tag, TocLimit::Definition] {
+        let mut dump = Writer::new(14, 1);
+        dump.int(7);
+        dump.int(0);
+        dump.text(Some("0"));
+        dump.text(Some("0"));
+        if limit == TocLimit::Definition {
+            dump.text(Some("t"));
+            dump.text(Some("TABLE"));
+            dump.int(2);
+        }
+        let at = dump.out.len() as u64;
+        dump.int(i32::MAX);
+        let error = dump.read().unwrap_err();
+        assert_eq!(error.offset(), at);
+        assert!(
+            matches!(error.kind(), ArchiveErrorKind::TooLarge { found, .. } if *found == i32::MAX as u64),
+            "{error}"
+        );
+    }
+    let error = Writer::new(14, 1_000_001).read().unwrap_err();
+    assert!(
+        matches!(
+            error.kind(),
+            ArchiveErrorKind::TooLarge {
+                limit: 1_000_000,
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
+
+#[derive(PartialEq)]
+enum TocLimit {
+    Tag,
+    Definition,
+}
+
+/// 2 GiB are announced, and as many can follow; what is kept is one byte more than came.
+#[test]
+fn a_chunk_may_be_announced_larger_than_memory() {
+    let mut dump = one_table(&[]);
+    dump.out.truncate(dump.out.len() - 5);
+    dump.int(i32::MAX);
+    dump.out.push(b'x');
+    let error = dump.read().unwrap_err();
+    assert!(
+        matches!(error.kind(), ArchiveErrorKind::Truncated { .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_table_of_contents_may_not_fill_the_memory() {
+    let mut dump = Writer::new(14, 1_000_000);
+    let wide = (0..100_000)
+        .map(|n| format!("c{n}"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let copy = format!("COPY public.t ({wide}) FROM stdin;\n");
+    let head = std::mem::take(&mut dump.out);
+    let mut reader = DumpReader::new();
+    reader.feed(&head, &mut ()).unwrap();
+    let error = (1..100).find_map(|id| {
+        dump.out.clear();
+        dump.entry(id, "TABLE DATA", "t", [None, Some(&copy)], 1);
+        reader.feed(&dump.out, &mut ()).err()
+    });
+    let error = error.unwrap();
+    assert!(
+        matches!(
+            error.kind(),
+            ArchiveErrorKind::TooLarge {
+                limit: MEMORY_LIMIT,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(
+        reader.feed(b"", &mut ()),
+        Err(error.clone()),
+        "an error stays"
+    );
+    assert_eq!(reader.finish(), Err(error));
+}
+
+#[test]
+fn a_row_is_limited_only_where_it_must_be_kept() {
+    struct Want(bool);
+    impl Observer for Want {
+        fn wants(&mut self, _: &TableInfo) -> bool {
+            self.0
+        }
+    }
+    for (limit, wanted, fails) in [(10, true, false), (9, true, true), (9, false, false)] {
+        for chunks in [&["1\t34567890\n", END][..], &["1\t3456", "7890\n", END]] {
+            let mut reader = DumpReader::new().with_row_limit(limit);
+            let outcome = reader.feed(&one_table(chunks).out, &mut Want(wanted));
+            assert_eq!(outcome.is_err(), fails, "{limit} {wanted} {chunks:?}");
+        }
+    }
+}
+
+#[test]
+fn a_table_ends_with_its_end_mark_and_two_empty_lines() {
+    assert!(one_table(&["1\tone\n", END]).read().is_ok());
+    for chunks in [
+        &[][..],
+        &["1\tone\n"],
+        &["1\tone"],
+        &["\\.\n"],
+        &["\\.\n\n"],
+        &["\\."],
+        &["1\tone", END],
+    ] {
+        malformed(&one_table(chunks), "the end of a table's data");
+    }
+    for chunks in [
+        &["\\.\n\n\n\n"][..],
+        &[END, "1\tone\n"],
+        &["\\.\nx\n"],
+        &["\\.\n\nx"],
+    ] {
+        malformed(&one_table(chunks), "what follows a table's end mark");
+    }
+}
+
+#[test]
+fn a_row_that_looks_like_the_end_mark_is_a_row() {
+    let contents = one_table(&["\\\\.\n.\n\\\n\\.x\n\n", END]).read().unwrap();
+    assert_eq!(contents.tables[0].rows, 5);
+}
+
+#[test]
+fn every_announced_block_comes_once() {
+    let mut twice = one_table(&[END]);
+    twice.table(7, &[END]);
+    malformed(&twice, "the number of a data block");
+
+    let mut unknown = one_table(&[END]);
+    unknown.table(8, &[END]);
+    malformed(&unknown, "the number of a data block");
+
+    let mut other_type = Writer::new(14, 1);
+    other_type.table_entry(7, "device");
+    other_type.block(BLOCK_LARGE_OBJECTS, 7);
+    malformed(&other_type, "the type of a data block");
+
+    let mut same_number = Writer::new(14, 2);
+    same_number.table_entry(7, "device");
+    same_number.table_entry(7, "worker");
+    malformed(&same_number, "the number of an entry with data");
+
+    let mut same_name = Writer::new(14, 2);
+    same_name.table_entry(7, "device");
+    same_name.table_entry(8, "device");
+    same_name.table(7, &[END]);
+    same_name.table(8, &[END]);
+    malformed(&same_name, "the name of a table");
+
+    let mut missing = Writer::new(14, 3);
+    for (id, name) in [(7, "device"), (8, "worker"), (9, "tag")] {
+        missing.table_entry(id, name);
+    }
+    missing.table(8, &[END]);
+    assert_eq!(
+        missing.read().unwrap_err().to_string(),
+        format!(
+            "read the dump at byte {}: 2 of 3 data blocks are missing, the first of them table public.device",
+            missing.out.len()
+        )
+    );
+}
+
+#[test]
+fn numbers_are_written_in_one_way_only() {
+    for number in [
+        [2, 7, 0, 0, 0],
+        [1, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0x80],
+        [1, 7, 0, 0, 0],
+    ] {
+        let mut dump = Writer::new(14, 1);
+        dump.out.extend(number);
+        let error = dump.read().unwrap_err();
+        assert!(
+            matches!(error.kind(), ArchiveErrorKind::Malformed { .. }),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,74 @@
+use std::fmt;
+
+/// What went wrong in this crate, where, and why.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    at: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What kind of thing went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The document is no JSON of the expected shape.
+    Malformed,
+    /// The document says it is of a schema that this crate does not read.
+    UnknownSchema,
+    /// A step's command is not the one its action stands for.
+    Altered,
+    /// A step or a rendered text holds an operation that no plan may hold.
+    Forbidden,
+    /// The order of the steps contradicts what they need.
+    Disordered,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, at: impl Into<String>) -> Self {
+        Self {
+            kind,
+            at: at.into(),
+            source: None,
+        }
+    }
+
+    pub(crate) fn with_source(
+        mut self,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> Self {
+        self.source = Some(Box::new(source));
+        self
+    }
+
+    /// The kind, for callers that decide on it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The document, step or text it happened at.
+    #[must_use]
+    pub fn at(&self) -> &str {
+        &self.at
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = &self.at;
+        match self.kind {
+            ErrorKind::Malformed => write!(f, "read {at}: not of its schema"),
+            ErrorKind::UnknownSchema => write!(f, "read {at}: a schema this version does not know"),
+            ErrorKind::Altered => write!(f, "trust {at}: its command is not what its action does"),
+            ErrorKind::Forbidden => write!(f, "accept {at}: no plan may hold it"),
+            ErrorKind::Disordered => write!(f, "follow {at}: it needs a step that is not before it"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| source.as_ref() as _)
+    }
+}

@@ -1,0 +1,419 @@
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::release::{DeviceHealth, JobState};
+use crate::schema;
+use crate::{Error, LavaVersion, PackageVersion, Suite};
+
+/// What one host is, the same document whether it was read from a running host, from an offline
+/// root or out of a backup.
+///
+/// `None` and `unknown` mean that nobody could tell; they never mean "no". No field holds a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct Facts {
+    /// The version of this document.
+    pub schema: FactsSchema,
+    /// When the facts were gathered, in the words of whoever gathered them.
+    pub captured_at: Option<String>,
+    /// What the host does in its lab.
+    pub role: Role,
+    /// The host's name.
+    pub hostname: Option<String>,
+    /// The Debian release under everything else.
+    pub suite: SuiteFacts,
+    /// dpkg's native architecture.
+    pub architecture: Option<String>,
+    /// What dpkg knows; empty means unknown, for no Debian is without packages.
+    pub packages: Vec<Package>,
+    /// LAVA's own version; `None` when there is none or it could not be read.
+    pub lava: Option<LavaFacts>,
+    /// The PostgreSQL server; `None` when there is none or it could not be asked.
+    pub postgresql: Option<PostgresqlFacts>,
+    /// LAVA's database.
+    pub database: DatabaseState,
+    /// The migrations that the installed packages' files define.
+    pub migrations_shipped: Option<Vec<ShippedMigration>>,
+    /// systemd units of LAVA and of what it stands on.
+    pub units: Option<Vec<Unit>>,
+    /// Timers and services that change packages by themselves (`apt-daily.timer` …).
+    pub timers: Option<Vec<Unit>>,
+    /// Settings that move data or change what a backup holds.
+    pub settings: Settings,
+    /// The web server.
+    pub apache: Apache,
+}
+
+impl Facts {
+    /// Facts of which nothing is known yet, for a collector to fill in.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self {
+            schema: FactsSchema::V1,
+            captured_at: None,
+            role: Role::Unknown,
+            hostname: None,
+            suite: SuiteFacts::default(),
+            architecture: None,
+            packages: Vec::new(),
+            lava: None,
+            postgresql: None,
+            database: DatabaseState::Unknown,
+            migrations_shipped: None,
+            units: None,
+            timers: None,
+            settings: Settings::default(),
+            apache: Apache::default(),
+        }
+    }
+
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// `UnknownSchema` when the document names another schema, `Malformed` when it is not of its own.
+    pub fn from_json(json: &[u8]) -> Result<Self, Error> {
+        schema::read(json, schema::FACTS)
+    }
+
+    /// The package of this name, of any state.
+    #[must_use]
+    pub fn package(&self, name: &str) -> Option<&Package> {
+        self.packages.iter().find(|package| package.name == name)
+    }
+
+    /// LAVA's release, from the installed package or, failing that, from LAVA's own version file.
+    #[must_use]
+    pub fn lava_version(&self) -> Option<LavaVersion> {
+        let installed = self
+            .package("lava-server")
+            .filter(|package| package.is_installed())
+            .map(|package| &package.version);
+        let lava = self.lava.as_ref();
+        installed
+            .or_else(|| lava?.package_version.as_ref())
+            .and_then(|version| LavaVersion::of(version).ok())
+            .or_else(|| lava?.version.parse().ok())
+    }
+
+    /// Whether the packages are known and lava-server is not among the installed ones.
+    #[must_use]
+    pub fn lava_is_absent(&self) -> bool {
+        !self.packages.is_empty()
+            && !self
+                .package("lava-server")
+                .is_some_and(Package::is_installed)
+    }
+
+    /// Brings every list into its one order, so that equal facts are equal documents.
+    pub fn normalise(&mut self) {
+        self.packages.sort();
+        self.packages.dedup();
+        for units in [&mut self.units, &mut self.timers].into_iter().flatten() {
+            for unit in units.iter_mut().filter(|unit| !unit.name.contains('.')) {
+                unit.name.push_str(".service");
+            }
+            units.sort();
+            units.dedup();
+        }
+        if let Some(shipped) = &mut self.migrations_shipped {
+            for migration in shipped.iter_mut() {
+                migration.replaces.sort();
+            }
+            shipped.sort();
+            shipped.dedup();
+        }
+        if let Some(postgresql) = &mut self.postgresql {
+            postgresql.clusters.sort();
+        }
+        if let DatabaseState::Present(database) = &mut self.database {
+            database.tables.sort();
+            normalise_content(
+                &mut database.migrations,
+                &mut database.devices_by_health,
+                &mut database.active_jobs,
+            );
+        }
+    }
+}
+
+pub(crate) fn normalise_content(
+    migrations: &mut Option<Vec<Migration>>,
+    devices: &mut Option<BTreeMap<DeviceHealth, Vec<String>>>,
+    jobs: &mut Option<Vec<ActiveJob>>,
+) {
+    if let Some(migrations) = migrations {
+        migrations.sort();
+        migrations.dedup();
+    }
+    for names in devices.iter_mut().flat_map(BTreeMap::values_mut) {
+        names.sort();
+    }
+    if let Some(jobs) = jobs {
+        jobs.sort();
+        jobs.dedup();
+    }
+}
+
+/// The versions of [`Facts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum FactsSchema {
+    /// The first.
+    #[serde(rename = "lava-backup/facts/1")]
+    V1,
+}
+
+/// What a host does in its lab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// It runs lava-server, whether or not it also runs a worker.
+    Master,
+    /// It runs lava-dispatcher alone.
+    Worker,
+    /// Neither is installed, or nobody could tell.
+    Unknown,
+}
+
+/// The Debian release under everything else.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SuiteFacts {
+    /// Its codename.
+    #[schemars(with = "Option<String>")]
+    pub base: Option<Suite>,
+    /// How far the signals agree.
+    pub confidence: Confidence,
+}
+
+/// How sure a collector is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Confidence {
+    /// Every signal says the same.
+    Certain,
+    /// One signal is missing, none disagrees.
+    Likely,
+    /// Signals disagree.
+    Ambiguous,
+    /// There was no signal.
+    #[default]
+    Unknown,
+}
+
+/// One package as dpkg knows it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Package {
+    /// Its name.
+    pub name: String,
+    /// Its architecture, `all` included.
+    pub architecture: String,
+    /// Its version.
+    #[schemars(with = "String")]
+    pub version: PackageVersion,
+    /// dpkg's third status word: `installed`, `config-files`, `half-configured` …; `reinst-required`
+    /// when dpkg's error flag is set.
+    pub state: String,
+    /// Whether it is on hold.
+    pub hold: bool,
+    /// Whether apt installed it for another package.
+    pub auto: bool,
+}
+
+impl Package {
+    /// Whether it is installed, configured and sound.
+    #[must_use]
+    pub fn is_installed(&self) -> bool {
+        self.state == "installed"
+    }
+
+    /// Whether dpkg left off in the middle of it.
+    #[must_use]
+    pub fn is_unclean(&self) -> bool {
+        !matches!(
+            self.state.as_str(),
+            "installed" | "config-files" | "not-installed"
+        )
+    }
+}
+
+/// LAVA's own version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LavaFacts {
+    /// What LAVA says of itself, such as `2023.01`.
+    pub version: String,
+    /// The version of the package lava-server.
+    #[schemars(with = "Option<String>")]
+    pub package_version: Option<PackageVersion>,
+}
+
+/// The PostgreSQL server that holds LAVA's database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PostgresqlFacts {
+    /// Its major version, such as 15.
+    pub major: u32,
+    /// What the server says of itself, such as `15.20`.
+    pub server_version: Option<String>,
+    /// Every cluster of the host.
+    pub clusters: Vec<Cluster>,
+}
+
+/// One PostgreSQL cluster as Debian knows it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Cluster {
+    /// Its major version.
+    pub major: u32,
+    /// Its name, usually `main`.
+    pub name: String,
+    /// Its TCP port.
+    pub port: Option<u16>,
+}
+
+/// Whether LAVA's database is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum DatabaseState {
+    /// Nobody could ask.
+    Unknown,
+    /// There is none.
+    Absent,
+    /// There is one.
+    Present(Box<Database>),
+}
+
+/// LAVA's database, as read in one snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Database {
+    /// Its name.
+    pub name: String,
+    /// The role that owns it.
+    pub owner: Option<String>,
+    /// Where LAVA's settings look for the server; `None` is the local socket.
+    pub host: Option<String>,
+    /// The server's port.
+    pub port: Option<u16>,
+    /// Its encoding.
+    pub encoding: Option<String>,
+    /// `LC_COLLATE`.
+    pub collate: Option<String>,
+    /// `LC_CTYPE`.
+    pub ctype: Option<String>,
+    /// The locale provider.
+    pub provider: Option<String>,
+    /// Its size on disk in bytes.
+    pub size_bytes: Option<u64>,
+    /// Its tables.
+    pub tables: Vec<Table>,
+    /// The rows of `django_migrations`.
+    pub migrations: Option<Vec<Migration>>,
+    /// The names of the devices of each health; a health without devices may be left out.
+    pub devices_by_health: Option<BTreeMap<DeviceHealth, Vec<String>>>,
+    /// How many jobs there are of each state; a state without jobs may be left out.
+    pub jobs_by_state: Option<BTreeMap<JobState, u64>>,
+    /// The jobs that are between the queue and their end.
+    pub active_jobs: Option<Vec<ActiveJob>>,
+    /// How many workers there are.
+    pub workers: Option<u64>,
+    /// The highest job id.
+    pub max_job_id: Option<u64>,
+    /// How many saved queries (each a materialised view) there are.
+    pub queries: Option<u64>,
+}
+
+/// One table and how many rows it has.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Table {
+    /// Its name.
+    pub name: String,
+    /// Its rows.
+    pub rows: u64,
+}
+
+/// A row of `django_migrations`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Migration {
+    /// Django's label of the application.
+    pub app: String,
+    /// The migration's name.
+    pub name: String,
+}
+
+/// A migration that an installed package's file defines.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct ShippedMigration {
+    /// Django's label of the application.
+    pub app: String,
+    /// The migration's name.
+    pub name: String,
+    /// What it stands for, when it is squashed.
+    #[serde(default)]
+    pub replaces: Vec<Migration>,
+}
+
+/// A job that is neither queued nor finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct ActiveJob {
+    /// Its id.
+    pub id: u64,
+    /// Its state.
+    pub state: JobState,
+}
+
+/// A systemd unit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Unit {
+    /// Its name, with its suffix (`lava-worker.service`).
+    pub name: String,
+    /// Whether it runs now; `None` in an offline root.
+    pub active: Option<bool>,
+    /// Whether it starts at boot.
+    pub enabled: Option<bool>,
+}
+
+/// LAVA's settings that a plan depends on; never one that is secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Settings {
+    /// `MEDIA_ROOT`.
+    pub media_root: Option<String>,
+    /// `LAVA_LOG_BACKEND`.
+    pub log_backend: Option<String>,
+    /// `INSTANCE_NAME`.
+    pub instance_name: Option<String>,
+}
+
+/// The web server in front of LAVA.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Apache {
+    /// Whether `sites-enabled/lava-server.conf` is there.
+    pub lava_site_enabled: Option<bool>,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::ErrorKind;
+
+    #[test]
+    fn facts_survive_json() {
+        let mut facts = Facts::unknown();
+        facts.database = DatabaseState::Present(Box::new(Database {
+            name: "lavaserver".into(),
+            devices_by_health: Some(BTreeMap::from([(DeviceHealth::Good, vec!["a".into()])])),
+            jobs_by_state: Some(BTreeMap::from([(JobState::Finished, 3)])),
+            ..Database::default()
+        }));
+        let json = serde_json::to_vec(&facts).unwrap();
+        assert_eq!(Facts::from_json(&json).unwrap(), facts);
+    }
+
+    #[test]
+    fn a_newer_schema_is_told_from_damage() {
+        let newer = br#"{"schema": "lava-backup/facts/2", "shape": "another"}"#;
+        let kind = Facts::from_json(newer).unwrap_err().kind();
+        assert_eq!(kind, ErrorKind::UnknownSchema);
+        let cut = br#"{"schema": "lava-backup/facts/1", "role": "mas"#;
+        let kind = Facts::from_json(cut).unwrap_err().kind();
+        assert_eq!(kind, ErrorKind::Malformed);
+    }
+}

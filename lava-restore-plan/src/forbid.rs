@@ -1,0 +1,193 @@
+//! What no plan may hold.
+//!
+//! A plan's commands come from a closed enum; this module does not trust that and looks at each
+//! command and each rendered text again. Commands are held against a list of what is allowed, so
+//! an operation nobody thought of is refused too; the list of what is forbidden is for rendered
+//! text, where a program's name alone proves nothing.
+
+use crate::step::{Gate, Step};
+use crate::{Error, ErrorKind};
+
+/// Words that run or make a migration, or configure a package and so run one: lava-server's
+/// maintainer script migrates whatever database it finds, at every configuration.
+const FORBIDDEN: &[&str] = &[
+    "apt",
+    "apt-get",
+    "aptitude",
+    "autoremove",
+    "dist-upgrade",
+    "--configure",
+    "dpkg-reconfigure",
+    "flush",
+    "full-upgrade",
+    "loaddata",
+    "makemigrations",
+    "migrate",
+    "postinst.py",
+    "squashmigrations",
+    "unattended-upgrade",
+];
+
+/// Marks where a rendered page names the operations above in order to warn of them.
+pub(crate) const WARNING_BEGINS: &str = "<!-- never run: begin -->";
+/// Where that warning ends.
+pub(crate) const WARNING_ENDS: &str = "<!-- never run: end -->";
+
+/// Checks a step's commands and gates.
+pub(crate) fn step(step: &Step) -> Result<(), Error> {
+    if step.argv != step.action.argv() {
+        return Err(Error::new(ErrorKind::Altered, format!("step {}", step.id)));
+    }
+    let forbidden = |argv: &[String]| {
+        Error::new(ErrorKind::Forbidden, format!("step {}: {:.200}", step.id, argv.join(" ")))
+    };
+    for argv in &step.argv {
+        let reads = step.action.is_read_only();
+        if !(allowed(argv, false) && (!reads || allowed(argv, true))) {
+            return Err(forbidden(argv));
+        }
+    }
+    for Gate { argv, .. } in step.pre.iter().chain(&step.post) {
+        if !allowed(argv, true) {
+            return Err(forbidden(argv));
+        }
+    }
+    Ok(())
+}
+
+/// Checks a rendered text, word by word.
+pub(crate) fn text(name: &str, text: &str) -> Result<(), Error> {
+    let mut warning = false;
+    for (number, line) in text.lines().enumerate() {
+        match line {
+            WARNING_BEGINS => warning = true,
+            WARNING_ENDS => warning = false,
+            _ if warning => {}
+            _ if has_forbidden_word(line) => {
+                let at = format!("line {} of the {name}", number + 1);
+                return Err(Error::new(ErrorKind::Forbidden, at));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn has_forbidden_word(line: &str) -> bool {
+    let breaks = |c: char| c.is_whitespace() || "'\"`;&|()<>".contains(c);
+    line.split(breaks).any(is_forbidden)
+}
+
+fn is_forbidden(word: &str) -> bool {
+    let name = word.rsplit('/').next().unwrap_or(word);
+    FORBIDDEN.contains(&name)
+}
+
+/// Whether a word is the name of `lava-backup`, or where it is.
+pub(crate) fn is_own_program(word: &str) -> bool {
+    word == "lava-backup" || (word.starts_with('/') && word.ends_with("/lava-backup"))
+}
+
+/// Whether a command is one that a plan may hold; with `reading`, one that changes nothing.
+fn allowed(argv: &[String], reading: bool) -> bool {
+    let words: Vec<&str> = argv.iter().map(String::as_str).collect();
+    let Some((first, rest)) = words.split_first() else {
+        return false;
+    };
+    // A store or a database may be called anything; only what a program takes as its verb counts,
+    // but no plan has a reason for a whole argument that is one of the forbidden words.
+    if words.iter().any(|word| word.contains('\0') || FORBIDDEN.contains(word)) {
+        return false;
+    }
+    if is_own_program(first) {
+        return match rest {
+            ["extract", .., "--check"] | ["database", "compare", ..] => true,
+            ["extract", ..] | ["database", "restore", ..] => !reading,
+            _ => false,
+        };
+    }
+    let reads = match (*first, rest) {
+        ("test", [operator, path]) => matches!(*operator, "-e") && path.starts_with('/'),
+        ("test", ["!", "-e", path]) => path.starts_with('/'),
+        ("grep", ["-qx", _, path]) => path.starts_with('/'),
+        ("dpkg-query", ["-W", format, _]) => format.starts_with("-f="),
+        ("dpkg", ["--audit"]) | ("lava-server", ["manage", "check", "--deploy"]) => true,
+        ("systemctl", ["is-active", ..]) => true,
+        ("journalctl", ["-q", "--no-pager", "-b", "-p", "err", units @ ..]) => {
+            units.chunks(2).all(|pair| pair.len() == 2 && pair[0] == "-u")
+        }
+        ("runuser", ["-u", "postgres", "--", "psql", "-XAtq", rest @ .., "-c", query]) => {
+            let connection = matches!(rest, ["-d", _] | ["-p", _, "-d", _]);
+            connection && query.starts_with("SELECT ") && !query.contains(';')
+        }
+        _ => false,
+    };
+    let acts = match (*first, rest) {
+        ("a2dissite" | "a2ensite", ["-q", "lava-server"]) | ("apt-mark", ["hold", ..]) => true,
+        ("systemctl", [verb, ..]) => {
+            matches!(*verb, "mask" | "unmask" | "stop" | "start" | "reload" | "daemon-reload")
+        }
+        ("lava-server", ["manage", "jobs", "fail", id]) => id.bytes().all(|b| b.is_ascii_digit()),
+        ("lava-server", ["manage", "maintenance"]) => true,
+        ("lava-server", ["manage", "devices", "update", name, "--health", "MAINTENANCE"]) => {
+            !name.starts_with('-')
+        }
+        _ => false,
+    };
+    reads || (acts && !reading)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::step::words;
+
+    fn acts(line: &str) -> bool {
+        allowed(&words(&line.split(' ').collect::<Vec<_>>()), false)
+    }
+
+    #[test]
+    fn nothing_that_migrates_or_configures_is_allowed() {
+        for line in [
+            "lava-server manage migrate",
+            "lava-server manage makemigrations",
+            "lava-server manage shell",
+            "lava-server manage maintenance --force",
+            "dpkg-reconfigure lava-server",
+            "dpkg --configure -a",
+            "apt-get -f install",
+            "apt-get dist-upgrade",
+            "apt-get install lava-server",
+            "/usr/share/lava-server/postinst.py",
+            "runuser -u postgres -- psql -XAtq -d lavaserver -c DELETE",
+            "runuser -u postgres -- dropdb lavaserver",
+            "sh -c true",
+            "lava-backup prune",
+        ] {
+            assert!(!acts(line), "{line}");
+        }
+        for line in ["lava-server manage jobs fail 53", "systemctl stop lava-worker.service"] {
+            assert!(acts(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_gate_may_only_look() {
+        let gate = |line: &str| allowed(&words(&line.split(' ').collect::<Vec<_>>()), true);
+        assert!(gate("systemctl is-active lava-worker.service"));
+        assert!(gate("lava-backup extract --store s b config --root / --check"));
+        assert!(!gate("lava-backup extract --store s b config --root /"));
+        assert!(!gate("systemctl stop lava-worker.service"));
+        assert!(!gate("lava-backup database restore --store s b --root /"));
+    }
+
+    #[test]
+    fn rendered_text_may_name_it_only_in_a_warning() {
+        let line = "lava-server manage 'migrate' --noinput";
+        assert_eq!(text("page", line).unwrap_err().kind(), ErrorKind::Forbidden);
+        assert!(text("page", &format!("{WARNING_BEGINS}\n{line}\n{WARNING_ENDS}\n")).is_ok());
+        assert!(text("page", &format!("{WARNING_BEGINS}\n{WARNING_ENDS}\n{line}")).is_err());
+        assert!(text("page", "SELECT count(*) FROM django_migrations").is_ok());
+    }
+}

@@ -1,0 +1,53 @@
+//! From facts to ordered, gated restore steps for a LAVA lab.
+//!
+//! [`plan`] takes what a backup holds and what a target host is, says whether the one can be
+//! restored to the other, and if so with which commands, in which order, and what must be seen to
+//! hold between them. It is a pure function over plain data: no host, no clock, no environment.
+//! It never plans an operation that migrates a database.
+//!
+//! ```
+//! use lava_restore_plan::{Backup, Facts, Intent, Options, Verdict, plan, render};
+//!
+//! let backup = r#"{"schema": "lava-restore-plan/backup/1", "id": "b1", "seal_digest": "6f",
+//!     "created": "2026-11-22T04:00:00Z", "sections": [], "config_paths": [], "degraded": [],
+//!     "database": null, "facts": FACTS}"#;
+//! let facts = serde_json::to_string(&Facts::unknown())?;
+//! let backup = Backup::from_json(backup.replace("FACTS", &facts).as_bytes())?;
+//! let plan = plan(&backup, &Facts::unknown(), &Intent::RestoreMaster, &Options::new("/srv/store"));
+//! assert_eq!(plan.verdict, Verdict::Refuse, "what is unknown is never well");
+//! assert!(plan.steps.is_empty());
+//! println!("{}", render::markdown(&plan)?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! In the order a reader meets them:
+//! - [`Facts`]: what one host is; [`Backup`]: what a sealed backup holds;
+//! - [`Intent`] and [`Options`]: what is wanted;
+//! - [`plan`] and the [`Plan`] it makes: a [`Verdict`], each [`Finding`] behind it, each [`Step`]
+//!   with its [`Action`] and [`Gate`]s;
+//! - [`render`]: a plan as JSON, as a runbook, as a POSIX shell script;
+//! - [`release`]: what is known of LAVA's releases, which collectors read too.
+
+mod backup;
+mod error;
+pub mod facts;
+mod finding;
+mod forbid;
+mod master;
+mod migration;
+mod name;
+mod plan;
+pub mod release;
+pub mod render;
+mod rule;
+mod schema;
+pub mod step;
+
+pub use backup::{Backup, BackupSchema, Dump, DumpTable};
+pub use error::{Error, ErrorKind};
+pub use facts::Facts;
+pub use finding::{Finding, Verdict};
+pub use lava_backup_debian::{LavaVersion, PackageVersion, Suite};
+pub use plan::{Intent, Options, Plan, PlanSchema, plan};
+pub use schema::{facts_schema, plan_schema};
+pub use step::{Action, Gate, Phase, Step};

@@ -1,0 +1,110 @@
+set -euf
+LC_ALL=C
+export LC_ALL
+umask 077
+
+state=${LAVA_RESTORE_STATE:-/var/lib/lava-backup/restore/$backup}
+dry_run=no
+
+for argument in "$@"; do
+    case $argument in
+    --dry-run) dry_run=yes ;;
+    *)
+        printf 'usage: %s [--dry-run]\n' "$0" >&2
+        exit 2
+        ;;
+    esac
+done
+
+# stop STATUS TEXT...
+stop() {
+    status=$1
+    shift
+    printf '%s\n' "$@" >&2
+    exit "$status"
+}
+
+# run COMMAND...
+run() {
+    if [ "$dry_run" = yes ]; then
+        printf '    would run: %s\n' "$*"
+        return 0
+    fi
+    run_code=0
+    "$@" </dev/null || run_code=$?
+    [ "$run_code" -eq 0 ] || stop 1 "step $id failed: exit $run_code from: $*" "Nothing after it was run."
+}
+
+# gate ID EXIT any|text EXPECTED COMMAND...
+gate() {
+    gate_id=$1 want_code=$2 compare=$3 want_text=$4
+    shift 4
+    if [ "$dry_run" = yes ]; then
+        printf '    would check %s: %s\n' "$gate_id" "$*"
+        return 0
+    fi
+    found_code=0 found_text=
+    if [ "$compare" = text ]; then
+        found_text=$("$@" </dev/null) || found_code=$?
+    else
+        "$@" </dev/null || found_code=$?
+    fi
+    if [ "$found_code" -ne "$want_code" ] || [ "$found_text" != "$want_text" ]; then
+        stop 7 "gate $gate_id does not hold: $*" \
+            "expected: exit $want_code, text: $want_text" \
+            "found:    exit $found_code, text: $found_text" \
+            'Nothing after it was run.'
+    fi
+}
+
+# confirm ANSWER...: one of them from LAVA_RESTORE_CONFIRM, or typed on the terminal
+confirm() {
+    if [ "$dry_run" = yes ]; then
+        printf '    would ask for: %s\n' "$*"
+        return 0
+    fi
+    for given in ${LAVA_RESTORE_CONFIRM:-}; do
+        for answer in "$@"; do
+            [ "$given" != "$answer" ] || return 0
+        done
+    done
+    printf '    type one of: %s\n    > ' "$*"
+    given=
+    { IFS= read -r given </dev/tty; } 2>/dev/null || :
+    for answer in "$@"; do
+        [ "$given" != "$answer" ] || return 0
+    done
+    stop 7 "step $id is not confirmed" "Type one of these, or put it into LAVA_RESTORE_CONFIRM: $*"
+}
+
+# step ID FUNCTION: once, however often the script is run
+step() {
+    id=$1 answer=
+    if [ -e "$state/done/$id" ]; then
+        printf 'done before: %s\n' "$id"
+        return 0
+    fi
+    printf '==> %s\n' "$id"
+    "$2"
+    [ "$dry_run" = no ] || return 0
+    printf '%s\n' "$answer" >"$state/done/$id.new"
+    sync "$state/done/$id.new"
+    mv "$state/done/$id.new" "$state/done/$id"
+}
+
+# What was done for another backup or another target says nothing of this plan.
+bind() {
+    [ "$dry_run" = no ] || return 0
+    mkdir -p "$state/done"
+    mkdir "$state/running" 2>/dev/null ||
+        stop 1 "another run holds $state/running" 'Remove that directory if no other run is alive.'
+    trap 'rmdir "$state/running"' EXIT
+    trap 'exit 1' HUP INT TERM
+    if [ -e "$state/plan" ]; then
+        [ "$(cat "$state/plan")" = "$plan" ] ||
+            stop 6 "$state belongs to another plan" 'Name another directory in LAVA_RESTORE_STATE.'
+    else
+        printf '%s\n' "$plan" >"$state/plan.new"
+        mv "$state/plan.new" "$state/plan"
+    fi
+}

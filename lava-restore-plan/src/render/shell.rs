@@ -1,0 +1,108 @@
+use std::fmt::Write as _;
+
+use super::{command, one_line, quote};
+use crate::{Action, Error, Gate, Plan, Step, Verdict, forbid};
+
+/// What every script has before its steps.
+const PRELUDE: &str = include_str!("prelude.sh");
+
+/// The plan as a POSIX shell script for root on the target.
+///
+/// It has one function for each step, remembers what was done under
+/// `LAVA_RESTORE_STATE` (by default below `/var/lib/lava-backup/restore`) so that a second run goes
+/// on where the first one stopped, asks a person on the terminal or takes their answers from
+/// `LAVA_RESTORE_CONFIRM`, and with `--dry-run` only says what it would do. It exits 0 when all is
+/// done, 1 when a command failed, 2 on wrong usage, 3 when the plan was refused, 6 when the
+/// directory belongs to another plan and 7 at a gate that does not hold.
+///
+/// # Errors
+/// Those of [`Plan::check`], and `Forbidden` when the text would hold a forbidden operation.
+pub fn shell(plan: &Plan) -> Result<String, Error> {
+    plan.check()?;
+    let mut script = String::new();
+    // Writing to a String can't fail.
+    let _ = write_script(&mut script, plan);
+    forbid::text("script", &script)?;
+    Ok(script)
+}
+
+fn write_script(script: &mut String, plan: &Plan) -> std::fmt::Result {
+    writeln!(script, "#!/bin/sh")?;
+    writeln!(script, "# Restores backup {} made {}.", one_line(&plan.backup), one_line(&plan.backup_created))?;
+    writeln!(script, "# Verdict: {}", plan.verdict)?;
+    for finding in plan.findings.iter().filter(|finding| finding.severity > Verdict::Ok) {
+        let what = [&finding.code, &finding.subject, &finding.expected, &finding.found].map(|text| one_line(text));
+        let [code, subject, expected, found] = what;
+        writeln!(script, "# {} {code} {subject}: expected {expected}, found {found}", finding.severity)?;
+    }
+    writeln!(script)?;
+    if plan.steps.is_empty() {
+        writeln!(script, "echo 'refused; the findings are at the head of this script' >&2\nexit 3")?;
+        return Ok(());
+    }
+    let target = plan.target_digest.as_deref().unwrap_or("any");
+    let bound = format!("{} {target}", plan.seal_digest);
+    writeln!(script, "backup={}", quote(&one_line(&plan.backup), false))?;
+    writeln!(script, "plan={}\n", quote(&one_line(&bound), false))?;
+    script.push_str(PRELUDE);
+    for step in &plan.steps {
+        write_step(script, step)?;
+    }
+    writeln!(script, "\nbind")?;
+    for step in &plan.steps {
+        writeln!(script, "step {} {}", step.id, function(step))?;
+    }
+    writeln!(script, "echo 'all steps done'")
+}
+
+/// A dot has no place in a function's name, and an id has no other sign.
+fn function(step: &Step) -> String {
+    step.id.replace('.', "_")
+}
+
+fn write_step(script: &mut String, step: &Step) -> std::fmt::Result {
+    writeln!(script, "\n# {}: {}", step.id, one_line(&step.title))?;
+    writeln!(script, "# {}", one_line(&step.why))?;
+    writeln!(script, "{}() {{", function(step))?;
+    for gate in &step.pre {
+        write_gate(script, gate)?;
+    }
+    if let Action::Confirm { ask } = &step.action {
+        writeln!(script, "    printf '%s\\n' {}", quote(&one_line(ask), false))?;
+    }
+    for argv in &step.argv {
+        writeln!(script, "    run {}", arguments(argv))?;
+    }
+    if let Some(choices) = step.action.choices() {
+        if !choices.is_empty() {
+            writeln!(script, "    printf '%s\\n' {}", quote(&one_line(&step.why), false))?;
+        }
+        let mut answers: Vec<String> = choices.iter().map(|choice| format!("{}={choice}", step.id)).collect();
+        if answers.is_empty() {
+            answers.push(step.id.clone());
+        }
+        writeln!(script, "    confirm {}", arguments(&answers))?;
+    }
+    for gate in &step.post {
+        write_gate(script, gate)?;
+    }
+    writeln!(script, "}}")
+}
+
+fn write_gate(script: &mut String, gate: &Gate) -> std::fmt::Result {
+    let (compare, text) = match &gate.expect.stdout {
+        Some(text) => ("text", text.as_str()),
+        None => ("any", ""),
+    };
+    let exit = gate.expect.exit.to_string();
+    let line = [gate.id.as_str(), &exit, compare, text].map(|word| quote(word, false));
+    writeln!(script, "    gate {} {}", line.join(" "), arguments(&gate.argv))
+}
+
+/// A command behind `run` or `gate`, where its first word is an argument too.
+fn arguments(argv: &[String]) -> String {
+    match argv {
+        [first] => quote(first, false),
+        _ => command(argv),
+    }
+}

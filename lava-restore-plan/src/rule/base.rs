@@ -1,0 +1,112 @@
+//! The base system and what runs on it.
+
+use super::{Case, note, ok, prepare, refuse, shown};
+use crate::facts::{Confidence, Role};
+use crate::finding::Finding;
+use crate::master::ids;
+use crate::release::Release;
+
+pub(super) fn suite(case: &Case<'_>) -> Vec<Finding> {
+    let (backup, target) = (&case.backup.facts.suite, &case.target.suite);
+    let unsure = |confidence| matches!(confidence, Confidence::Ambiguous | Confidence::Unknown);
+    let compared = |finding: Finding| {
+        finding
+            .compared(shown(backup.base.as_ref()), shown(target.base.as_ref()))
+            .because(
+                "the backup's packages and its database's order of text belong to its base suite",
+                "R44-R46",
+            )
+    };
+    if backup.base.is_none() || target.base.is_none() || unsure(backup.confidence) || unsure(target.confidence) {
+        return vec![
+            compared(refuse("suite.unknown", "base system"))
+                .remedy("gather the facts again as root; repair /etc/os-release where it is missing"),
+        ];
+    }
+    if backup.base != target.base {
+        return vec![
+            compared(refuse("suite.other", "base system"))
+                .remedy("prepare a target of the backup's suite"),
+        ];
+    }
+    let likely = backup.confidence == Confidence::Likely || target.confidence == Confidence::Likely;
+    let finding = if likely { note("suite.same", "base system") } else { ok("suite.same", "base system") };
+    vec![compared(finding)]
+}
+
+pub(super) fn architecture(case: &Case<'_>) -> Vec<Finding> {
+    let (backup, target) = (&case.backup.facts.architecture, &case.target.architecture);
+    let finding = match (backup, target) {
+        (Some(a), Some(b)) if a == b => ok("arch", "architecture"),
+        (Some(_), Some(_)) => refuse("arch", "architecture")
+            .remedy("prepare a target of the backup's architecture"),
+        _ => refuse("arch.unknown", "architecture").remedy("gather the facts again"),
+    };
+    vec![
+        finding
+            .compared(shown(backup.as_ref()), shown(target.as_ref()))
+            .because("the backup's packages are of its architecture", "R21, R52"),
+    ]
+}
+
+pub(super) fn role(case: &Case<'_>) -> Vec<Finding> {
+    let absent = case.target.lava_is_absent();
+    let finding = match case.target.role {
+        Role::Master => ok("target.master", "target"),
+        Role::Unknown if absent => prepare("target.not_master", "target", ids::PACKAGES)
+            .remedy("install the backup's packages"),
+        Role::Worker | Role::Unknown => refuse("target.not_master", "target")
+            .remedy("give the facts of the host that is to be the master"),
+    };
+    let role = match case.target.role {
+        Role::Master => "master",
+        Role::Worker => "worker",
+        Role::Unknown => "unknown",
+    };
+    vec![finding.compared("master", role).because("a master is restored to a master", "R85, R88")]
+}
+
+pub(super) fn apache(case: &Case<'_>) -> Vec<Finding> {
+    let why = "users and their programs must be kept out by taking LAVA's site out of apache, which \
+               itself stays up because the smoke test calls it an error when it is down";
+    let finding = match case.target.apache.lava_site_enabled {
+        Some(true) => ok("isolation", "apache").compared("known", "serves LAVA"),
+        Some(false) => ok("isolation", "apache").compared("known", "does not serve LAVA"),
+        None => refuse("isolation.unknown", "apache")
+            .compared("known", "unknown")
+            .remedy("gather the target's facts again, as root"),
+    };
+    vec![finding.because(why, "R75, R79; measured on 2023.01")]
+}
+
+pub(super) fn units(case: &Case<'_>) -> Vec<Finding> {
+    let Some(release) = case.backup.facts.lava_version().and_then(|v| Release::of(&v)) else {
+        return vec![]; // `release` refuses
+    };
+    let why = "every service of LAVA must be still while the database is replaced: a worker runs again \
+               each job that it does not know and the database calls running";
+    let ground = "R93-R100, C6; measured on 2023.01";
+    let Some(units) = &case.target.units else {
+        let absent = case.target.lava_is_absent();
+        let finding = if absent {
+            prepare("units.unknown", "services", ids::PACKAGES).remedy("install the backup's packages")
+        } else {
+            refuse("units.unknown", "services").remedy("gather the target's facts again, as root")
+        };
+        return vec![finding.compared("known", "unknown").because(why, ground)];
+    };
+    if case.target.lava_is_absent() {
+        return vec![];
+    }
+    release
+        .master_units
+        .iter()
+        .map(|unit| {
+            let has = units.iter().any(|known| known.name == *unit);
+            let finding = if has { ok("units", unit) } else { refuse("units.missing", unit) };
+            let found = if has { "there" } else { "missing" };
+            let remedy = if has { "" } else { "repair the installation of lava-server on the target" };
+            finding.compared("there", found).because(why, ground).remedy(remedy)
+        })
+        .collect()
+}

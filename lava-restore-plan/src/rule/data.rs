@@ -1,0 +1,43 @@
+//! What the target has to lose.
+
+use super::{Case, ok, prepare, refuse};
+use crate::facts::DatabaseState;
+use crate::finding::Finding;
+use crate::master::ids;
+
+/// A database with jobs or devices is somebody's lab.
+pub(super) fn data(case: &Case<'_>) -> Vec<Finding> {
+    let (found, empty) = match &case.target.database {
+        DatabaseState::Absent => ("no database".to_owned(), Some(true)),
+        DatabaseState::Unknown => ("unknown".to_owned(), None),
+        DatabaseState::Present(database) => {
+            let devices = database.devices_by_health.as_ref();
+            let devices: Option<usize> = devices.map(|map| map.values().map(Vec::len).sum());
+            let jobs: Option<u64> = database.jobs_by_state.as_ref().map(|map| map.values().sum());
+            match (jobs, devices) {
+                (Some(jobs), Some(devices)) => {
+                    (format!("{jobs} jobs, {devices} devices"), Some(jobs == 0 && devices == 0))
+                }
+                _ => ("unknown content".to_owned(), None),
+            }
+        }
+    };
+    let finding = match empty {
+        Some(true) => ok("target.empty", "database"),
+        // With no lava-server there was never a database of its making, unless somebody says so.
+        None if case.target.lava_is_absent() && case.target.postgresql.is_none() => {
+            ok("target.empty", "database")
+        }
+        _ if case.options.replace_data => prepare("target.has_data", "database", ids::REPLACE)
+            .remedy("confirm that this lab may be replaced; its database is kept beside"),
+        Some(false) => refuse("target.has_data", "database")
+            .remedy("restore to an empty target, or say that this lab is to be replaced"),
+        None => refuse("target.data_unknown", "database")
+            .remedy("gather the target's facts with its database, or say that it is to be replaced"),
+    };
+    vec![
+        finding
+            .compared("no jobs and no devices", found)
+            .because("the restored database takes this one's place", "R91, C10"),
+    ]
+}

@@ -1,0 +1,396 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One thing to do, to check or to decide, in a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct Step {
+    /// `HOST.PHASE.NAME`; it does not depend on the step's position.
+    pub id: String,
+    /// The part of the restore it belongs to.
+    pub phase: Phase,
+    /// The host it is for.
+    pub host: String,
+    /// What it is, in a line.
+    pub title: String,
+    /// Why it is there and why like this.
+    pub why: String,
+    /// What it can cost.
+    pub danger: Danger,
+    /// What it does.
+    pub action: Action,
+    /// The commands of its action, in order; each must exit 0 before the next is run.
+    pub argv: Vec<Vec<String>>,
+    /// The steps that must be done before it.
+    pub needs: Vec<String>,
+    /// What must hold before its commands are run.
+    pub pre: Vec<Gate>,
+    /// What must hold after them, before the next step.
+    pub post: Vec<Gate>,
+    /// What to do with it when a run was cut off inside it.
+    pub resume: Resume,
+    /// What it changes.
+    pub touches: Vec<Touch>,
+    /// The names of the secrets that its commands read, never the secrets.
+    pub secrets: Vec<String>,
+    /// The step of LAVA's manual (1 to 14) it belongs to.
+    pub manual_step: u8,
+}
+
+/// The parts of a restore, in their order.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Keep users and their programs out.
+    Isolate,
+    /// The base system is the backup's and stays as it is.
+    Base,
+    /// The packages are the backup's and stay as they are.
+    Install,
+    /// The empty system works.
+    Smoke,
+    /// LAVA is still.
+    Quiesce,
+    /// The backup's database is in place.
+    Database,
+    /// Nothing in it can drive a device.
+    Maintenance,
+    /// Configuration, job output and logs are in place.
+    Config,
+    /// LAVA runs.
+    Start,
+    /// LAVA runs well.
+    Verify,
+    /// Users may come back.
+    Reopen,
+}
+
+impl Phase {
+    /// Its name, as in a step's id.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Isolate => "isolate",
+            Self::Base => "base",
+            Self::Install => "install",
+            Self::Smoke => "smoke",
+            Self::Quiesce => "quiesce",
+            Self::Database => "database",
+            Self::Maintenance => "maintenance",
+            Self::Config => "config",
+            Self::Start => "start",
+            Self::Verify => "verify",
+            Self::Reopen => "reopen",
+        }
+    }
+}
+
+/// What a step can cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Danger {
+    /// It only looks or asks.
+    None,
+    /// Users or jobs are interrupted.
+    Interrupts,
+    /// Files or rows on the target are replaced; what was there is kept beside.
+    Replaces,
+    /// It may send mail, call back or drive a device.
+    ReachesOut,
+}
+
+/// What to do with a step when a run was cut off inside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resume {
+    /// Do it again from its start; what it had done already does no harm.
+    Again,
+    /// Ask again.
+    Ask,
+}
+
+/// What a step changes.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Touch {
+    /// Which packages may change.
+    Packages,
+    /// What runs.
+    Services,
+    /// LAVA's database.
+    Database,
+    /// Configuration files.
+    Config,
+    /// Job output and log files.
+    Data,
+    /// Who reaches LAVA.
+    Network,
+    /// Devices' health.
+    Devices,
+    /// Jobs' states.
+    Jobs,
+}
+
+/// A read-only check with an expected answer; nothing after it runs until it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Gate {
+    /// `STEP:NAME`.
+    pub id: String,
+    /// The command that is asked. It changes nothing.
+    pub argv: Vec<String>,
+    /// Its expected answer.
+    pub expect: Expect,
+    /// Why nothing may go on without it.
+    pub why: String,
+}
+
+/// The expected answer of a gate's command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Expect {
+    /// Its exit status. Always checked, for a command that failed has often printed nothing.
+    pub exit: u8,
+    /// Its standard output without the newlines at its end; empty text means that nothing may be
+    /// printed, `null` that anything may.
+    pub stdout: Option<String>,
+}
+
+/// A sealed backup in a store, and the program that reads it, as written on command lines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reference {
+    /// `lava-backup`, or where it is.
+    pub program: String,
+    /// The store.
+    pub store: String,
+    /// The backup's id.
+    pub backup: String,
+}
+
+/// LAVA's database on the target, asked over the local socket as `postgres`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Connection {
+    /// Its name.
+    pub database: String,
+    /// The server's port, when it is not the usual one.
+    pub port: Option<u16>,
+}
+
+/// What a step does. Every command in a plan comes from one of these.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Action {
+    /// Nothing but its gates.
+    Check,
+    /// A person does or sees something, and says so.
+    Confirm {
+        /// What they confirm.
+        ask: String,
+    },
+    /// A person decides what becomes of the queue, having seen it: `keep` or `cancel`.
+    DecideQueue {
+        /// Where the queue is.
+        on: Connection,
+    },
+    /// A person reads the errors that units logged since the machine was booted.
+    ReviewLogs {
+        /// The units.
+        units: Vec<String>,
+    },
+    /// Takes a site of apache's out of service.
+    DisableSite {
+        /// Its name.
+        site: String,
+    },
+    /// Puts a site of apache's into service.
+    EnableSite {
+        /// Its name.
+        site: String,
+    },
+    /// Stops units and keeps everything from starting them.
+    StopUnits {
+        /// The units.
+        units: Vec<String>,
+    },
+    /// Allows units to be started again.
+    ReleaseUnits {
+        /// The units.
+        units: Vec<String>,
+    },
+    /// Starts units, one after the other.
+    StartUnits {
+        /// The units, in order.
+        units: Vec<String>,
+    },
+    /// Keeps apt from changing packages.
+    HoldPackages {
+        /// Their names.
+        packages: Vec<String>,
+    },
+    /// Writes files of the backup to the target; what they replace is kept.
+    Extract {
+        /// The backup.
+        from: Reference,
+        /// Sections, or paths below them.
+        paths: Vec<String>,
+        /// Paths that stay out, with all below them.
+        exclude: Vec<String>,
+    },
+    /// Builds the backup's database beside the target's, compares every table, and swaps them by
+    /// renaming; the old one is kept.
+    RestoreDatabase {
+        /// The backup.
+        from: Reference,
+    },
+    /// Ends jobs.
+    FailJobs {
+        /// Their ids.
+        jobs: Vec<u64>,
+    },
+    /// Puts every device that is not retired into maintenance.
+    MaintainAllDevices,
+    /// Puts devices into maintenance, one after the other.
+    MaintainDevices {
+        /// Their names.
+        devices: Vec<String>,
+    },
+}
+
+/// The choices of [`Action::DecideQueue`].
+pub(crate) const QUEUE_CHOICES: [&str; 2] = ["keep", "cancel"];
+
+impl Action {
+    /// The commands it stands for, in order.
+    #[must_use]
+    pub fn argv(&self) -> Vec<Vec<String>> {
+        match self {
+            Self::Check | Self::Confirm { .. } => vec![],
+            Self::DecideQueue { on } => {
+                vec![on.ask("SELECT id FROM lava_scheduler_app_testjob WHERE state = 0 ORDER BY id")]
+            }
+            Self::ReviewLogs { units } => {
+                let mut line = words(&["journalctl", "-q", "--no-pager", "-b", "-p", "err"]);
+                for unit in units {
+                    line.extend(["-u".to_owned(), unit.clone()]);
+                }
+                vec![line]
+            }
+            Self::DisableSite { site } => vec![words(&["a2dissite", "-q", site]), reload()],
+            Self::EnableSite { site } => vec![words(&["a2ensite", "-q", site]), reload()],
+            // The mask comes first: nothing can start a unit again between its stop and its mask.
+            Self::StopUnits { units } => vec![
+                with(&["systemctl", "mask", "--runtime"], units),
+                with(&["systemctl", "stop"], units),
+            ],
+            Self::ReleaseUnits { units } => vec![
+                with(&["systemctl", "unmask", "--runtime"], units),
+                words(&["systemctl", "daemon-reload"]),
+            ],
+            Self::StartUnits { units } => {
+                let start = |unit: &String| words(&["systemctl", "start", unit]);
+                units.iter().map(start).collect()
+            }
+            Self::HoldPackages { packages } => vec![with(&["apt-mark", "hold"], packages)],
+            Self::Extract { from, paths, exclude } => vec![from.extract(paths, exclude, false)],
+            Self::RestoreDatabase { from } => vec![from.database("restore")],
+            Self::FailJobs { jobs } => {
+                let fail = |id: &u64| words(&["lava-server", "manage", "jobs", "fail", &id.to_string()]);
+                jobs.iter().map(fail).collect()
+            }
+            Self::MaintainAllDevices => vec![words(&["lava-server", "manage", "maintenance"])],
+            Self::MaintainDevices { devices } => {
+                let update = ["lava-server", "manage", "devices", "update"];
+                let health = ["--health".to_owned(), "MAINTENANCE".to_owned()];
+                let line = |name: &String| {
+                    let mut line = with(&update, std::slice::from_ref(name));
+                    line.extend(health.clone());
+                    line
+                };
+                devices.iter().map(line).collect()
+            }
+        }
+    }
+
+    /// The words that a person may answer with beside the step's id, when the step asks one.
+    #[must_use]
+    pub fn choices(&self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::Confirm { .. } | Self::ReviewLogs { .. } => Some(&[]),
+            Self::DecideQueue { .. } => Some(&QUEUE_CHOICES),
+            _ => None,
+        }
+    }
+
+    /// Whether its commands may run again and again, and change nothing.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        matches!(self, Self::Check) || self.choices().is_some()
+    }
+}
+
+impl Reference {
+    pub(crate) fn extract(&self, paths: &[String], exclude: &[String], check: bool) -> Vec<String> {
+        let mut line = words(&[&self.program, "extract", "--store", &self.store, &self.backup]);
+        line.extend(paths.iter().cloned());
+        for path in exclude {
+            line.extend(["--exclude".to_owned(), path.clone()]);
+        }
+        line.extend(words(&["--root", "/"]));
+        if check {
+            line.push("--check".to_owned());
+        }
+        line
+    }
+
+    pub(crate) fn database(&self, verb: &str) -> Vec<String> {
+        let Self { program, store, backup } = self;
+        words(&[program, "database", verb, "--store", store, backup, "--root", "/"])
+    }
+}
+
+impl Connection {
+    pub(crate) fn ask(&self, query: &str) -> Vec<String> {
+        let mut line = words(&["runuser", "-u", "postgres", "--", "psql", "-XAtq"]);
+        if let Some(port) = self.port {
+            line.extend(["-p".to_owned(), port.to_string()]);
+        }
+        line.extend(words(&["-d", &self.database, "-c", query]));
+        line
+    }
+}
+
+fn reload() -> Vec<String> {
+    words(&["systemctl", "reload", "apache2.service"])
+}
+
+pub(crate) fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+pub(crate) fn with(start: &[&str], rest: &[String]) -> Vec<String> {
+    let mut line = words(start);
+    line.extend(rest.iter().cloned());
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_devices_name_is_positional() {
+        let action = Action::MaintainDevices { devices: vec!["qemu-00".into()] };
+        let line = words(&["lava-server", "manage", "devices", "update", "qemu-00", "--health", "MAINTENANCE"]);
+        assert_eq!(action.argv(), [line]);
+    }
+
+    #[test]
+    fn units_are_masked_before_they_are_stopped() {
+        let argv = Action::StopUnits { units: vec!["lava-worker.service".into()] }.argv();
+        assert_eq!(argv[0][1], "mask");
+        assert_eq!(argv[1][1], "stop");
+    }
+}
