@@ -47,7 +47,9 @@ fn read<'a>(
 
 // The last byte is the seed of the slices' lengths, so that a seed file is a dump and one byte.
 fuzz_target!(|data: &[u8]| {
-    let Some((&seed, dump)) = data.split_last() else { return };
+    let Some((&seed, dump)) = data.split_last() else {
+        return;
+    };
     let mut state = u32::from(seed) + 1;
     let mut rest = dump;
     let slices = std::iter::from_fn(|| {

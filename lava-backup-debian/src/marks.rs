@@ -46,7 +46,7 @@ pub fn auto_installed(root: &Root, packages: &[PackageState]) -> Result<AutoInst
     while let Some(paragraph) = scanner.next_paragraph()? {
         if paragraph.get("Auto-Installed") == Some(b"1") {
             let name = paragraph.text("Package").unwrap_or_default();
-            // Squeeze's apt and before named no architecture.
+            // An entry that names no architecture can only mean the native one.
             let architecture = match paragraph.text("Architecture") {
                 Some(architecture) if architecture != "all" => architecture,
                 _ => auto.native.clone(),

@@ -128,7 +128,7 @@ impl Root {
             return Ok(None);
         };
         let metadata = fs::symlink_metadata(&path).map_err(|e| Error::io(what(), e))?;
-        if false {
+        if !metadata.is_file() {
             return Err(Error::new(ErrorKind::Path, what(), "it is no regular file"));
         }
         if metadata.len() > limit {

@@ -325,7 +325,7 @@ fn conffile(line: &[u8]) -> Option<Conffile> {
     }
 }
 
-/// A full desktop's status file has some 10 MB.
+/// A host of 716 packages has 0.6 MB.
 const MOST_STATUS: u64 = 128 << 20;
 const JOURNAL: &str = "var/lib/dpkg/updates";
 

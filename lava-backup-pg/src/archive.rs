@@ -49,13 +49,13 @@ mod copy_statement;
 pub mod copy_text;
 mod error;
 mod header;
+mod ledger;
 mod rows;
 mod scan;
 #[cfg(test)]
 mod tests;
 mod toc;
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::task::{Poll, ready};
 
@@ -64,8 +64,8 @@ pub use error::{ArchiveError, ArchiveErrorKind};
 pub use header::{ArchiveVersion, DumpHeader, DumpTime};
 pub use toc::{Section, TocEntry};
 
-use error::excerpt;
 use header::HeaderReader;
+use ledger::{Block, Ledger};
 use rows::RowReader;
 use scan::{Input, Scan};
 use toc::EntryReader;
@@ -74,7 +74,6 @@ use toc::EntryReader;
 pub const DEFAULT_ROW_LIMIT: usize = 64 * 1024 * 1024;
 
 const ENTRY_LIMIT: u64 = 1_000_000;
-const MEMORY_LIMIT: u64 = 256 * 1024 * 1024;
 
 /// Is told what passes by. Each method does nothing unless implemented; `()` is an observer that
 /// needs nothing but the [`DumpContents`].
@@ -122,7 +121,7 @@ pub struct DumpReader {
     offset: u64,
     row_limit: usize,
     failed: Option<ArchiveError>,
-    found: Found,
+    ledger: Ledger,
 }
 
 /// Where in the dump the reader is.
@@ -149,33 +148,6 @@ enum Stage {
     },
 }
 
-/// What is known of the dump so far.
-#[derive(Debug, Default)]
-struct Found {
-    header: Option<DumpHeader>,
-    entries: u64,
-    announced: BTreeMap<i32, Announced>,
-    memory: u64,
-    tables: Vec<TableSummary>,
-    sequences: Vec<SequenceSet>,
-    large_objects: u64,
-}
-
-/// A data block that the table of contents tells of.
-#[derive(Debug)]
-struct Announced {
-    block: Block,
-    offset: Option<u64>,
-}
-
-#[derive(Debug)]
-enum Block {
-    Table(TableInfo),
-    LargeObjects,
-    /// It has come.
-    Read,
-}
-
 /// The bytes that data blocks begin with.
 const BLOCK_TABLE: u8 = 1;
 const BLOCK_LARGE_OBJECTS: u8 = 3;
@@ -190,7 +162,7 @@ impl DumpReader {
             offset: 0,
             row_limit: DEFAULT_ROW_LIMIT,
             failed: None,
-            found: Found::default(),
+            ledger: Ledger::default(),
         }
     }
 
@@ -211,7 +183,7 @@ impl DumpReader {
     /// What stands before the table of contents, once it has been read.
     #[must_use]
     pub fn header(&self) -> Option<&DumpHeader> {
-        self.found.header.as_ref()
+        self.ledger.header.as_ref()
     }
 
     /// Takes the next bytes of the dump. How it is cut into slices makes no difference to what is
@@ -256,7 +228,7 @@ impl DumpReader {
                 return Err(ArchiveError::new(ArchiveErrorKind::Empty, 0));
             }
             Stage::Entries { .. } => "its table of contents",
-            Stage::BlockType => return self.found.finish(self.offset),
+            Stage::BlockType => return self.ledger.finish(self.offset),
             Stage::BlockNumber { .. } => "the head of a data block",
             Stage::Table { .. } => "the data of a table",
             Stage::LargeObjects | Stage::LargeObject { .. } => "the large objects",
@@ -276,7 +248,7 @@ impl DumpReader {
         let Self {
             scan,
             stage,
-            found,
+            ledger,
             row_limit,
             ..
         } = self;
@@ -285,12 +257,12 @@ impl DumpReader {
                 Stage::Header(reader) => {
                     let header = ready!(reader.read(scan, input))?;
                     *stage = Stage::Count(header.version);
-                    found.header = Some(header);
+                    ledger.header = Some(header);
                 }
                 Stage::Count(version) => {
                     let what = "the number of entries";
                     let left = ready!(scan.count(input, what, ENTRY_LIMIT))?;
-                    found.entries = left as u64;
+                    ledger.entries = left as u64;
                     let reader = Box::new(EntryReader::new(*version));
                     *stage = Stage::Entries { reader, left };
                 }
@@ -299,7 +271,7 @@ impl DumpReader {
                     let entry = ready!(reader.read(scan, input))?;
                     *left -= 1;
                     observer.entry(&entry);
-                    found.keep(entry, input.offset)?;
+                    ledger.keep(entry, input.offset)?;
                 }
                 Stage::BlockType => {
                     let [block] = ready!(scan.bytes::<1>(input));
@@ -317,7 +289,7 @@ impl DumpReader {
                 }
                 Stage::BlockNumber { block, at } => {
                     let id = ready!(scan.int(input))?;
-                    *stage = match (*block, found.open(id, *at)?) {
+                    *stage = match (*block, ledger.open(id, *at)?) {
                         (BLOCK_TABLE, Block::Table(table)) => {
                             observer.table_begins(&table, *at);
                             let wanted = observer.wants(&table);
@@ -342,7 +314,7 @@ impl DumpReader {
                     if *chunk == 0 {
                         let summary = rows.finish(scan.start())?;
                         observer.table_ends(&summary);
-                        found.tables.push(summary);
+                        ledger.tables.push(summary);
                         *stage = Stage::BlockType;
                     }
                 }
@@ -362,7 +334,7 @@ impl DumpReader {
                 Stage::LargeObject { chunk: chunk @ 0 } => {
                     *chunk = ready!(scan.count(input, CHUNK, u64::MAX))?;
                     if *chunk == 0 {
-                        found.large_objects += 1;
+                        ledger.large_objects += 1;
                         *stage = Stage::LargeObjects;
                     }
                 }
@@ -382,172 +354,5 @@ const CHUNK: &str = "the length of a chunk";
 impl Default for DumpReader {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl Found {
-    /// Keeps of an entry what must be known later.
-    fn keep(&mut self, entry: TocEntry, at: u64) -> Result<(), ArchiveError> {
-        if entry.desc == "SEQUENCE SET" {
-            let sequence = SequenceSet::from_entry(&entry, at)?;
-            self.remember(&[&sequence.schema, &sequence.name], at)?;
-            self.sequences.push(sequence);
-        }
-        if !entry.has_data {
-            return Ok(());
-        }
-        let block = match entry.desc.as_str() {
-            "TABLE DATA" => {
-                Block::Table(table_of(entry.copy_stmt, entry.namespace, entry.tag, at)?)
-            }
-            "BLOBS" => Block::LargeObjects,
-            other => {
-                let what = "the kind of an entry with data";
-                let found = excerpt(other);
-                return Err(ArchiveError::malformed(
-                    what,
-                    "TABLE DATA or BLOBS",
-                    found,
-                    at,
-                ));
-            }
-        };
-        if let Block::Table(table) = &block {
-            self.remember(&[&table.schema, &table.name], at)?;
-            for column in &table.columns {
-                self.remember(&[column], at)?;
-            }
-        }
-        self.remember(&[], at)?;
-        let announced = Announced {
-            block,
-            offset: entry.data_offset,
-        };
-        match self.announced.insert(entry.dump_id, announced) {
-            None => Ok(()),
-            Some(_) => {
-                let what = "the number of an entry with data";
-                let found = format!("{}, twice", entry.dump_id);
-                Err(ArchiveError::malformed(what, "its own", found, at))
-            }
-        }
-    }
-
-    /// Accounts for texts that stay in memory, and for what surrounds them.
-    fn remember(&mut self, texts: &[&str], at: u64) -> Result<(), ArchiveError> {
-        const AROUND: u64 = 64;
-        self.memory += AROUND + texts.iter().map(|t| AROUND + t.len() as u64).sum::<u64>();
-        if self.memory > MEMORY_LIMIT {
-            let what = "the memory that the table of contents needs";
-            return Err(ArchiveError::too_large(what, MEMORY_LIMIT, self.memory, at));
-        }
-        Ok(())
-    }
-
-    /// The data block of an entry begins.
-    fn open(&mut self, id: i32, at: u64) -> Result<Block, ArchiveError> {
-        let what = "the number of a data block";
-        let Some(announced) = self.announced.get_mut(&id) else {
-            return Err(ArchiveError::malformed(
-                what,
-                "that of an entry with data",
-                id,
-                at,
-            ));
-        };
-        if let Some(offset) = announced.offset.filter(|&offset| offset != at) {
-            let what = "the offset of a data block";
-            return Err(ArchiveError::malformed(what, offset, at, at));
-        }
-        match std::mem::replace(&mut announced.block, Block::Read) {
-            Block::Read => {
-                let found = format!("{id}, twice");
-                Err(ArchiveError::malformed(
-                    what,
-                    "that of an entry with data",
-                    found,
-                    at,
-                ))
-            }
-            block => Ok(block),
-        }
-    }
-
-    fn finish(mut self, at: u64) -> Result<DumpContents, ArchiveError> {
-        let mut missing = self.announced.values().filter_map(|a| match &a.block {
-            Block::Table(table) => Some(format!("table {}.{}", table.schema, table.name)),
-            Block::LargeObjects => Some("large objects".to_owned()),
-            Block::Read => None,
-        });
-        if let Some(first) = missing.next() {
-            let kind = ArchiveErrorKind::MissingData {
-                first,
-                missing: 1 + missing.count() as u64,
-                announced: self.announced.len() as u64,
-            };
-            return Err(ArchiveError::new(kind, at));
-        }
-        let name = |t: &TableSummary| (t.table.schema.clone(), t.table.name.clone());
-        self.tables.sort_by_cached_key(name);
-        if let Some(pair) = self
-            .tables
-            .windows(2)
-            .find(|pair| name(&pair[0]) == name(&pair[1]))
-        {
-            let found = format!("{}.{}, twice", pair[0].table.schema, pair[0].table.name);
-            return Err(ArchiveError::malformed(
-                "the name of a table",
-                "its own",
-                found,
-                at,
-            ));
-        }
-        self.sequences
-            .sort_by(|a, b| (&a.schema, &a.name).cmp(&(&b.schema, &b.name)));
-        let Some(header) = self.header else {
-            return Err(ArchiveError::new(ArchiveErrorKind::Empty, at));
-        };
-        Ok(DumpContents {
-            header,
-            entries: self.entries,
-            tables: self.tables,
-            sequences: self.sequences,
-            large_objects: self.large_objects,
-            bytes: at,
-        })
-    }
-}
-
-/// The entry has the table's name unquoted, its `COPY` statement the columns.
-fn table_of(
-    copy_stmt: Option<String>,
-    schema: Option<String>,
-    name: String,
-    at: u64,
-) -> Result<TableInfo, ArchiveError> {
-    let schema = schema.unwrap_or_default();
-    let Some(statement) = copy_stmt else {
-        let kind = ArchiveErrorKind::NotCopy {
-            schema,
-            table: name,
-        };
-        return Err(ArchiveError::new(kind, at));
-    };
-    match copy_statement::columns(&statement) {
-        Some(columns) => Ok(TableInfo {
-            schema,
-            name,
-            columns,
-        }),
-        None => {
-            let expected = "COPY … (…) FROM stdin;";
-            let found = excerpt(&statement);
-            Err(ArchiveError::malformed(
-                "a COPY statement",
-                expected,
-                found,
-                at,
-            ))
-        }
     }
 }

@@ -62,7 +62,9 @@ impl fmt::Display for Error {
             ErrorKind::UnknownSchema => write!(f, "read {at}: a schema this version does not know"),
             ErrorKind::Altered => write!(f, "trust {at}: its command is not what its action does"),
             ErrorKind::Forbidden => write!(f, "accept {at}: no plan may hold it"),
-            ErrorKind::Disordered => write!(f, "follow {at}: it needs a step that is not before it"),
+            ErrorKind::Disordered => {
+                write!(f, "follow {at}: it needs a step that is not before it")
+            }
         }
     }
 }

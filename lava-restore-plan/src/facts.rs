@@ -1,3 +1,5 @@
+//! What one host is: the document [`Facts`] and its parts.
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -351,7 +353,9 @@ pub struct ShippedMigration {
 }
 
 /// A job that is neither queued nor finished.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub struct ActiveJob {
     /// Its id.
     pub id: u64,
@@ -375,7 +379,7 @@ pub struct Unit {
 pub struct Settings {
     /// `MEDIA_ROOT`.
     pub media_root: Option<String>,
-    /// `LAVA_LOG_BACKEND`.
+    /// `LAVA_LOG_BACKEND`; LAVA's default written out where the settings do not name one.
     pub log_backend: Option<String>,
     /// `INSTANCE_NAME`.
     pub instance_name: Option<String>,

@@ -70,7 +70,11 @@ impl Finding {
         }
     }
 
-    pub(crate) fn compared(mut self, expected: impl fmt::Display, found: impl fmt::Display) -> Self {
+    pub(crate) fn compared(
+        mut self,
+        expected: impl fmt::Display,
+        found: impl fmt::Display,
+    ) -> Self {
         self.expected = expected.to_string();
         self.found = found.to_string();
         self
@@ -95,8 +99,17 @@ impl Finding {
     /// The order of a report: the worst first, then by code and subject.
     pub(crate) fn sort(findings: &mut Vec<Self>) {
         findings.sort_by(|a, b| {
-            let key = |f: &Self| (f.code.clone(), f.subject.clone(), f.expected.clone(), f.found.clone());
-            b.severity.cmp(&a.severity).then_with(|| key(a).cmp(&key(b)))
+            let key = |f: &Self| {
+                (
+                    f.code.clone(),
+                    f.subject.clone(),
+                    f.expected.clone(),
+                    f.found.clone(),
+                )
+            };
+            b.severity
+                .cmp(&a.severity)
+                .then_with(|| key(a).cmp(&key(b)))
         });
         findings.dedup();
     }

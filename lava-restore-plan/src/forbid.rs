@@ -39,7 +39,10 @@ pub(crate) fn step(step: &Step) -> Result<(), Error> {
         return Err(Error::new(ErrorKind::Altered, format!("step {}", step.id)));
     }
     let forbidden = |argv: &[String]| {
-        Error::new(ErrorKind::Forbidden, format!("step {}: {:.200}", step.id, argv.join(" ")))
+        Error::new(
+            ErrorKind::Forbidden,
+            format!("step {}: {:.200}", step.id, argv.join(" ")),
+        )
     };
     for argv in &step.argv {
         let reads = step.action.is_read_only();
@@ -62,7 +65,8 @@ pub(crate) fn text(name: &str, text: &str) -> Result<(), Error> {
         match line {
             WARNING_BEGINS => warning = true,
             WARNING_ENDS => warning = false,
-            _ if warning => {}
+            // A comment of the script runs nothing, and quotes findings in a backup's own words.
+            _ if warning || line.starts_with("# ") => {}
             _ if has_forbidden_word(line) => {
                 let at = format!("line {} of the {name}", number + 1);
                 return Err(Error::new(ErrorKind::Forbidden, at));
@@ -96,7 +100,10 @@ fn allowed(argv: &[String], reading: bool) -> bool {
     };
     // A store or a database may be called anything; only what a program takes as its verb counts,
     // but no plan has a reason for a whole argument that is one of the forbidden words.
-    if words.iter().any(|word| word.contains('\0') || FORBIDDEN.contains(word)) {
+    if words
+        .iter()
+        .any(|word| word.contains('\0') || FORBIDDEN.contains(word))
+    {
         return false;
     }
     if is_own_program(first) {
@@ -113,25 +120,49 @@ fn allowed(argv: &[String], reading: bool) -> bool {
         ("dpkg-query", ["-W", format, _]) => format.starts_with("-f="),
         ("dpkg", ["--audit"]) | ("lava-server", ["manage", "check", "--deploy"]) => true,
         ("systemctl", ["is-active", ..]) => true,
-        ("journalctl", ["-q", "--no-pager", "-b", "-p", "err", units @ ..]) => {
-            units.chunks(2).all(|pair| pair.len() == 2 && pair[0] == "-u")
-        }
-        ("runuser", ["-u", "postgres", "--", "psql", "-XAtq", rest @ .., "-c", query]) => {
+        ("journalctl", ["-q", "--no-pager", "-b", "-p", "err", units @ ..]) => units
+            .chunks(2)
+            .all(|pair| pair.len() == 2 && pair[0] == "-u"),
+        (
+            "runuser",
+            [
+                "-u",
+                "postgres",
+                "--",
+                "psql",
+                "-XAtq",
+                rest @ ..,
+                "-c",
+                query,
+            ],
+        ) => {
             let connection = matches!(rest, ["-d", _] | ["-p", _, "-d", _]);
             connection && query.starts_with("SELECT ") && !query.contains(';')
         }
         _ => false,
     };
     let acts = match (*first, rest) {
-        ("a2dissite" | "a2ensite", ["-q", "lava-server"]) | ("apt-mark", ["hold", ..]) => true,
+        ("a2dissite" | "a2ensite", ["-q", "lava-server"])
+        | ("apt-mark", ["hold" | "unhold", ..]) => true,
         ("systemctl", [verb, ..]) => {
-            matches!(*verb, "mask" | "unmask" | "stop" | "start" | "reload" | "daemon-reload")
+            matches!(
+                *verb,
+                "mask" | "unmask" | "stop" | "start" | "reload" | "daemon-reload"
+            )
         }
         ("lava-server", ["manage", "jobs", "fail", id]) => id.bytes().all(|b| b.is_ascii_digit()),
         ("lava-server", ["manage", "maintenance"]) => true,
-        ("lava-server", ["manage", "devices", "update", name, "--health", "MAINTENANCE"]) => {
-            !name.starts_with('-')
-        }
+        (
+            "lava-server",
+            [
+                "manage",
+                "devices",
+                "update",
+                name,
+                "--health",
+                "MAINTENANCE",
+            ],
+        ) => !name.starts_with('-'),
         _ => false,
     };
     reads || (acts && !reading)
@@ -167,7 +198,10 @@ mod tests {
         ] {
             assert!(!acts(line), "{line}");
         }
-        for line in ["lava-server manage jobs fail 53", "systemctl stop lava-worker.service"] {
+        for line in [
+            "lava-server manage jobs fail 53",
+            "systemctl stop lava-worker.service",
+        ] {
             assert!(acts(line), "{line}");
         }
     }
@@ -176,7 +210,9 @@ mod tests {
     fn a_gate_may_only_look() {
         let gate = |line: &str| allowed(&words(&line.split(' ').collect::<Vec<_>>()), true);
         assert!(gate("systemctl is-active lava-worker.service"));
-        assert!(gate("lava-backup extract --store s b config --root / --check"));
+        assert!(gate(
+            "lava-backup extract --store s b config --root / --check"
+        ));
         assert!(!gate("lava-backup extract --store s b config --root /"));
         assert!(!gate("systemctl stop lava-worker.service"));
         assert!(!gate("lava-backup database restore --store s b --root /"));
@@ -186,7 +222,13 @@ mod tests {
     fn rendered_text_may_name_it_only_in_a_warning() {
         let line = "lava-server manage 'migrate' --noinput";
         assert_eq!(text("page", line).unwrap_err().kind(), ErrorKind::Forbidden);
-        assert!(text("page", &format!("{WARNING_BEGINS}\n{line}\n{WARNING_ENDS}\n")).is_ok());
+        assert!(
+            text(
+                "page",
+                &format!("{WARNING_BEGINS}\n{line}\n{WARNING_ENDS}\n")
+            )
+            .is_ok()
+        );
         assert!(text("page", &format!("{WARNING_BEGINS}\n{WARNING_ENDS}\n{line}")).is_err());
         assert!(text("page", "SELECT count(*) FROM django_migrations").is_ok());
     }

@@ -1,5 +1,6 @@
 //! The steps that bring a master back, LAVA 2020.09 and later.
 
+use crate::Backup;
 use crate::backup::Dump;
 use crate::facts::{DatabaseState, Facts, Unit};
 use crate::finding::Finding;
@@ -8,7 +9,6 @@ use crate::rule::{self, Case};
 use crate::step::{
     Action, Connection, Danger, Expect, Gate, Phase, Reference, Resume, Step, Touch, with, words,
 };
-use crate::Backup;
 
 /// Ids of steps that findings name.
 pub(crate) mod ids {
@@ -23,8 +23,11 @@ const SITE_LINK: &str = "/etc/apache2/sites-enabled/lava-server.conf";
 const GUNICORN: &str = "lava-server-gunicorn.service";
 
 /// What changes packages by itself.
-pub(crate) const UNATTENDED: [&str; 3] =
-    ["apt-daily.timer", "apt-daily-upgrade.timer", "unattended-upgrades.service"];
+pub(crate) const UNATTENDED: [&str; 3] = [
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "unattended-upgrades.service",
+];
 
 const SETTINGS: [&str; 5] = [
     "config/etc/lava-server/settings.d",
@@ -54,8 +57,12 @@ const MIGRATIONS: &str = "SELECT count(*) FROM django_migrations";
 
 /// The settings files that a backup holds, of those with the database's password and the secret key.
 pub(crate) fn settings_held(backup: &Backup) -> Vec<String> {
-    let held = |path: &&str| backup.holds_config(path) || backup.holds_config(&format!("{path}/"));
-    SETTINGS.iter().filter(held).map(|path| (*path).to_owned()).collect()
+    let held = |path: &&&str| backup.holds_config(path) || backup.holds_config(&format!("{path}/"));
+    SETTINGS
+        .iter()
+        .filter(held)
+        .map(|path| (*path).to_owned())
+        .collect()
 }
 
 /// The database's name on the target.
@@ -74,9 +81,20 @@ pub(crate) fn port(case: &Case<'_>) -> Option<u16> {
 
 /// Whether the jobs that a dump lists are as many as it counts.
 pub(crate) fn active_jobs_agree(dump: &Dump) -> bool {
-    let counted = dump.jobs_by_state.iter().flatten().filter(|(state, _)| is_active(**state));
-    let listed = dump.active_jobs.iter().flatten().filter(|job| is_active(job.state));
-    counted.map(|(_, count)| *count).fold(0, u64::saturating_add) == listed.count() as u64
+    let counted = dump
+        .jobs_by_state
+        .iter()
+        .flatten()
+        .filter(|(state, _)| is_active(**state));
+    let listed = dump
+        .active_jobs
+        .iter()
+        .flatten()
+        .filter(|job| is_active(job.state));
+    counted
+        .map(|(_, count)| *count)
+        .fold(0, u64::saturating_add)
+        == listed.count() as u64
 }
 
 fn is_active(state: JobState) -> bool {
@@ -85,7 +103,11 @@ fn is_active(state: JobState) -> bool {
 
 /// The steps, for a case that no rule refused.
 pub(crate) fn steps(case: &Case<'_>, findings: &[Finding]) -> Vec<Step> {
-    let release = case.backup.facts.lava_version().and_then(|version| Release::of(&version));
+    let release = case
+        .backup
+        .facts
+        .lava_version()
+        .and_then(|version| Release::of(&version));
     let (Some(release), Some(dump)) = (release, &case.backup.database) else {
         return vec![];
     };
@@ -93,7 +115,10 @@ pub(crate) fn steps(case: &Case<'_>, findings: &[Finding]) -> Vec<Step> {
         case,
         release,
         dump,
-        named: findings.iter().flat_map(|finding| finding.steps.iter().map(String::as_str)).collect(),
+        named: findings
+            .iter()
+            .flat_map(|finding| finding.steps.iter().map(String::as_str))
+            .collect(),
         from: Reference {
             program: case.options.program.clone(),
             store: case.options.store.clone(),
@@ -161,9 +186,26 @@ struct Master<'a> {
 
 impl Master<'_> {
     /// Adds a step after all others; LAVA's manual wants its steps strictly in order (R72).
-    fn push(&mut self, phase: Phase, name: &str, manual_step: u8, title: &str, why: &str, action: Action) -> &mut Step {
-        let resume = if action.choices().is_some() { Resume::Ask } else { Resume::Again };
-        let needs = self.steps.last().map(|step| step.id.clone()).into_iter().collect();
+    fn push(
+        &mut self,
+        phase: Phase,
+        name: &str,
+        manual_step: u8,
+        title: &str,
+        why: &str,
+        action: Action,
+    ) -> &mut Step {
+        let resume = if action.choices().is_some() {
+            Resume::Ask
+        } else {
+            Resume::Again
+        };
+        let needs = self
+            .steps
+            .last()
+            .map(|step| step.id.clone())
+            .into_iter()
+            .collect();
         self.steps.push(Step {
             id: format!("master.{}.{name}", phase.name()),
             phase,
@@ -191,17 +233,39 @@ impl Master<'_> {
             "The maintenance window is declared. Programs that submit jobs are stopped. Whatever \
              happened in the lab after {created} is lost, and the users know."
         );
-        self.push(Phase::Isolate, "window", 1, "Declare the maintenance window",
-            "It holds until the last step (R74-R80, R27).", Action::Confirm { ask });
+        self.push(
+            Phase::Isolate,
+            "window",
+            1,
+            "Declare the maintenance window",
+            "It holds until the last step (R74-R80, R27).",
+            Action::Confirm { ask },
+        );
         if self.named.contains(&ids::ACCEPT) {
             let ask = "This backup lacks something, as the findings say, and that is accepted.";
-            self.push(Phase::Isolate, "accept", 1, "Accept what the backup lacks",
-                "What a backup lacks can't be taken from another one (R16, R17).", Action::Confirm { ask: ask.to_owned() });
+            self.push(
+                Phase::Isolate,
+                "accept",
+                1,
+                "Accept what the backup lacks",
+                "What a backup lacks can't be taken from another one (R16, R17).",
+                Action::Confirm {
+                    ask: ask.to_owned(),
+                },
+            );
         }
         if self.named.contains(&ids::REPLACE) {
             let ask = "The lab that is on this host may be replaced. Its database is kept under another name.";
-            self.push(Phase::Isolate, "replace", 1, "Let the lab on this host go",
-                "The target is not an empty installation (R91).", Action::Confirm { ask: ask.to_owned() });
+            self.push(
+                Phase::Isolate,
+                "replace",
+                1,
+                "Let the lab on this host go",
+                "The target is not an empty installation (R91).",
+                Action::Confirm {
+                    ask: ask.to_owned(),
+                },
+            );
         }
         if self.case.target.apache.lava_site_enabled == Some(true) {
             let step = self.push(Phase::Isolate, "site", 1, "Take LAVA's site out of apache",
@@ -210,24 +274,52 @@ impl Master<'_> {
                 Action::DisableSite { site: SITE.to_owned() });
             step.touch(Danger::Interrupts, &[Touch::Network]);
         }
-        let step = self.push(Phase::Isolate, "closed", 1, "LAVA's site is closed",
-            "All that follows relies on it (R77, R81).", Action::Check);
+        let step = self.push(
+            Phase::Isolate,
+            "closed",
+            1,
+            "LAVA's site is closed",
+            "All that follows relies on it (R77, R81).",
+            Action::Check,
+        );
         step.post(closed());
     }
 
     fn base(&mut self) {
         let suite = self.case.backup.facts.suite.base.as_ref();
-        let line = format!("VERSION_CODENAME={}", suite.map_or("", |suite| suite.as_str()));
-        let step = self.push(Phase::Base, "suite", 3, "The base system is the backup's",
-            "The backup's packages belong to its suite (R44, R86).", Action::Check);
-        step.post(gate("suite", words(&["grep", "-qx", &line, "/etc/os-release"]), 0, None,
-            "Another suite has another Django and another PostgreSQL."));
+        let line = format!(
+            "VERSION_CODENAME={}",
+            suite.map_or("", |suite| suite.as_str())
+        );
+        let step = self.push(
+            Phase::Base,
+            "suite",
+            3,
+            "The base system is the backup's",
+            "The backup's packages belong to its suite (R44, R86).",
+            Action::Check,
+        );
+        step.post(gate(
+            "suite",
+            words(&["grep", "-qx", &line, "/etc/os-release"]),
+            0,
+            None,
+            "Another suite has another Django and another PostgreSQL.",
+        ));
         let unattended = self.unattended();
         if !unattended.is_empty() {
-            let gate = inactive(&unattended, "A package that changes now may migrate the database later.");
-            let step = self.push(Phase::Base, "timers", 4, "Stop what changes packages by itself",
+            let gate = inactive(
+                &unattended,
+                "A package that changes now migrates the database later.",
+            );
+            let step = self.push(
+                Phase::Base,
+                "timers",
+                4,
+                "Stop what changes packages by itself",
                 "An upgrade of lava-server in the middle of a restore migrates the database (R34).",
-                Action::StopUnits { units: unattended });
+                Action::StopUnits { units: unattended },
+            );
             step.touch(Danger::None, &[Touch::Services, Touch::Packages]);
             step.post(gate);
         }
@@ -248,7 +340,10 @@ impl Master<'_> {
     fn install(&mut self) {
         let versions = rule::accepted_versions(self.case);
         if self.named.contains(&ids::PACKAGES) {
-            let list: Vec<String> = versions.iter().map(|(name, version)| format!("{name}={version}")).collect();
+            let list: Vec<String> = versions
+                .iter()
+                .map(|(name, version)| format!("{name}={version}"))
+                .collect();
             let ask = format!(
                 "These packages are installed in exactly these versions, from the backup or its suite, \
                  while the target holds no lab: {}",
@@ -267,19 +362,40 @@ impl Master<'_> {
              not (R30, R36, R52).", Action::Check);
         for (name, version) in &versions {
             // Not Status-Abbrev: a hold turns its `ii` into `hi`, and then a second look would fail.
-            let argv = words(&["dpkg-query", "-W", "-f=${db:Status-Eflag} ${db:Status-Status} ${Version}", name]);
-            step.post(gate(name, argv, 0, Some(format!("ok installed {version}")),
-                "Another version may have another set of migrations."));
+            let argv = words(&[
+                "dpkg-query",
+                "-W",
+                "-f=${db:Status-Eflag} ${db:Status-Status} ${Version}",
+                name,
+            ]);
+            step.post(gate(
+                name,
+                argv,
+                0,
+                Some(format!("ok installed {version}")),
+                "Another version may have another set of migrations.",
+            ));
         }
-        step.post(gate("audit", words(&["dpkg", "--audit"]), 0, Some(String::new()),
-            "Whoever finishes a half-done package later migrates the database."));
+        step.post(gate(
+            "audit",
+            words(&["dpkg", "--audit"]),
+            0,
+            Some(String::new()),
+            "Whoever finishes a half-done package later migrates the database.",
+        ));
         let step = self.push(Phase::Install, "hold", 5, "Hold them",
             "From the load on, nothing may change or configure them; the hold stays after the restore (R34).",
             Action::HoldPackages { packages: held.clone() });
         step.touch(Danger::None, &[Touch::Packages]);
         for name in &held {
             let argv = words(&["dpkg-query", "-W", "-f=${db:Status-Want}", name]);
-            step.post(gate(name, argv, 0, Some("hold".to_owned()), "apt must not touch it."));
+            step.post(gate(
+                name,
+                argv,
+                0,
+                Some("hold".to_owned()),
+                "Nothing may change it.",
+            ));
         }
     }
 
@@ -307,7 +423,13 @@ impl Master<'_> {
                 Action::Extract { from: self.from.clone(), paths: settings, exclude: vec![] });
             step.touch(Danger::Replaces, &[Touch::Config]);
             step.secrets = words(&["database password", "secret key"]);
-            step.post(gate("equal", argv, 0, None, "A password that does not fit locks LAVA out."));
+            step.post(gate(
+                "equal",
+                argv,
+                0,
+                None,
+                "A password that does not fit locks LAVA out.",
+            ));
         }
         let still = self.still();
         let compare = self.from.database("compare");
@@ -321,13 +443,28 @@ impl Master<'_> {
         step.touch(Danger::Replaces, &[Touch::Database]);
         step.secrets = words(&["database password"]);
         step.pre.push(still.named(&step.id));
-        step.post(gate("equal", compare, 0, None, "Every table has the dump's rows, by their digests."));
-        step.post(gate("migrations", counted, 0, Some(migrations.to_string()), "Nothing has migrated it."));
+        step.post(gate(
+            "equal",
+            compare,
+            0,
+            None,
+            "Every table has the dump's rows, by their digests.",
+        ));
+        step.post(gate(
+            "migrations",
+            counted,
+            0,
+            Some(migrations.to_string()),
+            "Nothing has migrated it.",
+        ));
     }
 
     fn maintenance(&mut self) {
         let jobs = self.dump.active_jobs.iter().flatten();
-        let jobs: Vec<u64> = jobs.filter(|job| is_active(job.state)).map(|job| job.id).collect();
+        let jobs: Vec<u64> = jobs
+            .filter(|job| is_active(job.state))
+            .map(|job| job.id)
+            .collect();
         let (still, none_active) = (self.still(), self.no_active_jobs());
         if jobs.is_empty() {
             let step = self.push(Phase::Maintenance, "jobs", 9, "No job is between queue and end",
@@ -351,7 +488,9 @@ impl Master<'_> {
         } else {
             let devices = self.dump.devices_by_health.iter().flatten();
             let devices = devices.filter(|(health, _)| health.takes_jobs());
-            Action::MaintainDevices { devices: devices.flat_map(|(_, names)| names.clone()).collect() }
+            Action::MaintainDevices {
+                devices: devices.flat_map(|(_, names)| names.clone()).collect(),
+            }
         };
         let gates = self.devices_gates();
         let step = self.push(Phase::Maintenance, "devices", 9, "Put every device into maintenance",
@@ -375,11 +514,29 @@ impl Master<'_> {
         if self.named.contains(&ids::LOGS_ELSEWHERE) {
             let ask = "The text of the jobs' logs is in another service, as the findings say. It is restored \
                        there, or its loss is accepted.";
-            self.push(Phase::Config, "logs_elsewhere", 10, "See to the log service",
-                "LAVA shows a job without its log and reports no error (measured).", Action::Confirm { ask: ask.to_owned() });
+            self.push(
+                Phase::Config,
+                "logs_elsewhere",
+                10,
+                "See to the log service",
+                "LAVA shows a job without its log and reports no error (measured).",
+                Action::Confirm {
+                    ask: ask.to_owned(),
+                },
+            );
         }
-        let held = |name: &&str| self.case.backup.sections.iter().any(|section| section == name);
-        let paths: Vec<String> = ["config", "data", "logs"].iter().filter(|n| held(n)).map(|n| (*n).to_owned()).collect();
+        let held = |name: &&str| {
+            self.case
+                .backup
+                .sections
+                .iter()
+                .any(|section| section == name)
+        };
+        let paths: Vec<String> = ["config", "data", "logs"]
+            .iter()
+            .filter(|n| held(n))
+            .map(|n| (*n).to_owned())
+            .collect();
         let exclude = self.excluded();
         let argv = self.from.extract(&paths, &exclude, true);
         let still = self.still();
@@ -390,17 +547,29 @@ impl Master<'_> {
         step.touch(Danger::Replaces, &[Touch::Config, Touch::Data]);
         step.secrets = words(&["every secret in the backup's configuration"]);
         step.pre.push(still.named(&step.id));
-        step.post(gate("equal", argv, 0, None, "LAVA reports no error for a log that is not there."));
+        step.post(gate(
+            "equal",
+            argv,
+            0,
+            None,
+            "LAVA reports no error for a log that is not there.",
+        ));
         step.post(closed());
     }
 
     fn excluded(&self) -> Vec<String> {
         let backup = &self.case.backup;
-        let held = |path: &str| backup.holds_config(path) || backup.holds_config(&format!("{path}/"));
+        let held =
+            |path: &str| backup.holds_config(path) || backup.holds_config(&format!("{path}/"));
         let mut exclude = vec![format!("config{SITE_LINK}")];
         let name = |facts: &Facts| facts.hostname.clone();
         if name(self.case.target).is_none() || name(self.case.target) != name(&backup.facts) {
-            exclude.extend(IDENTITY.iter().filter(|path| held(path)).map(|path| (*path).to_owned()));
+            exclude.extend(
+                IDENTITY
+                    .iter()
+                    .filter(|path| held(path))
+                    .map(|path| (*path).to_owned()),
+            );
         }
         let major = |facts: &Facts| facts.postgresql.as_ref().map(|server| server.major);
         if major(self.case.target) != major(&backup.facts) && held("config/etc/postgresql") {
@@ -411,11 +580,20 @@ impl Master<'_> {
     }
 
     fn start(&mut self) {
-        let step = self.push(Phase::Start, "safe", 11, "Nothing in the database can drive a device",
-            "Asked once more before anything starts (R118, R119).", Action::Check);
+        let step = self.push(
+            Phase::Start,
+            "safe",
+            11,
+            "Nothing in the database can drive a device",
+            "Asked once more before anything starts (R118, R119).",
+            Action::Check,
+        );
         let id = step.id.clone();
         for gate in self.safety_gates() {
-            self.steps.iter_mut().filter(|step| step.id == id).for_each(|step| step.post(gate.clone()));
+            self.steps
+                .iter_mut()
+                .filter(|step| step.id == id)
+                .for_each(|step| step.post(gate.clone()));
         }
         let units = self.stopped.clone();
         let step = self.push(Phase::Start, "release", 11, "Allow LAVA's services to start",
@@ -423,11 +601,18 @@ impl Master<'_> {
             Action::ReleaseUnits { units });
         step.touch(Danger::None, &[Touch::Services]);
         let started = started_units(self.case, self.release, &self.stopped);
-        let (gunicorn, others): (Vec<_>, Vec<_>) = started.into_iter().partition(|unit| unit == GUNICORN);
+        let (gunicorn, others): (Vec<_>, Vec<_>) =
+            started.into_iter().partition(|unit| unit == GUNICORN);
         if !others.is_empty() {
             let gate = active(&others);
-            let step = self.push(Phase::Start, "services", 11, "Start the services behind the site",
-                "Those that ran on the backup's host (R114).", Action::StartUnits { units: others });
+            let step = self.push(
+                Phase::Start,
+                "services",
+                11,
+                "Start the services behind the site",
+                "Those that ran on the backup's host (R114).",
+                Action::StartUnits { units: others },
+            );
             step.touch(Danger::ReachesOut, &[Touch::Services]);
             step.post(gate);
         }
@@ -454,25 +639,61 @@ impl Master<'_> {
             step.post(active(&started));
         }
         step.post(check_deploy());
-        self.push(Phase::Verify, "logs", 12, "Read what the services logged",
-            "Some faults are only there; look into /var/log/lava-server too (R120).", Action::ReviewLogs { units: started });
+        self.push(
+            Phase::Verify,
+            "logs",
+            12,
+            "Read what the services logged",
+            "Some faults are only there; look into /var/log/lava-server too (R120).",
+            Action::ReviewLogs { units: started },
+        );
         let ask = "Devices on this host, if any, were put to health UNKNOWN a few at a time, and their health \
                    checks passed; or there is none to try before the workers are back.";
-        self.push(Phase::Verify, "health_checks", 13, "Try some devices",
+        self.push(
+            Phase::Verify,
+            "health_checks",
+            13,
+            "Try some devices",
             "The restore is complete when workers are back and health checks pass (R121-R123).",
-            Action::Confirm { ask: ask.to_owned() }).touch(Danger::ReachesOut, &[Touch::Devices]);
+            Action::Confirm {
+                ask: ask.to_owned(),
+            },
+        )
+        .touch(Danger::ReachesOut, &[Touch::Devices]);
     }
 
     fn reopen(&mut self) {
         let ask = "Workers are restored or known to be untouched, health checks pass, and users may come back.";
-        self.push(Phase::Reopen, "confirm", 14, "Decide to reopen",
-            "After this the lab takes jobs (R124).", Action::Confirm { ask: ask.to_owned() });
+        self.push(
+            Phase::Reopen,
+            "confirm",
+            14,
+            "Decide to reopen",
+            "After this the lab takes jobs (R124).",
+            Action::Confirm {
+                ask: ask.to_owned(),
+            },
+        );
         let served = self.case.backup.holds_config(&format!("config{SITE_LINK}"));
         if served || self.case.target.apache.lava_site_enabled == Some(true) {
-            let step = self.push(Phase::Reopen, "site", 14, "Put LAVA's site back into apache",
-                "The last gate is open from here on (R124).", Action::EnableSite { site: SITE.to_owned() });
+            let step = self.push(
+                Phase::Reopen,
+                "site",
+                14,
+                "Put LAVA's site back into apache",
+                "The last gate is open from here on (R124).",
+                Action::EnableSite {
+                    site: SITE.to_owned(),
+                },
+            );
             step.touch(Danger::ReachesOut, &[Touch::Network]);
-            step.post(gate("open", words(&["test", "-e", SITE_LINK]), 0, None, "Users find the lab."));
+            step.post(gate(
+                "open",
+                words(&["test", "-e", SITE_LINK]),
+                0,
+                None,
+                "Users find the lab.",
+            ));
         }
         let units = self.unattended();
         if !units.is_empty() {
@@ -483,8 +704,14 @@ impl Master<'_> {
             let running = self.running(&units);
             if !running.is_empty() {
                 let gate = active(&running);
-                let step = self.push(Phase::Reopen, "timers_start", 14, "Start them as they were",
-                    "Security updates of the rest go on.", Action::StartUnits { units: running });
+                let step = self.push(
+                    Phase::Reopen,
+                    "timers_start",
+                    14,
+                    "Start them as they were",
+                    "Security updates of the rest go on.",
+                    Action::StartUnits { units: running },
+                );
                 step.touch(Danger::None, &[Touch::Services]);
                 step.post(gate);
             }
@@ -502,19 +729,39 @@ impl Master<'_> {
     }
 
     fn still(&self) -> Gate {
-        inactive(&self.stopped, "A service that runs now sees a database in the making.")
+        inactive(
+            &self.stopped,
+            "A service that runs now sees a database in the making.",
+        )
     }
 
     fn no_active_jobs(&self) -> Gate {
-        gate("jobs", self.on.ask(ACTIVE_JOBS), 0, Some("0".to_owned()), "Each of them can start on a device by itself.")
+        gate(
+            "jobs",
+            self.on.ask(ACTIVE_JOBS),
+            0,
+            Some("0".to_owned()),
+            "Each of them can start on a device by itself.",
+        )
     }
 
     fn devices_gates(&self) -> [Gate; 2] {
         let total = self.dump.devices().unwrap_or(0).to_string();
         [
-            gate("health", self.on.ask(DEVICES_THAT_TAKE_JOBS), 0, Some("0".to_owned()),
-                "Such a device takes a job as soon as the scheduler runs."),
-            gate("total", self.on.ask(DEVICES), 0, Some(total), "No devices at all would pass as well."),
+            gate(
+                "health",
+                self.on.ask(DEVICES_THAT_TAKE_JOBS),
+                0,
+                Some("0".to_owned()),
+                "Such a device takes a job as soon as the scheduler runs.",
+            ),
+            gate(
+                "total",
+                self.on.ask(DEVICES),
+                0,
+                Some(total),
+                "No devices at all would pass as well.",
+            ),
         ]
     }
 
@@ -539,34 +786,69 @@ impl Step {
 impl Gate {
     /// Gives it its whole id.
     fn named(self, step: &str) -> Self {
-        Self { id: format!("{step}:{}", self.id), ..self }
+        Self {
+            id: format!("{step}:{}", self.id),
+            ..self
+        }
     }
 }
 
 fn gate(name: &str, argv: Vec<String>, exit: u8, stdout: Option<String>, why: &str) -> Gate {
-    Gate { id: name.to_owned(), argv, expect: Expect { exit, stdout }, why: why.to_owned() }
+    Gate {
+        id: name.to_owned(),
+        argv,
+        expect: Expect { exit, stdout },
+        why: why.to_owned(),
+    }
 }
 
 fn closed() -> Gate {
-    gate("closed", words(&["test", "!", "-e", SITE_LINK]), 0, None, "Users and their programs must stay out.")
+    gate(
+        "closed",
+        words(&["test", "!", "-e", SITE_LINK]),
+        0,
+        None,
+        "Users and their programs must stay out.",
+    )
 }
 
 fn check_deploy() -> Gate {
     let argv = words(&["lava-server", "manage", "check", "--deploy"]);
-    gate("deploy", argv, 0, None, "It names what is wrong with services, settings and device dictionaries.")
+    gate(
+        "deploy",
+        argv,
+        0,
+        None,
+        "It names what is wrong with services, settings and device dictionaries.",
+    )
 }
 
 /// systemd prints a line for each unit, and exits 3 only when none of them is active.
 fn inactive(units: &[String], why: &str) -> Gate {
     let expected = vec!["inactive"; units.len()].join("\n");
-    gate("still", with(&["systemctl", "is-active"], units), 3, Some(expected), why)
+    gate(
+        "still",
+        with(&["systemctl", "is-active"], units),
+        3,
+        Some(expected),
+        why,
+    )
 }
 
 fn active(units: &[String]) -> Gate {
     let expected = vec!["active"; units.len()].join("\n");
-    gate("active", with(&["systemctl", "is-active"], units), 0, Some(expected), "A service that does not stay up is the first thing to look at.")
+    gate(
+        "active",
+        with(&["systemctl", "is-active"], units),
+        0,
+        Some(expected),
+        "A service that does not stay up is the first thing to look at.",
+    )
 }
 
 fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(200).collect()
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .take(200)
+        .collect()
 }

@@ -4,7 +4,11 @@ use crate::facts::{Migration, ShippedMigration};
 
 /// LAVA's own applications; a pending migration in one of them counts even when the database has
 /// no row of it.
-const LAVA_APPS: [&str; 3] = ["lava_scheduler_app", "lava_results_app", "linaro_django_xmlrpc"];
+const LAVA_APPS: [&str; 3] = [
+    "lava_scheduler_app",
+    "lava_results_app",
+    "linaro_django_xmlrpc",
+];
 
 /// How the migrations that a database has had differ from those that code ships.
 ///
@@ -23,9 +27,17 @@ pub(crate) struct Difference {
 impl Difference {
     pub(crate) fn of(applied: &[Migration], shipped: &[ShippedMigration]) -> Self {
         let applied: BTreeSet<(&str, &str)> = applied.iter().map(pair).collect();
-        let apps: BTreeSet<&str> = applied.iter().map(|(app, _)| *app).chain(LAVA_APPS).collect();
+        let apps: BTreeSet<&str> = applied
+            .iter()
+            .map(|(app, _)| *app)
+            .chain(LAVA_APPS)
+            .collect();
         let mut known = applied_or_shipped(shipped);
-        known.extend(shipped.iter().flat_map(|squash| squash.replaces.iter().map(pair)));
+        known.extend(
+            shipped
+                .iter()
+                .flat_map(|squash| squash.replaces.iter().map(pair)),
+        );
         let replaced_by_applied: BTreeSet<(&str, &str)> = shipped
             .iter()
             .filter(|squash| applied.contains(&(squash.app.as_str(), squash.name.as_str())))
@@ -36,7 +48,10 @@ impl Difference {
             applied.contains(&name)
                 || replaced_by_applied.contains(&name)
                 || (!migration.replaces.is_empty()
-                    && migration.replaces.iter().all(|part| applied.contains(&pair(part))))
+                    && migration
+                        .replaces
+                        .iter()
+                        .all(|part| applied.contains(&pair(part))))
         };
         Self {
             unknown: applied.difference(&known).map(owned).collect(),
@@ -89,7 +104,10 @@ mod tests {
     const APP: &str = "lava_results_app";
 
     fn applied(names: &[&str]) -> Vec<Migration> {
-        let row = |name: &&str| Migration { app: APP.into(), name: (*name).into() };
+        let row = |name: &&str| Migration {
+            app: APP.into(),
+            name: (*name).into(),
+        };
         names.iter().map(row).collect()
     }
 
@@ -104,7 +122,10 @@ mod tests {
 
     #[test]
     fn a_squash_stands_for_all_it_replaces_and_nothing_less() {
-        let code = shipped(&[("0001_squashed_0002_b", &["0001_a", "0002_b"]), ("0003_c", &[])]);
+        let code = shipped(&[
+            ("0001_squashed_0002_b", &["0001_a", "0002_b"]),
+            ("0003_c", &[]),
+        ]);
         for whole in [
             applied(&["0001_a", "0002_b", "0003_c"]),
             applied(&["0001_squashed_0002_b", "0003_c"]),
@@ -118,7 +139,10 @@ mod tests {
 
     #[test]
     fn a_row_that_no_file_knows_makes_the_database_newer() {
-        let difference = Difference::of(&applied(&["0001_a", "0019_auto_x"]), &shipped(&[("0001_a", &[])]));
+        let difference = Difference::of(
+            &applied(&["0001_a", "0019_auto_x"]),
+            &shipped(&[("0001_a", &[])]),
+        );
         assert_eq!(list(&difference.unknown), "lava_results_app.0019_auto_x");
         assert!(difference.pending.is_empty());
     }
@@ -126,7 +150,11 @@ mod tests {
     #[test]
     fn an_application_that_only_the_code_has_is_pending_only_when_it_is_lavas() {
         let mut code = shipped(&[("0001_a", &[])]);
-        code.push(ShippedMigration { app: "flatpages".into(), name: "0001_initial".into(), replaces: vec![] });
+        code.push(ShippedMigration {
+            app: "flatpages".into(),
+            name: "0001_initial".into(),
+            replaces: vec![],
+        });
         assert!(Difference::of(&applied(&["0001_a"]), &code).is_empty());
         assert_eq!(Difference::of(&[], &code).pending.len(), 1);
     }

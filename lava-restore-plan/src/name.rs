@@ -6,7 +6,9 @@
 
 fn of(text: &str, most: usize, first: impl Fn(u8) -> bool, rest: impl Fn(u8) -> bool) -> bool {
     let bytes = text.as_bytes();
-    bytes.len() <= most && bytes.first().is_some_and(|b| first(*b)) && bytes.iter().all(|b| rest(*b))
+    bytes.len() <= most
+        && bytes.first().is_some_and(|b| first(*b))
+        && bytes.iter().all(|b| rest(*b))
 }
 
 /// A Debian package.
@@ -17,17 +19,32 @@ pub(crate) fn is_package(text: &str) -> bool {
 
 /// A systemd unit.
 pub(crate) fn is_unit(text: &str) -> bool {
-    of(text, 255, |b| b.is_ascii_alphanumeric(), |b| b.is_ascii_alphanumeric() || b":_.@\\-".contains(&b))
+    of(
+        text,
+        255,
+        |b| b.is_ascii_alphanumeric(),
+        |b| b.is_ascii_alphanumeric() || b":_.@\\-".contains(&b),
+    )
 }
 
 /// A database. `psql -d` takes more than a name for an address, so only what can't be one passes.
 pub(crate) fn is_database(text: &str) -> bool {
-    of(text, 63, |b| b.is_ascii_alphabetic() || b == b'_', |b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+    of(
+        text,
+        63,
+        |b| b.is_ascii_alphabetic() || b == b'_',
+        |b| b.is_ascii_alphanumeric() || b"_-".contains(&b),
+    )
 }
 
 /// A device or a backup's id.
 pub(crate) fn is_plain(text: &str) -> bool {
-    of(text, 200, |b| b.is_ascii_alphanumeric(), |b| b.is_ascii_alphanumeric() || b"_.:@+-".contains(&b))
+    of(
+        text,
+        200,
+        |b| b.is_ascii_alphanumeric(),
+        |b| b.is_ascii_alphanumeric() || b"_.:@+-".contains(&b),
+    )
 }
 
 /// A path inside a section.
@@ -47,11 +64,29 @@ mod tests {
 
     #[test]
     fn no_name_can_be_an_option_an_address_or_a_second_line() {
-        for hostile in ["-o", "--root=/", "a b", "a\nb", "", "host=evil", "postgres://evil/x", "a/b"] {
-            assert!(!is_package(hostile) && !is_unit(hostile) && !is_database(hostile), "{hostile}");
+        for hostile in [
+            "-o",
+            "--root=/",
+            "a b",
+            "a\nb",
+            "",
+            "host=evil",
+            "postgres://evil/x",
+            "a/b",
+        ] {
+            assert!(
+                !is_package(hostile) && !is_unit(hostile) && !is_database(hostile),
+                "{hostile}"
+            );
             assert!(!is_plain(hostile), "{hostile}");
         }
-        for hostile in ["-x", "config/../../x", "config//x", "/etc", "config/a\u{1b}[2J"] {
+        for hostile in [
+            "-x",
+            "config/../../x",
+            "config//x",
+            "/etc",
+            "config/a\u{1b}[2J",
+        ] {
             assert!(!is_member(hostile), "{hostile}");
         }
         assert!(is_package("postgresql-15") && is_unit("lava-docker-worker@a.service"));

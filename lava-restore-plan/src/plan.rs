@@ -89,7 +89,11 @@ pub fn plan(backup: &Backup, target: &Facts, intent: &Intent, options: &Options)
     let (mut backup, mut target) = (backup.clone(), target.clone());
     backup.normalise();
     target.normalise();
-    let case = Case { backup: &backup, target: &target, options };
+    let case = Case {
+        backup: &backup,
+        target: &target,
+        options,
+    };
     let mut findings = rule::judge(&case);
     let mut verdict = Finding::verdict(&findings);
     let Intent::RestoreMaster = intent;
@@ -138,7 +142,10 @@ impl Plan {
     /// `Altered`, `Forbidden` or `Disordered`, with the step.
     pub fn check(&self) -> Result<(), Error> {
         if self.verdict == Verdict::Refuse && !self.steps.is_empty() {
-            return Err(Error::new(ErrorKind::Forbidden, "the steps of a refused plan"));
+            return Err(Error::new(
+                ErrorKind::Forbidden,
+                "the steps of a refused plan",
+            ));
         }
         check(&self.steps)
     }
@@ -154,9 +161,13 @@ fn check(steps: &[Step]) -> Result<(), Error> {
     let mut phase = Phase::Isolate;
     for step in steps {
         forbid::step(step)?;
-        let in_order = step.phase >= phase && step.needs.iter().all(|id| before.contains(id.as_str()));
+        let in_order =
+            step.phase >= phase && step.needs.iter().all(|id| before.contains(id.as_str()));
         if !in_order || !before.insert(&step.id) || !is_id(&step.id) {
-            return Err(Error::new(ErrorKind::Disordered, format!("step {:.200}", step.id)));
+            return Err(Error::new(
+                ErrorKind::Disordered,
+                format!("step {:.200}", step.id),
+            ));
         }
         phase = step.phase;
     }
@@ -166,7 +177,10 @@ fn check(steps: &[Step]) -> Result<(), Error> {
 /// Ids become names of functions and files.
 fn is_id(id: &str) -> bool {
     let part = |part: &str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
     };
     id.len() <= 100 && id.split('.').count() == 3 && id.split('.').all(part)
 }

@@ -422,20 +422,45 @@ mod tests {
 
     #[test]
     fn force_is_known_to_pretend_where_it_was_measured_to() {
-        assert_eq!(of("2020.12-5+deb11u2").unwrap().maintenance_force, Command::Pretends);
-        assert_eq!(of("2023.01-2").unwrap().maintenance_force, Command::Pretends);
-        assert_eq!(of("2026.10-2~bpo13+1").unwrap().maintenance_force, Command::Works);
+        assert_eq!(
+            of("2020.12-5+deb11u2").unwrap().maintenance_force,
+            Command::Pretends
+        );
+        assert_eq!(
+            of("2023.01-2").unwrap().maintenance_force,
+            Command::Pretends
+        );
+        assert_eq!(
+            of("2026.10-2~bpo13+1").unwrap().maintenance_force,
+            Command::Works
+        );
         assert_eq!(of("2018.11").unwrap().maintenance, Command::Crashes);
     }
 
     #[test]
     fn no_unit_of_one_protocol_is_in_a_row_of_the_other() {
         for release in RELEASES {
-            let old = ["lava-master.service", "lava-slave.service", "lava-logs.service"];
+            let old = [
+                "lava-master.service",
+                "lava-slave.service",
+                "lava-logs.service",
+            ];
             let new = ["lava-scheduler.service", "lava-worker.service"];
-            let (theirs, ours) = if release.since < (2020, 9) { (new.as_slice(), old.as_slice()) } else { (old.as_slice(), new.as_slice()) };
-            assert!(theirs.iter().all(|unit| !release.stops(unit)), "{:?}", release.since);
-            assert!(ours.iter().any(|unit| release.stops(unit)), "{:?}", release.since);
+            let (theirs, ours) = if release.since < (2020, 9) {
+                (new.as_slice(), old.as_slice())
+            } else {
+                (old.as_slice(), new.as_slice())
+            };
+            assert!(
+                theirs.iter().all(|unit| !release.stops(unit)),
+                "{:?}",
+                release.since
+            );
+            assert!(
+                ours.iter().any(|unit| release.stops(unit)),
+                "{:?}",
+                release.since
+            );
         }
     }
 
@@ -445,7 +470,9 @@ mod tests {
             let gunicorn = release.start_rank("lava-server-gunicorn.service");
             let others = release.master_units.iter().chain(release.optional_units);
             for unit in others.chain([&release.worker_unit, &"lava-docker-worker@a.service"]) {
-                assert!(*unit == "lava-server-gunicorn.service" || release.start_rank(unit) < gunicorn);
+                assert!(
+                    *unit == "lava-server-gunicorn.service" || release.start_rank(unit) < gunicorn
+                );
             }
         }
     }

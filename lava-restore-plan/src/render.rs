@@ -12,7 +12,9 @@ pub use shell::shell;
 
 /// Text from a backup or a person on one line, so that it can't begin another.
 fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }
 
 /// A command as a line of POSIX shell that gives exactly these arguments.

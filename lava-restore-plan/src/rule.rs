@@ -9,7 +9,7 @@ mod itself;
 mod package;
 mod postgresql;
 
-pub(crate) use package::{accepted_versions, critical_packages, needs_packages};
+pub(crate) use package::{accepted_versions, critical_packages};
 
 use crate::finding::{Finding, Verdict};
 use crate::{Backup, Facts, Options};
@@ -37,6 +37,7 @@ const RULES: &[Rule] = &[
     base::role,
     base::apache,
     base::units,
+    base::unattended,
     package::unclean,
     package::lava,
     package::critical,

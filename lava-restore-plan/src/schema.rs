@@ -16,8 +16,9 @@ struct Head {
 /// Reads the schema's name before the rest, so that a document of a later version is told from a
 /// damaged one.
 pub(crate) fn read<T: DeserializeOwned>(json: &[u8], expected: &str) -> Result<T, Error> {
-    let malformed =
-        |error| Error::new(ErrorKind::Malformed, format!("a {expected} document")).with_source(error);
+    let malformed = |error| {
+        Error::new(ErrorKind::Malformed, format!("a {expected} document")).with_source(error)
+    };
     let head: Head = serde_json::from_slice(json).map_err(malformed)?;
     if head.schema != expected {
         let name: String = head.schema.chars().take(80).collect();

@@ -1,3 +1,5 @@
+//! What a plan consists of: steps, their actions and their gates.
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -230,6 +232,11 @@ pub enum Action {
         /// Their names.
         packages: Vec<String>,
     },
+    /// Lets apt change packages again.
+    UnholdPackages {
+        /// Their names.
+        packages: Vec<String>,
+    },
     /// Writes files of the backup to the target; what they replace is kept.
     Extract {
         /// The backup.
@@ -269,7 +276,9 @@ impl Action {
         match self {
             Self::Check | Self::Confirm { .. } => vec![],
             Self::DecideQueue { on } => {
-                vec![on.ask("SELECT id FROM lava_scheduler_app_testjob WHERE state = 0 ORDER BY id")]
+                vec![
+                    on.ask("SELECT id FROM lava_scheduler_app_testjob WHERE state = 0 ORDER BY id"),
+                ]
             }
             Self::ReviewLogs { units } => {
                 let mut line = words(&["journalctl", "-q", "--no-pager", "-b", "-p", "err"]);
@@ -280,10 +289,11 @@ impl Action {
             }
             Self::DisableSite { site } => vec![words(&["a2dissite", "-q", site]), reload()],
             Self::EnableSite { site } => vec![words(&["a2ensite", "-q", site]), reload()],
-            // The mask comes first: nothing can start a unit again between its stop and its mask.
+            // Measured: a timer that is masked while it runs ends as `failed`, not `inactive`. What
+            // might start between the two commands is seen by the gate after them.
             Self::StopUnits { units } => vec![
-                with(&["systemctl", "mask", "--runtime"], units),
                 with(&["systemctl", "stop"], units),
+                with(&["systemctl", "mask", "--runtime"], units),
             ],
             Self::ReleaseUnits { units } => vec![
                 with(&["systemctl", "unmask", "--runtime"], units),
@@ -293,11 +303,17 @@ impl Action {
                 let start = |unit: &String| words(&["systemctl", "start", unit]);
                 units.iter().map(start).collect()
             }
+            Self::UnholdPackages { packages } => vec![with(&["apt-mark", "unhold"], packages)],
             Self::HoldPackages { packages } => vec![with(&["apt-mark", "hold"], packages)],
-            Self::Extract { from, paths, exclude } => vec![from.extract(paths, exclude, false)],
+            Self::Extract {
+                from,
+                paths,
+                exclude,
+            } => vec![from.extract(paths, exclude, false)],
             Self::RestoreDatabase { from } => vec![from.database("restore")],
             Self::FailJobs { jobs } => {
-                let fail = |id: &u64| words(&["lava-server", "manage", "jobs", "fail", &id.to_string()]);
+                let fail =
+                    |id: &u64| words(&["lava-server", "manage", "jobs", "fail", &id.to_string()]);
                 jobs.iter().map(fail).collect()
             }
             Self::MaintainAllDevices => vec![words(&["lava-server", "manage", "maintenance"])],
@@ -333,7 +349,13 @@ impl Action {
 
 impl Reference {
     pub(crate) fn extract(&self, paths: &[String], exclude: &[String], check: bool) -> Vec<String> {
-        let mut line = words(&[&self.program, "extract", "--store", &self.store, &self.backup]);
+        let mut line = words(&[
+            &self.program,
+            "extract",
+            "--store",
+            &self.store,
+            &self.backup,
+        ]);
         line.extend(paths.iter().cloned());
         for path in exclude {
             line.extend(["--exclude".to_owned(), path.clone()]);
@@ -346,8 +368,14 @@ impl Reference {
     }
 
     pub(crate) fn database(&self, verb: &str) -> Vec<String> {
-        let Self { program, store, backup } = self;
-        words(&[program, "database", verb, "--store", store, backup, "--root", "/"])
+        let Self {
+            program,
+            store,
+            backup,
+        } = self;
+        words(&[
+            program, "database", verb, "--store", store, backup, "--root", "/",
+        ])
     }
 }
 
@@ -382,15 +410,27 @@ mod tests {
 
     #[test]
     fn a_devices_name_is_positional() {
-        let action = Action::MaintainDevices { devices: vec!["qemu-00".into()] };
-        let line = words(&["lava-server", "manage", "devices", "update", "qemu-00", "--health", "MAINTENANCE"]);
+        let action = Action::MaintainDevices {
+            devices: vec!["qemu-00".into()],
+        };
+        let line = words(&[
+            "lava-server",
+            "manage",
+            "devices",
+            "update",
+            "qemu-00",
+            "--health",
+            "MAINTENANCE",
+        ]);
         assert_eq!(action.argv(), [line]);
     }
 
     #[test]
-    fn units_are_masked_before_they_are_stopped() {
-        let argv = Action::StopUnits { units: vec!["lava-worker.service".into()] }.argv();
-        assert_eq!(argv[0][1], "mask");
-        assert_eq!(argv[1][1], "stop");
+    fn units_are_stopped_before_they_are_masked() {
+        let argv = Action::StopUnits {
+            units: vec!["lava-worker.service".into()],
+        }
+        .argv();
+        assert_eq!([&argv[0][1], &argv[1][1]], ["stop", "mask"]);
     }
 }

@@ -1,7 +1,9 @@
 //! What no installed `pg_dump` writes: other versions of the format, and lies.
 #![allow(clippy::unwrap_used)]
 
+use super::ledger::MEMORY_LIMIT;
 use super::*;
+use crate::digest::TableHasher;
 
 /// Writes dumps as `pg_dump` does.
 struct Writer {
@@ -150,6 +152,10 @@ fn every_version_of_the_format_reads_alike() {
         let device = contents.table("public", "device").unwrap();
         assert_eq!(device.table.columns, ["id", "name"]);
         assert_eq!((device.rows, device.bytes), (2, 12));
+        let mut rows = TableHasher::new();
+        rows.add_row(b"2\ttwo");
+        rows.add_row(b"1\tone");
+        assert_eq!(device.digest, rows.digest());
         assert_eq!(contents.sequences[0].last_value, 42);
         for length in 0..dump.out.len() {
             assert!(

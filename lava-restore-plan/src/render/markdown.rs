@@ -27,22 +27,37 @@ fn write_page(page: &mut String, plan: &Plan) -> std::fmt::Result {
     writeln!(page, "- verdict: **{}**\n", plan.verdict)?;
     write_findings(page, &plan.findings)?;
     if plan.steps.is_empty() {
-        writeln!(page, "There are no steps: what is refused above comes first.")?;
+        writeln!(
+            page,
+            "There are no steps: what is refused above comes first."
+        )?;
         return Ok(());
     }
     writeln!(page, "{WARNING_BEGINS}")?;
-    writeln!(page, "> **Never run**, now or while this backup is in use: `migrate`, `makemigrations`,")?;
-    writeln!(page, "> `dpkg-reconfigure lava-server`, `postinst.py`, `dpkg --configure`, or any `apt-get`")?;
-    writeln!(page, "> that installs, upgrades or repairs. Each of them migrates the restored database.")?;
+    writeln!(
+        page,
+        "> **Never run**, now or while this backup is in use: `migrate`, `makemigrations`,"
+    )?;
+    writeln!(
+        page,
+        "> `dpkg-reconfigure lava-server`, `postinst.py`, `dpkg --configure`, or any `apt-get`"
+    )?;
+    writeln!(
+        page,
+        "> that installs, upgrades or repairs. Each of them migrates the restored database."
+    )?;
     writeln!(page, "{WARNING_ENDS}\n")?;
-    writeln!(page, "If anything below is not as expected: **stop**. Nothing after it is safe.")?;
+    writeln!(
+        page,
+        "If anything below is not as expected: **stop**. Nothing after it is safe.\n"
+    )?;
     let mut phase: Option<Phase> = None;
     let mut numbers = (0, 0);
     for step in &plan.steps {
         if phase != Some(step.phase) {
             phase = Some(step.phase);
             numbers = (numbers.0 + 1, 0);
-            writeln!(page, "\n## {}. {}", numbers.0, step.phase.name())?;
+            writeln!(page, "## {}. {}\n", numbers.0, step.phase.name())?;
         }
         numbers.1 += 1;
         write_step(page, step, numbers)?;
@@ -52,9 +67,28 @@ fn write_page(page: &mut String, plan: &Plan) -> std::fmt::Result {
 
 fn write_findings(page: &mut String, findings: &[Finding]) -> std::fmt::Result {
     writeln!(page, "## Findings\n")?;
-    for finding in findings.iter().filter(|finding| finding.severity > Verdict::Ok) {
-        let Finding { code: id, severity, subject, expected, found, why, remedy, ground, steps } = finding;
-        writeln!(page, "- **{severity}** `{id}` {}: expected {}, found {}.", code(subject), code(expected), code(found))?;
+    for finding in findings
+        .iter()
+        .filter(|finding| finding.severity > Verdict::Ok)
+    {
+        let Finding {
+            code: id,
+            severity,
+            subject,
+            expected,
+            found,
+            why,
+            remedy,
+            ground,
+            steps,
+        } = finding;
+        writeln!(
+            page,
+            "- **{severity}** `{id}` {}: expected {}, found {}.",
+            code(subject),
+            code(expected),
+            code(found)
+        )?;
         if !why.is_empty() {
             writeln!(page, "  Why: {} ({}).", one_line(why), one_line(ground))?;
         }
@@ -65,13 +99,20 @@ fn write_findings(page: &mut String, findings: &[Finding]) -> std::fmt::Result {
             writeln!(page, "  Seen to by: `{step}`.")?;
         }
     }
-    let well = findings.iter().filter(|finding| finding.severity == Verdict::Ok).count();
+    let well = findings
+        .iter()
+        .filter(|finding| finding.severity == Verdict::Ok)
+        .count();
     writeln!(page, "- {well} rules found all well.\n")
 }
 
 fn write_step(page: &mut String, step: &Step, (phase, number): (usize, usize)) -> std::fmt::Result {
-    writeln!(page, "\n### {phase}.{number} {}\n", one_line(&step.title))?;
-    writeln!(page, "- [ ] `{}` (step {} of LAVA's manual)\n", step.id, step.manual_step)?;
+    writeln!(page, "### {phase}.{number} {}\n", one_line(&step.title))?;
+    writeln!(
+        page,
+        "- [ ] `{}` (step {} of LAVA's manual)\n",
+        step.id, step.manual_step
+    )?;
     writeln!(page, "{}\n", one_line(&step.why))?;
     for gate in &step.pre {
         write_gate(page, "First check", gate)?;
@@ -86,8 +127,15 @@ fn write_step(page: &mut String, step: &Step, (phase, number): (usize, usize)) -
         }
         writeln!(page, "```\n")?;
         match step.action.choices() {
-            Some([]) => writeln!(page, "Read it, and go on only when you know what each line means.\n")?,
-            Some(choices) => writeln!(page, "Decide, and write it down: {}.\n", choices.join(" or "))?,
+            Some([]) => writeln!(
+                page,
+                "Read it, and go on only when you know what each line means.\n"
+            )?,
+            Some(choices) => writeln!(
+                page,
+                "Decide, and write it down: {}.\n",
+                choices.join(" or ")
+            )?,
             None => writeln!(page, "Expect: exit 0. If not: stop.\n")?,
         }
     }
@@ -106,7 +154,11 @@ fn write_gate(page: &mut String, title: &str, gate: &Gate) -> std::fmt::Result {
         Some("") => writeln!(page, "Expect: exit {exit} and no output. If not: stop.\n"),
         Some(text) => {
             let lines: Vec<String> = text.lines().map(code).collect();
-            writeln!(page, "Expect: exit {exit} and {}. If not: stop.\n", lines.join(", "))
+            writeln!(
+                page,
+                "Expect: exit {exit} and {}. If not: stop.\n",
+                lines.join(", ")
+            )
         }
     }
 }
@@ -114,5 +166,9 @@ fn write_gate(page: &mut String, title: &str, gate: &Gate) -> std::fmt::Result {
 /// Text from elsewhere as a code span, on one line and without a way out of it.
 fn code(text: &str) -> String {
     let text = one_line(text).replace('`', "'");
-    if text.is_empty() { "nothing".to_owned() } else { format!("`{text}`") }
+    if text.is_empty() {
+        "nothing".to_owned()
+    } else {
+        format!("`{text}`")
+    }
 }

@@ -3,7 +3,7 @@
 use super::{Case, note, ok, prepare, refuse, shown};
 use crate::facts::{Confidence, Role};
 use crate::finding::Finding;
-use crate::master::ids;
+use crate::master::{UNATTENDED, ids};
 use crate::release::Release;
 
 pub(super) fn suite(case: &Case<'_>) -> Vec<Finding> {
@@ -17,10 +17,15 @@ pub(super) fn suite(case: &Case<'_>) -> Vec<Finding> {
                 "R44-R46",
             )
     };
-    if backup.base.is_none() || target.base.is_none() || unsure(backup.confidence) || unsure(target.confidence) {
+    if backup.base.is_none()
+        || target.base.is_none()
+        || unsure(backup.confidence)
+        || unsure(target.confidence)
+    {
         return vec![
-            compared(refuse("suite.unknown", "base system"))
-                .remedy("gather the facts again as root; repair /etc/os-release where it is missing"),
+            compared(refuse("suite.unknown", "base system")).remedy(
+                "gather the facts again as root; repair /etc/os-release where it is missing",
+            ),
         ];
     }
     if backup.base != target.base {
@@ -30,7 +35,11 @@ pub(super) fn suite(case: &Case<'_>) -> Vec<Finding> {
         ];
     }
     let likely = backup.confidence == Confidence::Likely || target.confidence == Confidence::Likely;
-    let finding = if likely { note("suite.same", "base system") } else { ok("suite.same", "base system") };
+    let finding = if likely {
+        note("suite.same", "base system")
+    } else {
+        ok("suite.same", "base system")
+    };
     vec![compared(finding)]
 }
 
@@ -38,8 +47,9 @@ pub(super) fn architecture(case: &Case<'_>) -> Vec<Finding> {
     let (backup, target) = (&case.backup.facts.architecture, &case.target.architecture);
     let finding = match (backup, target) {
         (Some(a), Some(b)) if a == b => ok("arch", "architecture"),
-        (Some(_), Some(_)) => refuse("arch", "architecture")
-            .remedy("prepare a target of the backup's architecture"),
+        (Some(_), Some(_)) => {
+            refuse("arch", "architecture").remedy("prepare a target of the backup's architecture")
+        }
         _ => refuse("arch.unknown", "architecture").remedy("gather the facts again"),
     };
     vec![
@@ -63,7 +73,11 @@ pub(super) fn role(case: &Case<'_>) -> Vec<Finding> {
         Role::Worker => "worker",
         Role::Unknown => "unknown",
     };
-    vec![finding.compared("master", role).because("a master is restored to a master", "R85, R88")]
+    vec![
+        finding
+            .compared("master", role)
+            .because("a master is restored to a master", "R85, R88"),
+    ]
 }
 
 pub(super) fn apache(case: &Case<'_>) -> Vec<Finding> {
@@ -80,7 +94,12 @@ pub(super) fn apache(case: &Case<'_>) -> Vec<Finding> {
 }
 
 pub(super) fn units(case: &Case<'_>) -> Vec<Finding> {
-    let Some(release) = case.backup.facts.lava_version().and_then(|v| Release::of(&v)) else {
+    let Some(release) = case
+        .backup
+        .facts
+        .lava_version()
+        .and_then(|v| Release::of(&v))
+    else {
         return vec![]; // `release` refuses
     };
     let why = "every service of LAVA must be still while the database is replaced: a worker runs again \
@@ -89,7 +108,8 @@ pub(super) fn units(case: &Case<'_>) -> Vec<Finding> {
     let Some(units) = &case.target.units else {
         let absent = case.target.lava_is_absent();
         let finding = if absent {
-            prepare("units.unknown", "services", ids::PACKAGES).remedy("install the backup's packages")
+            prepare("units.unknown", "services", ids::PACKAGES)
+                .remedy("install the backup's packages")
         } else {
             refuse("units.unknown", "services").remedy("gather the target's facts again, as root")
         };
@@ -103,10 +123,49 @@ pub(super) fn units(case: &Case<'_>) -> Vec<Finding> {
         .iter()
         .map(|unit| {
             let has = units.iter().any(|known| known.name == *unit);
-            let finding = if has { ok("units", unit) } else { refuse("units.missing", unit) };
+            let finding = if has {
+                ok("units", unit)
+            } else {
+                refuse("units.missing", unit)
+            };
             let found = if has { "there" } else { "missing" };
-            let remedy = if has { "" } else { "repair the installation of lava-server on the target" };
-            finding.compared("there", found).because(why, ground).remedy(remedy)
+            let remedy = if has {
+                ""
+            } else {
+                "repair the installation of lava-server on the target"
+            };
+            finding
+                .compared("there", found)
+                .because(why, ground)
+                .remedy(remedy)
         })
         .collect()
+}
+
+/// What changes packages by itself. The plan stops it, so finding it is no fault.
+pub(super) fn unattended(case: &Case<'_>) -> Vec<Finding> {
+    let Some(timers) = &case.target.timers else {
+        return vec![
+            refuse("pkg.unattended_unknown", "timers")
+                .compared("known", "unknown")
+                .because(
+                    "an upgrade of lava-server in the middle of a restore migrates the database",
+                    "R34",
+                )
+                .remedy("gather the target's facts again, as root"),
+        ];
+    };
+    let there = timers
+        .iter()
+        .filter(|unit| UNATTENDED.contains(&unit.name.as_str()));
+    let stopped = |unit: &crate::facts::Unit| {
+        note("pkg.unattended", &unit.name)
+            .compared("stopped for the restore", "there")
+            .because(
+                "an upgrade of lava-server in the middle of a restore migrates the database",
+                "R34",
+            )
+            .seen_to_by("master.base.timers")
+    };
+    there.map(stopped).collect()
 }

@@ -13,11 +13,15 @@ pub(super) fn data(case: &Case<'_>) -> Vec<Finding> {
         DatabaseState::Present(database) => {
             let devices = database.devices_by_health.as_ref();
             let devices: Option<usize> = devices.map(|map| map.values().map(Vec::len).sum());
-            let jobs: Option<u64> = database.jobs_by_state.as_ref().map(|map| map.values().sum());
+            let jobs: Option<u64> = database
+                .jobs_by_state
+                .as_ref()
+                .map(|map| map.values().sum());
             match (jobs, devices) {
-                (Some(jobs), Some(devices)) => {
-                    (format!("{jobs} jobs, {devices} devices"), Some(jobs == 0 && devices == 0))
-                }
+                (Some(jobs), Some(devices)) => (
+                    format!("{jobs} jobs, {devices} devices"),
+                    Some(jobs == 0 && devices == 0),
+                ),
                 _ => ("unknown content".to_owned(), None),
             }
         }
@@ -32,8 +36,9 @@ pub(super) fn data(case: &Case<'_>) -> Vec<Finding> {
             .remedy("confirm that this lab may be replaced; its database is kept beside"),
         Some(false) => refuse("target.has_data", "database")
             .remedy("restore to an empty target, or say that this lab is to be replaced"),
-        None => refuse("target.data_unknown", "database")
-            .remedy("gather the target's facts with its database, or say that it is to be replaced"),
+        None => refuse("target.data_unknown", "database").remedy(
+            "gather the target's facts with its database, or say that it is to be replaced",
+        ),
     };
     vec![
         finding

@@ -5,11 +5,15 @@ use crate::finding::Finding;
 use crate::master::ids;
 use crate::migration::{Difference, list};
 use crate::release::Release;
-use crate::{facts::DatabaseState, forbid, master, name};
+use crate::{forbid, master, name};
 
 /// Everything from the backup or the caller that will stand on a command line.
 pub(super) fn names(case: &Case<'_>) -> Vec<Finding> {
-    let Case { backup, target, options } = case;
+    let Case {
+        backup,
+        target,
+        options,
+    } = case;
     let mut bad: Vec<(&str, &str)> = Vec::new();
     let mut check = |what: &'static str, value: &'static str, good: bool| {
         if !good {
@@ -20,7 +24,11 @@ pub(super) fn names(case: &Case<'_>) -> Vec<Finding> {
     check("store", "", name::is_argument(&options.store));
     check("program", "", forbid::is_own_program(&options.program));
     let database = master::database_name(case);
-    check("database name", "", database.as_deref().is_none_or(name::is_database));
+    check(
+        "database name",
+        "",
+        database.as_deref().is_none_or(name::is_database),
+    );
     let units = |facts: &crate::Facts| {
         let mut units = facts.units.iter().chain(&facts.timers).flatten();
         units.all(|unit| name::is_unit(&unit.name))
@@ -30,15 +38,38 @@ pub(super) fn names(case: &Case<'_>) -> Vec<Finding> {
     let packages = |facts: &crate::Facts| facts.packages.iter().all(|p| name::is_package(&p.name));
     check("package name", "of the backup", packages(&backup.facts));
     check("package name", "of the target", packages(target));
-    check("section", "", backup.sections.iter().all(|section| name::is_plain(section)));
-    check("path in config", "", backup.config_paths.iter().all(|path| name::is_member(path)));
-    let devices = backup.database.iter().flat_map(|dump| &dump.devices_by_health);
-    check("device name", "", devices.flat_map(|map| map.values().flatten()).all(|d| name::is_plain(d)));
+    check(
+        "section",
+        "",
+        backup
+            .sections
+            .iter()
+            .all(|section| name::is_plain(section)),
+    );
+    check(
+        "path in config",
+        "",
+        backup.config_paths.iter().all(|path| name::is_member(path)),
+    );
+    let devices = backup
+        .database
+        .iter()
+        .flat_map(|dump| &dump.devices_by_health);
+    check(
+        "device name",
+        "",
+        devices
+            .flat_map(|map| map.values().flatten())
+            .all(|d| name::is_plain(d)),
+    );
     bad.into_iter()
         .map(|(what, whose)| {
             let subject = format!("{what} {whose}");
             refuse("name.unsafe", subject.trim_end())
-                .compared("a plain name", "one that could be taken for something else on a command line")
+                .compared(
+                    "a plain name",
+                    "one that could be taken for something else on a command line",
+                )
                 .because(
                     "commands are made of these names, and a backup may have been tampered with",
                     "measured: psql -d takes a whole address where a name is meant",
@@ -58,8 +89,9 @@ pub(super) fn sections(case: &Case<'_>) -> Vec<Finding> {
             let missing = match name {
                 _ if held(name) => return ok("self.part", name).compared("held", "held"),
                 "logs" => note("self.missing_part", name),
-                "data" => prepare("self.missing_part", name, ids::ACCEPT)
-                    .remedy("accept that the output of all jobs stays lost, or take another backup"),
+                "data" => prepare("self.missing_part", name, ids::ACCEPT).remedy(
+                    "accept that the output of all jobs stays lost, or take another backup",
+                ),
                 _ => refuse("self.missing_part", name).remedy("take another backup"),
             };
             missing.compared("held", "missing").because(why, "R16, R17")
@@ -75,7 +107,10 @@ pub(super) fn degraded(case: &Case<'_>) -> Vec<Finding> {
     let finding = |reason: &String| {
         prepare("backup.degraded", "backup", ids::ACCEPT)
             .compared("whole", reason)
-            .because("what could not be read when the backup was made can't come back", "R8, R10")
+            .because(
+                "what could not be read when the backup was made can't come back",
+                "R8, R10",
+            )
             .remedy("take a whole backup, or accept the loss")
     };
     reasons.iter().map(finding).collect()
@@ -108,7 +143,10 @@ pub(super) fn release(case: &Case<'_>) -> Vec<Finding> {
         Some(_) => vec![
             refuse("release.unsupported", "LAVA")
                 .compared("2020.09 or later", shown(version))
-                .because("services, settings and commands were others before 2020.09", "R97-R99")
+                .because(
+                    "services, settings and commands were others before 2020.09",
+                    "R97-R99",
+                )
                 .remedy("restore by LAVA's manual of that release"),
         ],
         None => vec![
@@ -129,7 +167,10 @@ pub(super) fn content(case: &Case<'_>) -> Vec<Finding> {
         (!known).then(|| {
             refuse("self.unknown", what)
                 .compared("read from the dump", "unknown")
-                .because("the gates after the load compare the database with it", "R102, R107, R119")
+                .because(
+                    "the gates after the load compare the database with it",
+                    "R102, R107, R119",
+                )
                 .remedy("verify the backup; its dump may be damaged")
         })
     };
@@ -141,8 +182,14 @@ pub(super) fn content(case: &Case<'_>) -> Vec<Finding> {
         unknown("jobs", jobs),
         (jobs && !consistent).then(|| {
             refuse("self.contradiction", "jobs")
-                .compared("as many active jobs as their states count", "another number")
-                .because("a job that is not known can't be ended before LAVA starts", "R119")
+                .compared(
+                    "as many active jobs as their states count",
+                    "another number",
+                )
+                .because(
+                    "a job that is not known can't be ended before LAVA starts",
+                    "R119",
+                )
                 .remedy("verify the backup; its facts may be damaged")
         }),
     ]
@@ -156,7 +203,11 @@ pub(super) fn migrations(case: &Case<'_>) -> Vec<Finding> {
     const WHY: &str = "a database that does not match its code loses data later, and no check of \
                        LAVA's or Django's sees it";
     const GROUND: &str = "R18, R30; measured on three releases: every check exits 0";
-    let applied = case.backup.database.as_ref().and_then(|dump| dump.migrations.as_ref());
+    let applied = case
+        .backup
+        .database
+        .as_ref()
+        .and_then(|dump| dump.migrations.as_ref());
     let (Some(applied), Some(shipped)) = (applied, &case.backup.facts.migrations_shipped) else {
         return vec![
             refuse("self.db_pkg_mismatch", "django_migrations")
@@ -208,12 +259,4 @@ pub(super) fn log_backend(case: &Case<'_>) -> Vec<Finding> {
             )
             .remedy("restore that service from its own backup"),
     ]
-}
-
-/// The name that facts give LAVA's database.
-pub(crate) fn recorded_database(case: &Case<'_>) -> Option<String> {
-    match &case.backup.facts.database {
-        DatabaseState::Present(database) => Some(database.name.clone()),
-        _ => None,
-    }
 }

@@ -30,14 +30,17 @@ impl Kind {
             _ if name.starts_with("python3-django") || name.starts_with("python-django") => {
                 Some(Self::Companion)
             }
-            _ if name.starts_with("postgresql-") && is_server_or_client(name) => Some(Self::Postgresql),
+            _ if name.starts_with("postgresql-") && is_server_or_client(name) => {
+                Some(Self::Postgresql)
+            }
             _ => None,
         }
     }
 }
 
 fn is_server_or_client(name: &str) -> bool {
-    let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let number =
+        |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     let rest = name.strip_prefix("postgresql-").unwrap_or(name);
     matches!(rest, "common" | "client" | "client-common")
         || number(rest)
@@ -61,25 +64,30 @@ pub(crate) fn accepted_versions(case: &Case<'_>) -> Vec<(String, PackageVersion)
         };
         Some((package.name.clone(), version))
     };
-    let mut versions: Vec<_> = critical_packages(&case.backup.facts).filter_map(accepted).collect();
+    let mut versions: Vec<_> = critical_packages(&case.backup.facts)
+        .filter_map(accepted)
+        .collect();
     versions.dedup_by(|a, b| a.0 == b.0);
     versions
-}
-
-/// Whether the target lacks packages that it must be given first.
-pub(crate) fn needs_packages(findings: &[Finding]) -> bool {
-    let packages = |finding: &Finding| finding.steps.iter().any(|step| step == ids::PACKAGES);
-    findings.iter().any(packages)
 }
 
 /// Packages that dpkg left off in the middle of. Finishing one later would run lava-server's
 /// maintainer script, and so a migration, on the restored database.
 pub(super) fn unclean(case: &Case<'_>) -> Vec<Finding> {
-    let unclean: Vec<_> = case.target.packages.iter().filter(|package| package.is_unclean()).collect();
+    let unclean: Vec<_> = case
+        .target
+        .packages
+        .iter()
+        .filter(|package| package.is_unclean())
+        .collect();
     let why = "whoever finishes it after the load configures LAVA, and that migrates the database";
     let ground = "R34; measured: dpkg configures it with the next package";
     if unclean.is_empty() {
-        return vec![ok("pkg.clean", "dpkg").compared("nothing left undone", "nothing").because(why, ground)];
+        return vec![
+            ok("pkg.clean", "dpkg")
+                .compared("nothing left undone", "nothing")
+                .because(why, ground),
+        ];
     }
     let finding = |package: &&Package| {
         refuse("pkg.unclean", &package.name)
@@ -93,7 +101,11 @@ pub(super) fn unclean(case: &Case<'_>) -> Vec<Finding> {
 /// lava-server itself.
 pub(super) fn lava(case: &Case<'_>) -> Vec<Finding> {
     if case.target.packages.is_empty() || case.backup.facts.packages.is_empty() {
-        let whose = if case.target.packages.is_empty() { "target" } else { "backup" };
+        let whose = if case.target.packages.is_empty() {
+            "target"
+        } else {
+            "backup"
+        };
         return vec![
             refuse("pkg.unknown", whose)
                 .compared("dpkg's packages", "unknown")
@@ -101,7 +113,11 @@ pub(super) fn lava(case: &Case<'_>) -> Vec<Finding> {
                 .remedy("gather the facts again"),
         ];
     }
-    let wanted = case.backup.facts.package("lava-server").filter(|package| package.is_installed());
+    let wanted = case
+        .backup
+        .facts
+        .package("lava-server")
+        .filter(|package| package.is_installed());
     let Some(wanted) = wanted else {
         return vec![
             refuse("lava.unknown", "lava-server")
@@ -142,7 +158,11 @@ pub(super) fn critical(case: &Case<'_>) -> Vec<Finding> {
     for extra in critical_packages(case.target).filter(|p| Kind::of(&p.name) == Some(Kind::Lava)) {
         let release = LavaVersion::of(&extra.version).ok();
         if installed(&case.backup.facts, &extra.name).is_none() && release > newest {
-            findings.push(refuse_newer(&extra.name, shown(newest.as_ref()), &extra.version));
+            findings.push(refuse_newer(
+                &extra.name,
+                shown(newest.as_ref()),
+                &extra.version,
+            ));
         }
     }
     findings
@@ -150,10 +170,15 @@ pub(super) fn critical(case: &Case<'_>) -> Vec<Finding> {
 
 /// The migrations that the target's packages ship against those that the backup's database had.
 pub(super) fn migrations(case: &Case<'_>) -> Vec<Finding> {
-    let why = "the package would migrate a database that lacks one, and breaks on one that has more; \
+    let why = "the package migrates a database that lacks one, and breaks on one that has more; \
                LAVA's checks see neither";
     let ground = "R30, C4; measured on three releases";
-    let Some(applied) = case.backup.database.as_ref().and_then(|dump| dump.migrations.as_ref()) else {
+    let Some(applied) = case
+        .backup
+        .database
+        .as_ref()
+        .and_then(|dump| dump.migrations.as_ref())
+    else {
         return vec![]; // `itself::migrations` refuses
     };
     let subject = "django_migrations";
@@ -204,10 +229,17 @@ fn judge_lava(case: &Case<'_>, wanted: &Package) -> Finding {
     let code = |server: &'static str, other: &'static str| if is_server { server } else { other };
     let name = &wanted.name;
     let Some(found) = installed(case.target, name) else {
-        return prepare(code("lava.absent", "pkg.critical_differs"), name, ids::PACKAGES)
-            .compared(&wanted.version, "not installed")
-            .because("the backup's database belongs to exactly this release", "R88, R89")
-            .remedy(install(wanted));
+        return prepare(
+            code("lava.absent", "pkg.critical_differs"),
+            name,
+            ids::PACKAGES,
+        )
+        .compared(&wanted.version, "not installed")
+        .because(
+            "the backup's database belongs to exactly this release",
+            "R88, R89",
+        )
+        .remedy(install(wanted));
     };
     if found.version.as_str() == wanted.version.as_str() {
         return ok(code("lava.equal", "pkg.same"), name).compared(&wanted.version, &found.version);
@@ -223,19 +255,26 @@ fn judge_lava(case: &Case<'_>, wanted: &Package) -> Finding {
         return refuse_newer(name, &wanted.version, &found.version);
     }
     if t < b {
-        return prepare(code("lava.older", "pkg.critical_differs"), name, ids::PACKAGES)
-            .compared(&wanted.version, &found.version)
-            .because(
-                "brought forward later, the package would migrate the restored database; brought \
+        return prepare(
+            code("lava.older", "pkg.critical_differs"),
+            name,
+            ids::PACKAGES,
+        )
+        .compared(&wanted.version, &found.version)
+        .because(
+            "brought forward later, the package migrates the restored database; brought \
                  forward now, it meets an empty one",
-                "R89, C4",
-            )
-            .remedy(install(wanted));
+            "R89, C4",
+        )
+        .remedy(install(wanted));
     }
     // Another build of the same release: `migrations` refuses when it ships another set.
     note(code("lava.other_build", "pkg.other_build"), name)
         .compared(&wanted.version, &found.version)
-        .because("another build of the same release; the sets of migrations decide", "C4")
+        .because(
+            "another build of the same release; the sets of migrations decide",
+            "C4",
+        )
 }
 
 fn refuse_newer(name: &str, wanted: impl std::fmt::Display, found: &PackageVersion) -> Finding {
@@ -254,11 +293,18 @@ fn judge_django(case: &Case<'_>, wanted: &Package) -> Finding {
             .compared(&wanted.version, "not installed")
             .remedy(install(wanted)),
         Some(found) => {
-            let same = |parts: usize| leading(&wanted.version, parts) == leading(&found.version, parts);
+            let same =
+                |parts: usize| leading(&wanted.version, parts) == leading(&found.version, parts);
             let finding = match () {
-                () if found.version.as_str() == wanted.version.as_str() => ok("django", &wanted.name),
-                () if wanted.version.upstream() == found.version.upstream() => note("django", &wanted.name),
-                () if same(2) => prepare("django", &wanted.name, ids::PACKAGES).remedy(install(wanted)),
+                () if found.version.as_str() == wanted.version.as_str() => {
+                    ok("django", &wanted.name)
+                }
+                () if wanted.version.upstream() == found.version.upstream() => {
+                    note("django", &wanted.name)
+                }
+                () if same(2) => {
+                    prepare("django", &wanted.name, ids::PACKAGES).remedy(install(wanted))
+                }
                 () => refuse("django", &wanted.name)
                     .remedy("prepare a target with the backup's suite and Django"),
             };
@@ -274,29 +320,40 @@ fn judge_django(case: &Case<'_>, wanted: &Package) -> Finding {
 fn judge_companion(case: &Case<'_>, wanted: &Package) -> Finding {
     let found = installed(case.target, &wanted.name);
     let finding = match found {
-        Some(found) if found.version.as_str() == wanted.version.as_str() => ok("pkg.same", &wanted.name),
+        Some(found) if found.version.as_str() == wanted.version.as_str() => {
+            ok("pkg.same", &wanted.name)
+        }
         Some(found) if found.version.upstream() == wanted.version.upstream() => {
             note("pkg.other_revision", &wanted.name)
         }
         _ => prepare("pkg.critical_differs", &wanted.name, ids::PACKAGES).remedy(install(wanted)),
     };
     let found = found.map_or_else(|| "not installed".to_owned(), |p| p.version.to_string());
-    finding.compared(&wanted.version, found).because("LAVA's code and its tables stand on it", "R36, R37, R41")
+    finding
+        .compared(&wanted.version, found)
+        .because("LAVA's code and its tables stand on it", "R36, R37, R41")
 }
 
 fn judge_postgresql(case: &Case<'_>, wanted: &Package) -> Finding {
     let major = |facts: &Facts| facts.postgresql.as_ref().map(|server| server.major);
-    let other_major = major(case.target).is_some() && major(case.target) != major(&case.backup.facts);
+    let other_major =
+        major(case.target).is_some() && major(case.target) != major(&case.backup.facts);
     let found = installed(case.target, &wanted.name);
     let finding = match found {
-        Some(found) if found.version.as_str() == wanted.version.as_str() => ok("pkg.same", &wanted.name),
+        Some(found) if found.version.as_str() == wanted.version.as_str() => {
+            ok("pkg.same", &wanted.name)
+        }
         // A minor release changes no format; of another major, `postgresql::major` speaks.
         Some(_) => note("pkg.other_revision", &wanted.name),
         None if other_major => note("pkg.other_major", &wanted.name),
-        None => prepare("pkg.critical_differs", &wanted.name, ids::PACKAGES).remedy(install(wanted)),
+        None => {
+            prepare("pkg.critical_differs", &wanted.name, ids::PACKAGES).remedy(install(wanted))
+        }
     };
     let found = found.map_or_else(|| "not installed".to_owned(), |p| p.version.to_string());
-    finding.compared(&wanted.version, found).because("the server and its tools take the dump", "R38")
+    finding
+        .compared(&wanted.version, found)
+        .because("the server and its tools take the dump", "R38")
 }
 
 /// The first parts of an upstream version, between its dots.
@@ -305,7 +362,10 @@ fn leading(version: &PackageVersion, parts: usize) -> Vec<&str> {
 }
 
 fn install(package: &Package) -> String {
-    format!("install {}={} from the backup or its suite", package.name, package.version)
+    format!(
+        "install {}={} from the backup or its suite",
+        package.name, package.version
+    )
 }
 
 #[cfg(test)]
@@ -315,13 +375,27 @@ mod tests {
     #[test]
     fn a_package_is_critical_by_its_name() {
         for critical in [
-            "lava-server", "lava-common", "lava-dispatcher", "python3-django", "python-django-tables2",
-            "python3-djangorestframework", "postgresql", "postgresql-15", "postgresql-9.6",
-            "postgresql-client-15", "postgresql-common",
+            "lava-server",
+            "lava-common",
+            "lava-dispatcher",
+            "python3-django",
+            "python-django-tables2",
+            "python3-djangorestframework",
+            "postgresql",
+            "postgresql-15",
+            "postgresql-9.6",
+            "postgresql-client-15",
+            "postgresql-common",
         ] {
             assert!(Kind::of(critical).is_some(), "{critical}");
         }
-        for other in ["lavacli", "postgresql-15-repack", "postgresql-doc", "python3-yaml", "bash"] {
+        for other in [
+            "lavacli",
+            "postgresql-15-repack",
+            "postgresql-doc",
+            "python3-yaml",
+            "bash",
+        ] {
             assert!(Kind::of(other).is_none(), "{other}");
         }
     }

@@ -13,13 +13,14 @@ pub(super) fn major(case: &Case<'_>) -> Vec<Finding> {
     let finding = match (backup, target) {
         (Some(b), Some(t)) if t == b => ok("pg.same", "PostgreSQL"),
         (Some(b), Some(t)) if t > b => note("pg.newer", "PostgreSQL"),
-        (Some(_), Some(_)) => {
-            refuse("pg.older", "PostgreSQL").remedy("prepare a target with the backup's major version")
-        }
+        (Some(_), Some(_)) => refuse("pg.older", "PostgreSQL")
+            .remedy("prepare a target with the backup's major version"),
         (Some(_), None) if case.target.lava_is_absent() => {
-            prepare("pg.absent", "PostgreSQL", ids::PACKAGES).remedy("install the backup's packages")
+            prepare("pg.absent", "PostgreSQL", ids::PACKAGES)
+                .remedy("install the backup's packages")
         }
-        _ => refuse("pg.unknown", "PostgreSQL").remedy("gather the facts again with the server running"),
+        _ => refuse("pg.unknown", "PostgreSQL")
+            .remedy("gather the facts again with the server running"),
     };
     vec![finding.compared(shown(backup), shown(target)).because(
         "an older server does not take a newer dump",
@@ -46,13 +47,20 @@ pub(super) fn server(case: &Case<'_>) -> Vec<Finding> {
         );
     }
     let port = master::port(case).unwrap_or(USUAL_PORT);
-    let clusters = case.target.postgresql.iter().flat_map(|server| &server.clusters);
+    let clusters = case
+        .target
+        .postgresql
+        .iter()
+        .flat_map(|server| &server.clusters);
     let ports: Option<Vec<u16>> = clusters.map(|cluster| cluster.port).collect();
     if let Some(ports) = ports.filter(|ports| !ports.is_empty() && !ports.contains(&port)) {
         findings.push(
             refuse("pg.cluster", "database server")
                 .compared(format!("port {port}"), format!("ports {ports:?}"))
-                .because("the restored settings look for the database at their own port", "C7")
+                .because(
+                    "the restored settings look for the database at their own port",
+                    "C7",
+                )
                 .remedy("give the target's cluster that port"),
         );
     }
@@ -60,16 +68,21 @@ pub(super) fn server(case: &Case<'_>) -> Vec<Finding> {
 }
 
 pub(super) fn encoding(case: &Case<'_>) -> Vec<Finding> {
-    let backup = case.backup.database.as_ref().and_then(|dump| dump.encoding.as_deref());
+    let backup = case
+        .backup
+        .database
+        .as_ref()
+        .and_then(|dump| dump.encoding.as_deref());
     let target = match &case.target.database {
         DatabaseState::Present(database) => Some(database.encoding.as_deref()),
         _ => None,
     };
     let finding = match (backup, target) {
-        (None, _) => refuse("pg.encoding", "database").remedy("verify the backup; its dump may be damaged"),
-        (Some(b), Some(Some(t))) if b != t => {
-            refuse("pg.encoding", "database").remedy("make the target's cluster anew with the backup's encoding")
+        (None, _) => {
+            refuse("pg.encoding", "database").remedy("verify the backup; its dump may be damaged")
         }
+        (Some(b), Some(Some(t))) if b != t => refuse("pg.encoding", "database")
+            .remedy("make the target's cluster anew with the backup's encoding"),
         (Some(_), Some(None)) => note("pg.encoding", "database"),
         _ => ok("pg.encoding", "database"),
     };

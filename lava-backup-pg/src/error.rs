@@ -1,0 +1,102 @@
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use crate::archive::ArchiveError;
+
+/// What this crate returns when it could not do as asked.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, with what, and why.
+///
+/// Displays as a fragment that names the thing and the place. No password is
+/// ever part of it.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    what: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// The kinds of failure a caller may want to tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The server can't be reached, or lets nobody in.
+    Connection,
+    /// The server answered a statement with an error.
+    Query,
+    /// A program of PostgreSQL is missing, or has the wrong version.
+    Program,
+    /// A program of PostgreSQL failed.
+    Failed,
+    /// A dump is not what `pg_dump` writes, or not whole.
+    Dump,
+    /// What was asked would be unsafe, and was not done.
+    Refused,
+    /// A restored database is not what was dumped.
+    Differs,
+    /// The operating system refused or failed.
+    Io,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
+        Self {
+            kind,
+            what: what.into(),
+            source: None,
+        }
+    }
+
+    pub(crate) fn with(
+        kind: ErrorKind,
+        what: impl Into<String>,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        Self {
+            source: Some(source.into()),
+            ..Self::new(kind, what)
+        }
+    }
+
+    pub(crate) fn io(doing: &str, place: &Path, source: impl Into<io::Error>) -> Self {
+        Self::with(
+            ErrorKind::Io,
+            format!("{doing} {}", place.display()),
+            source.into(),
+        )
+    }
+
+    /// The kind of failure.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        // The causes are part of the message: the client's own says no more
+        // than "db error" or "error connecting to server".
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_ref().map(|e| e.as_ref() as _)
+    }
+}
+
+impl From<ArchiveError> for Error {
+    fn from(error: ArchiveError) -> Self {
+        Self::with(ErrorKind::Dump, "read the dump", error)
+    }
+}

@@ -1,0 +1,237 @@
+use std::fmt;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Where a database is and who we are to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// A host name or address, or a directory that holds the server's socket.
+    pub host: String,
+    /// The port; part of the socket's name too.
+    pub port: u16,
+    /// The database.
+    pub database: String,
+    /// The role.
+    pub user: String,
+    /// Its password, if the server asks for one.
+    pub password: Option<Password>,
+}
+
+/// A password, which nothing prints.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(String);
+
+impl Password {
+    /// Takes a password.
+    pub fn new(password: impl Into<String>) -> Self {
+        Self(password.into())
+    }
+
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+impl fmt::Display for Address {
+    /// Names the database, without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "database {} at {}:{} as {}",
+            self.database, self.host, self.port, self.user
+        )
+    }
+}
+
+impl Address {
+    /// The same server and role, another database.
+    pub fn with_database(&self, database: &str) -> Self {
+        Self {
+            database: database.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn config(&self) -> postgres::Config {
+        let mut config = postgres::Config::new();
+        if self.host.starts_with('/') {
+            config.host_path(&self.host);
+        } else {
+            config.host(&self.host);
+        }
+        config
+            .port(self.port)
+            .dbname(&self.database)
+            .user(&self.user)
+            .application_name("lava-backup")
+            .connect_timeout(std::time::Duration::from_secs(30));
+        if let Some(password) = &self.password {
+            config.password(password.reveal());
+        }
+        config
+    }
+
+    /// The line of a password file that fits this address.
+    pub(crate) fn passfile_line(&self) -> Option<String> {
+        let escape = |text: &str| text.replace('\\', "\\\\").replace(':', "\\:");
+        let password = self.password.as_ref()?;
+        Some(format!(
+            "*:{}:*:{}:{}\n",
+            self.port,
+            escape(&self.user),
+            escape(password.reveal())
+        ))
+    }
+}
+
+/// A user of the operating system, to run PostgreSQL's programs as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OsUser {
+    /// Its number.
+    pub uid: u32,
+    /// The number of its group.
+    pub gid: u32,
+}
+
+/// PostgreSQL's own programs of one major version.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    dir: PathBuf,
+    major: u32,
+}
+
+/// Loses the values of sequences without a word (fixed in 18.2).
+const BROKEN_PG_DUMP: &[&str] = &["18.1"];
+
+impl Programs {
+    /// Finds the programs of a major version where Debian puts them.
+    ///
+    /// Never on the `PATH`: what is there is of any version.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Program`] if `pg_dump` or `pg_restore` is missing, of
+    /// another major, or a version known to lose data.
+    pub fn find(major: u32) -> Result<Self> {
+        let dir = PathBuf::from(format!("/usr/lib/postgresql/{major}/bin"));
+        let programs = Self { dir, major };
+        for name in ["pg_dump", "pg_restore", "psql"] {
+            programs.check(name)?;
+        }
+        Ok(programs)
+    }
+
+    /// The newest major whose server is installed, for a scratch cluster of at
+    /// least `major`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Program`] if there is none.
+    pub fn at_least(major: u32) -> Result<Self> {
+        let place = Path::new("/usr/lib/postgresql");
+        let mut majors: Vec<u32> = std::fs::read_dir(place)
+            .into_iter()
+            .flatten()
+            .filter_map(|found| found.ok()?.file_name().to_str()?.parse::<u32>().ok())
+            .filter(|found| *found >= major)
+            .filter(|found| place.join(found.to_string()).join("bin/initdb").exists())
+            .collect();
+        majors.sort_unstable();
+        match majors.first() {
+            Some(found) => Self::find(*found),
+            None => Err(Error::new(
+                ErrorKind::Program,
+                format!(
+                    "find a PostgreSQL server of version {major} or later in {}: install postgresql-{major}",
+                    place.display()
+                ),
+            )),
+        }
+    }
+
+    /// Their major version.
+    pub fn major(&self) -> u32 {
+        self.major
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    fn check(&self, name: &str) -> Result<()> {
+        let path = self.path(name);
+        let missing = |why: &str| {
+            Error::new(
+                ErrorKind::Program,
+                format!(
+                    "use {}: {why}; install postgresql-client-{}",
+                    path.display(),
+                    self.major
+                ),
+            )
+        };
+        let out = Command::new(&path)
+            .arg("--version")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|e| missing(&e.to_string()))?;
+        // `pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        let version = text.split_whitespace().nth(2).unwrap_or_default();
+        let major = version.split(['.', 'b', 'd', 'r']).next();
+        if major != Some(self.major.to_string().as_str()) {
+            return Err(missing(&format!("it says that it is {:?}", text.trim())));
+        }
+        if BROKEN_PG_DUMP.contains(&version) {
+            return Err(missing(&format!("version {version} loses data")));
+        }
+        Ok(())
+    }
+}
+
+/// A command that runs as another user, with nothing of our environment.
+pub(crate) fn command(program: &Path, user: Option<OsUser>) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("LC_ALL", "C.UTF-8")
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .current_dir("/");
+    if let Some(user) = user {
+        command.uid(user.uid).gid(user.gid);
+    }
+    command
+}
+
+/// A file that only its owner can read, gone when dropped.
+pub(crate) fn private_file(text: &str) -> Result<tempfile::NamedTempFile> {
+    let io = |e| Error::with(ErrorKind::Io, "write a private file", e);
+    let mut file = tempfile::NamedTempFile::new().map_err(io)?;
+    file.write_all(text.as_bytes()).map_err(io)?;
+    Ok(file)
+}
+
+/// What a program said, for an error: its last lines, never more than a page.
+pub(crate) fn complaint(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(12)..].join("; ")
+}
+
+pub(crate) fn succeeded(what: &str, out: &Output) -> Result<()> {
+    if out.status.success() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Failed,
+        format!("{what}: {} ({})", complaint(&out.stderr), out.status),
+    ))
+}

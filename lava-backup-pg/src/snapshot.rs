@@ -1,0 +1,206 @@
+use postgres::{Client, NoTls, SimpleQueryMessage};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::server::Address;
+
+/// One instant of a database, held open while it is read and dumped.
+///
+/// A repeatable-read, read-only transaction whose snapshot is exported: what
+/// [`query`](Self::query) sees, `pg_dump --snapshot` dumps. It holds back no
+/// writer, and nothing that is written after it shows in it.
+pub struct Snapshot {
+    address: Address,
+    client: Client,
+    name: String,
+    facts: ServerFacts,
+}
+
+/// What the server and the database are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerFacts {
+    /// Major version, such as 15.
+    pub major: u32,
+    /// The server's whole version, such as `15.18 (Debian 15.18-0+deb12u1)`.
+    pub version: String,
+    /// The database.
+    pub database: String,
+    /// The role that owns it.
+    pub owner: String,
+    /// Its encoding, such as `UTF8`.
+    pub encoding: String,
+    /// `LC_COLLATE`.
+    pub collate: String,
+    /// `LC_CTYPE`.
+    pub ctype: String,
+    /// The locale provider: `libc`, `icu` or `builtin`.
+    pub provider: String,
+    /// Size on the server's disk, in bytes.
+    pub size: u64,
+    /// Extensions but `plpgsql`, as `name version`.
+    pub extensions: Vec<String>,
+}
+
+/// A row as text, `None` for a null.
+pub type Row = Vec<Option<String>>;
+
+impl Snapshot {
+    /// Connects and takes the snapshot: from here on it is that instant.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Connection`] or [`ErrorKind::Query`].
+    pub fn take(address: &Address) -> Result<Self> {
+        let mut client = address.config().connect(NoTls).map_err(|e| {
+            Error::with(
+                ErrorKind::Connection,
+                format!("connect to the {address}"),
+                e,
+            )
+        })?;
+        let query = |e| {
+            Error::with(
+                ErrorKind::Query,
+                format!("take a snapshot of the {address}"),
+                e,
+            )
+        };
+        // A dump lasts as long as it lasts; no time-out may end its snapshot.
+        client
+            .batch_execute(
+                "SET statement_timeout = 0; SET lock_timeout = 0; \
+                 SET idle_in_transaction_session_timeout = 0; SET search_path = ''; \
+                 BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            )
+            .map_err(query)?;
+        let mut snapshot = Self {
+            address: address.clone(),
+            client,
+            name: String::new(),
+            facts: ServerFacts {
+                major: 0,
+                version: String::new(),
+                database: address.database.clone(),
+                owner: String::new(),
+                encoding: String::new(),
+                collate: String::new(),
+                ctype: String::new(),
+                provider: String::new(),
+                size: 0,
+                extensions: Vec::new(),
+            },
+        };
+        // Not through `query`: nothing is exported from within a savepoint.
+        let exported = snapshot
+            .client
+            .simple_query("SELECT pg_catalog.pg_export_snapshot()");
+        snapshot.name = first_value(text_rows(exported.map_err(query)?));
+        snapshot.read_facts()?;
+        Ok(snapshot)
+    }
+
+    fn read_facts(&mut self) -> Result<()> {
+        let number = self.query("SELECT pg_catalog.current_setting('server_version_num')")?;
+        let number: u32 = first_value(number).parse().unwrap_or(0);
+        // Providers other than libc came with version 15.
+        let provider = if number >= 150_000 {
+            "CASE d.datlocprovider WHEN 'c' THEN 'libc' WHEN 'i' THEN 'icu' ELSE 'builtin' END"
+        } else {
+            "'libc'"
+        };
+        let rows = self.query(&format!(
+            "SELECT pg_catalog.current_setting('server_version'), \
+                    pg_catalog.pg_get_userbyid(d.datdba), \
+                    pg_catalog.pg_encoding_to_char(d.encoding), \
+                    d.datcollate, d.datctype, {provider}, \
+                    pg_catalog.pg_database_size(d.oid) \
+             FROM pg_catalog.pg_database d \
+             WHERE d.datname = pg_catalog.current_database()"
+        ))?;
+        let mut row = rows.into_iter().next().unwrap_or_default().into_iter();
+        let mut next = || row.next().flatten().unwrap_or_default();
+        self.facts.major = number / 10_000;
+        self.facts.version = next();
+        self.facts.owner = next();
+        self.facts.encoding = next();
+        self.facts.collate = next();
+        self.facts.ctype = next();
+        self.facts.provider = next();
+        self.facts.size = next().parse().unwrap_or(0);
+        self.facts.extensions = self
+            .query(
+                "SELECT extname || ' ' || extversion FROM pg_catalog.pg_extension \
+                 WHERE extname <> 'plpgsql' ORDER BY 1",
+            )?
+            .into_iter()
+            .filter_map(|row| row.into_iter().next().flatten())
+            .collect();
+        Ok(())
+    }
+
+    /// What the server and the database are.
+    pub fn facts(&self) -> &ServerFacts {
+        &self.facts
+    }
+
+    /// The address that was connected to.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The snapshot's name, as `pg_dump --snapshot` takes it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Asks something of that instant; every value as text, in the server's
+    /// order.
+    ///
+    /// The transaction only reads, whatever the statement. One that fails is
+    /// undone alone, and the snapshot stays.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Query`].
+    pub fn query(&mut self, sql: &str) -> Result<Vec<Row>> {
+        let failed = |e| {
+            Error::with(
+                ErrorKind::Query,
+                format!("ask the {} ({sql})", self.address),
+                e,
+            )
+        };
+        let mut guarded = self.client.batch_execute("SAVEPOINT ask");
+        let answer = guarded.and_then(|()| self.client.simple_query(sql));
+        guarded = self.client.batch_execute(match answer {
+            Ok(_) => "RELEASE SAVEPOINT ask",
+            Err(_) => "ROLLBACK TO SAVEPOINT ask",
+        });
+        let answer = answer.map_err(failed)?;
+        guarded.map_err(failed)?;
+        Ok(text_rows(answer))
+    }
+
+    /// Is the transaction still there? A dump whose snapshot ended is void.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Query`] if it is not.
+    pub fn still_holds(&mut self) -> Result<()> {
+        self.query("SELECT 1").map(|_| ())
+    }
+}
+
+fn text_rows(answer: Vec<SimpleQueryMessage>) -> Vec<Row> {
+    let rows = answer.into_iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(
+            (0..row.len())
+                .map(|at| row.get(at).map(str::to_owned))
+                .collect(),
+        ),
+        _ => None,
+    });
+    rows.collect()
+}
+
+fn first_value(rows: Vec<Row>) -> String {
+    let value = rows.into_iter().next().and_then(|r| r.into_iter().next());
+    value.flatten().unwrap_or_default()
+}

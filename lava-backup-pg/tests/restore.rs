@@ -1,0 +1,276 @@
+//! A database is dumped, brought back beside another, proved and swapped in,
+//! on real servers.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use lava_backup_pg::archive::{DumpContents, TableInfo};
+use lava_backup_pg::{
+    Address, DumpSink, ErrorKind, OsUser, Password, Programs, Restore, Scratch, Snapshot, compare,
+    dump, restore,
+};
+
+/// The unprivileged user that servers run as, if we are root.
+fn server_user() -> Option<OsUser> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap();
+    let line = passwd.lines().find(|l| l.starts_with("postgres:")).unwrap();
+    let mut ids = line.split(':').skip(2).map(|id| id.parse().unwrap());
+    Some(OsUser {
+        uid: ids.next().unwrap(),
+        gid: ids.next().unwrap(),
+    })
+}
+
+fn cluster() -> Scratch {
+    let programs = Programs::at_least(13).unwrap();
+    Scratch::start(&programs, Path::new("/tmp"), server_user()).unwrap()
+}
+
+#[derive(Default)]
+struct Kept {
+    bytes: Vec<u8>,
+    tables: Vec<String>,
+}
+
+impl DumpSink for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn table_begins(&mut self, table: &TableInfo) -> io::Result<()> {
+        self.tables.push(table.name.clone());
+        Ok(())
+    }
+}
+
+const LAB: &str = "
+    CREATE ROLE lavaserver LOGIN PASSWORD 'old';
+    CREATE DATABASE lab OWNER lavaserver TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8';
+    \\connect lab
+    SET ROLE lavaserver;
+    CREATE TABLE job (id serial PRIMARY KEY, name text, spent float8, at timestamptz, during interval);
+    INSERT INTO job (name, spent, at, during)
+        SELECT 'job ' || n || E'\\t\\\\ é', n / 7.0, timestamptz '2026-01-01' + n * interval '1.5 hours', n * interval '1 day 2 ms'
+        FROM generate_series(1, 5000) n;
+    CREATE TABLE empty (id int);
+";
+
+fn lab(cluster: &Scratch) -> (Kept, DumpContents) {
+    cluster.superuser().query("postgres", LAB).unwrap();
+    dump_of(cluster, "lab")
+}
+
+fn dump_of(cluster: &Scratch, database: &str) -> (Kept, DumpContents) {
+    let mut snapshot = Snapshot::take(&cluster.address(database)).unwrap();
+    let mut kept = Kept::default();
+    let contents = dump(&mut snapshot, None, &mut kept).unwrap();
+    (kept, contents)
+}
+
+fn spec(contents: &DumpContents) -> Restore<'_> {
+    Restore {
+        database: "lab".into(),
+        owner: "lavaserver".into(),
+        password: Some(Password::new("new")),
+        encoding: "UTF8".into(),
+        collate: "C.UTF-8".into(),
+        ctype: "C.UTF-8".into(),
+        contents,
+        holds_data: "SELECT count(*) FROM job".into(),
+        replace_data: false,
+        stamp: "20261122".into(),
+    }
+}
+
+fn bring(
+    cluster: &Scratch,
+    spec: &Restore<'_>,
+    bytes: &[u8],
+) -> lava_backup_pg::Result<lava_backup_pg::Restored> {
+    let mut feed = |out: &mut dyn Write| out.write_all(bytes);
+    restore(cluster.superuser(), spec, &mut feed, &mut |_| ())
+}
+
+fn databases(cluster: &Scratch) -> Vec<String> {
+    let sql = "SELECT datname FROM pg_database WHERE datname LIKE 'lab%' ORDER BY 1";
+    let rows = cluster.superuser().query("postgres", sql).unwrap();
+    rows.into_iter().flatten().collect()
+}
+
+#[test]
+fn a_dump_shows_the_instant_of_its_snapshot() {
+    let cluster = cluster();
+    cluster.superuser().query("postgres", LAB).unwrap();
+    let mut snapshot = Snapshot::take(&cluster.address("lab")).unwrap();
+    let later = "INSERT INTO job (name) VALUES ('later')";
+    cluster.superuser().query("lab", later).unwrap();
+    let mut kept = Kept::default();
+    let contents = dump(&mut snapshot, None, &mut kept).unwrap();
+    assert_eq!(contents.table("public", "job").unwrap().rows, 5000);
+    let counted = snapshot.query("SELECT count(*) FROM public.job").unwrap();
+    assert_eq!(counted[0][0].as_deref(), Some("5000"));
+    assert_eq!(kept.tables, ["empty", "job"]);
+    assert_eq!(snapshot.facts().owner, "lavaserver");
+    assert_eq!(snapshot.facts().encoding, "UTF8");
+
+    let comparison = compare(cluster.superuser(), "lab", &contents, &mut |_| ()).unwrap();
+    assert_eq!(comparison.differ[0].table, "public.job");
+    assert_eq!(comparison.differ[0].found, Some(5001));
+}
+
+#[test]
+fn a_bad_question_does_not_end_the_snapshot() {
+    let cluster = cluster();
+    cluster.superuser().query("postgres", LAB).unwrap();
+    let mut snapshot = Snapshot::take(&cluster.address("lab")).unwrap();
+    let error = snapshot.query("SELECT * FROM nothing").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Query);
+    assert!(error.to_string().contains("nothing"), "{error}");
+    let error = snapshot.query("DELETE FROM public.job").unwrap_err();
+    assert!(error.to_string().contains("read-only"), "{error}");
+    assert!(dump(&mut snapshot, None, &mut Kept::default()).is_ok());
+}
+
+/// Promise 8: the restored database is built beside the old one.
+#[test]
+fn a_restored_database_takes_the_name_and_the_old_one_is_kept() {
+    let (from, to) = (cluster(), cluster());
+    let (kept, contents) = lab(&from);
+    to.superuser()
+        .query(
+            "postgres",
+            "CREATE ROLE lavaserver; CREATE DATABASE lab OWNER lavaserver",
+        )
+        .unwrap();
+    to.superuser()
+        .query(
+            "lab",
+            "CREATE TABLE job (id int); CREATE TABLE mine (id int)",
+        )
+        .unwrap();
+
+    let restored = bring(&to, &spec(&contents), &kept.bytes).unwrap();
+    assert_eq!(restored.kept.as_deref(), Some("lab_before_20261122"));
+    assert!(restored.comparison.holds());
+    assert_eq!(restored.comparison.equal, 2);
+    assert_eq!(restored.comparison.rows, 5000);
+    assert_eq!(databases(&to), ["lab", "lab_before_20261122"]);
+    let old = "SELECT count(*) FROM mine";
+    assert!(to.superuser().query("lab_before_20261122", old).is_ok());
+    let again = compare(to.superuser(), "lab", &contents, &mut |_| ()).unwrap();
+    assert!(again.holds(), "{again:?}");
+    let next = "INSERT INTO job (name) VALUES ('x') RETURNING id";
+    let next = to.superuser().value("lab", next).unwrap();
+    assert_eq!(next.as_deref(), Some("5001"), "the sequence is behind");
+    let verifier = "SELECT left(rolpassword, 13) FROM pg_authid WHERE rolname = 'lavaserver'";
+    let verifier = to.superuser().value("postgres", verifier).unwrap();
+    assert_eq!(verifier.as_deref(), Some("SCRAM-SHA-256"));
+}
+
+#[test]
+fn data_that_nobody_can_make_again_goes_aside_only_when_asked() {
+    let cluster = cluster();
+    let (kept, contents) = lab(&cluster);
+    let refused = bring(&cluster, &spec(&contents), &kept.bytes).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused, "{refused}");
+    assert_eq!(databases(&cluster), ["lab"]);
+    let mut asked = spec(&contents);
+    asked.replace_data = true;
+    bring(&cluster, &asked, &kept.bytes).unwrap();
+    assert_eq!(databases(&cluster), ["lab", "lab_before_20261122"]);
+}
+
+#[test]
+fn a_database_in_use_is_not_replaced() {
+    let cluster = cluster();
+    let (kept, contents) = lab(&cluster);
+    let user = Snapshot::take(&cluster.address("lab")).unwrap();
+    let mut asked = spec(&contents);
+    asked.replace_data = true;
+    let refused = bring(&cluster, &asked, &kept.bytes).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused);
+    assert!(refused.to_string().contains("in use"), "{refused}");
+    drop(user);
+    assert_eq!(databases(&cluster), ["lab"]);
+}
+
+/// Any failure leaves the old database serving.
+#[test]
+fn a_restore_that_fails_leaves_everything_as_it_was() {
+    let cluster = cluster();
+    let (kept, contents) = lab(&cluster);
+    let mut asked = spec(&contents);
+    asked.replace_data = true;
+
+    let cut = &kept.bytes[..kept.bytes.len() * 2 / 3];
+    let failed = bring(&cluster, &asked, cut).unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::Failed, "{failed}");
+    assert_eq!(databases(&cluster), ["lab"]);
+
+    // One digit of one row differs: only reading back can tell.
+    let mut bent = kept.bytes.clone();
+    let at = bent.windows(9).position(|w| w == b"job 4321\\").unwrap();
+    bent[at + 4] = b'9';
+    let differs = bring(&cluster, &asked, &bent).unwrap_err();
+    assert_eq!(differs.kind(), ErrorKind::Differs, "{differs}");
+    assert_eq!(databases(&cluster), ["lab"]);
+
+    cluster
+        .superuser()
+        .query("postgres", "CREATE DATABASE lab_restoring")
+        .unwrap();
+    let refused = bring(&cluster, &asked, &kept.bytes).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused, "{refused}");
+    assert_eq!(databases(&cluster), ["lab", "lab_restoring"]);
+}
+
+#[test]
+fn what_is_wrong_with_an_address_is_said() {
+    let cluster = cluster();
+    let kind = |address: &Address| Snapshot::take(address).err().unwrap();
+    let no_database = kind(&cluster.address("nowhere"));
+    assert_eq!(no_database.kind(), ErrorKind::Connection);
+    assert!(no_database.to_string().contains("nowhere"), "{no_database}");
+    let refused = Address {
+        host: "127.0.0.1".into(),
+        port: 1,
+        password: Some(Password::new("hunter2")),
+        ..cluster.address("lab")
+    };
+    let refused = kind(&refused);
+    assert_eq!(refused.kind(), ErrorKind::Connection);
+    assert!(!refused.to_string().contains("hunter2"));
+    assert_eq!(Programs::find(9).unwrap_err().kind(), ErrorKind::Program);
+}
+
+#[test]
+fn a_dump_whose_sink_is_full_ends_with_the_sinks_error() {
+    struct Full;
+    impl DumpSink for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<()> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn table_begins(&mut self, _: &TableInfo) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let cluster = cluster();
+    cluster.superuser().query("postgres", LAB).unwrap();
+    let mut snapshot = Snapshot::take(&cluster.address("lab")).unwrap();
+    let error = dump(&mut snapshot, None, &mut Full).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+}
+
+#[test]
+fn a_scratch_cluster_leaves_nothing() {
+    let cluster = cluster();
+    let socket = cluster.address("postgres").host;
+    assert!(Path::new(&socket).exists());
+    drop(cluster);
+    assert!(!Path::new(&socket).parent().unwrap().exists());
+}

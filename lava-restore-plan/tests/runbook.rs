@@ -1,0 +1,252 @@
+//! What a person and a shell get of a plan.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[allow(dead_code, unreachable_pub)]
+mod lab;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use lava_restore_plan::facts::{Database, DatabaseState};
+use lava_restore_plan::{Action, ErrorKind, Plan, Step, Verdict};
+use lava_restore_plan::{Intent, facts_schema, plan, plan_schema, render};
+
+fn the_plan() -> Plan {
+    plan(
+        &lab::backup(),
+        &lab::target(),
+        &Intent::RestoreMaster,
+        &lab::options(),
+    )
+}
+
+/// Everything that a plan can hold is in this one.
+fn the_longest_plan() -> Plan {
+    let (mut backup, mut target, mut options) = (lab::backup(), lab::target(), lab::options());
+    backup.degraded = vec!["config/etc/a: vanished\n$(touch /tmp/evil) `x`".into()];
+    backup.facts.settings.log_backend = Some("lava_scheduler_app.logutils.LogsMongo".into());
+    backup.database.as_mut().unwrap().name = "lab-two".into();
+    target
+        .packages
+        .retain(|package| package.name != "python3-djangorestframework");
+    target.hostname = Some("new.example.org".into());
+    target.database = DatabaseState::Present(Box::new(Database {
+        encoding: Some("UTF8".into()),
+        ..Database::default()
+    }));
+    options.replace_data = true;
+    plan(&backup, &target, &Intent::RestoreMaster, &options)
+}
+
+fn fed(program: &str, arguments: &[&str], text: &str) -> std::process::Output {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn the_runbook_of_a_2023_01_master_reads_like_this() {
+    insta::assert_snapshot!("runbook", render::markdown(&the_plan()).unwrap());
+}
+
+#[test]
+fn the_script_of_a_2023_01_master_reads_like_this() {
+    insta::assert_snapshot!("script", render::shell(&the_plan()).unwrap());
+}
+
+#[test]
+fn a_target_like_the_backup_needs_nothing() {
+    let plan = the_plan();
+    let worse: Vec<_> = plan
+        .findings
+        .iter()
+        .filter(|f| f.severity > Verdict::Note)
+        .collect();
+    assert!(worse.is_empty(), "{worse:#?}");
+    assert_eq!(plan.verdict, Verdict::Note);
+}
+
+#[test]
+fn scripts_satisfy_shellcheck_and_sh() {
+    let mut refused = lab::backup();
+    refused.facts.migrations_shipped = None;
+    let refused = plan(
+        &refused,
+        &lab::target(),
+        &Intent::RestoreMaster,
+        &lab::options(),
+    );
+    assert_eq!(refused.verdict, Verdict::Refuse);
+    for plan in [the_plan(), the_longest_plan(), refused] {
+        let script = render::shell(&plan).unwrap();
+        let output = fed("shellcheck", &["-s", "sh", "-"], &script);
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+        assert!(fed("sh", &["-n"], &script).status.success());
+    }
+}
+
+#[test]
+fn a_dry_run_goes_through_every_step_and_leaves_nothing() {
+    let plan = the_longest_plan();
+    assert_eq!(plan.verdict, Verdict::Prepare, "{:#?}", plan.findings);
+    let directory = Scratch::new("dry");
+    let output = directory.run(&render::shell(&plan).unwrap(), &["--dry-run"], "");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    for step in &plan.steps {
+        assert!(said.contains(&format!("==> {}\n", step.id)), "{}", step.id);
+    }
+    assert!(!directory.state().exists());
+}
+
+/// A plan cut down to steps that are safe to run anywhere.
+fn harmless(keep: impl Fn(&Step) -> bool) -> Plan {
+    let mut plan = the_plan();
+    plan.steps.retain(keep);
+    for step in &mut plan.steps {
+        step.needs.clear();
+        step.post.retain(|gate| gate.argv[0] == "test");
+    }
+    plan
+}
+
+#[test]
+fn a_script_asks_stops_at_a_gate_and_goes_on_where_it_stopped() {
+    let confirm = "master.isolate.window";
+    let mut plan = harmless(|step| step.id == confirm || step.id == "master.isolate.closed");
+    let directory = Scratch::new("resume");
+    let script = render::shell(&plan).unwrap();
+    let unasked = directory.run(&script, &[], "");
+    assert_eq!(unasked.status.code(), Some(7), "{unasked:?}");
+
+    // A link that is there stands for a site that is open.
+    plan.steps[1].post[0].argv[3] = directory.0.display().to_string();
+    let open = directory.run(&render::shell(&plan).unwrap(), &[], confirm);
+    assert_eq!(open.status.code(), Some(7), "{open:?}");
+    let said = String::from_utf8(open.stderr).unwrap();
+    assert!(
+        said.contains("gate master.isolate.closed:closed does not hold"),
+        "{said}"
+    );
+    assert!(directory.state().join("done").join(confirm).exists());
+
+    plan.steps[1].post[0].argv[3] = "/nowhere/at/all".into();
+    let rest = directory.run(&render::shell(&plan).unwrap(), &[], "");
+    assert_eq!(rest.status.code(), Some(0), "{rest:?}");
+    assert!(
+        String::from_utf8(rest.stdout)
+            .unwrap()
+            .contains("done before: master.isolate.window")
+    );
+
+    plan.seal_digest = "other".into();
+    let other = directory.run(&render::shell(&plan).unwrap(), &[], confirm);
+    assert_eq!(other.status.code(), Some(6), "{other:?}");
+}
+
+#[test]
+fn what_a_backup_says_of_itself_is_never_run() {
+    let mut plan = harmless(|step| step.id == "master.isolate.window");
+    let directory = Scratch::new("hostile");
+    let evil = directory.0.join("evil");
+    let text = format!(
+        "\ntouch {0}\n'; touch {0} #`touch {0}`$(touch {0})",
+        evil.display()
+    );
+    plan.backup_created = text.clone();
+    plan.steps[0].why = text.clone();
+    plan.steps[0].action = Action::Confirm { ask: text.clone() };
+    for finding in &mut plan.findings {
+        finding.severity = Verdict::Note;
+        finding.found = text.clone();
+    }
+    let output = directory.run(&render::shell(&plan).unwrap(), &[], "master.isolate.window");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(!evil.exists());
+}
+
+#[test]
+fn a_plan_whose_command_was_changed_is_not_read_back() {
+    let json = render::json(&the_plan()).unwrap();
+    assert_eq!(Plan::from_json(json.as_bytes()).unwrap(), the_plan());
+    let altered = json.replacen("\"a2dissite\"", "\"a2ensite\"", 1);
+    assert_eq!(
+        Plan::from_json(altered.as_bytes()).unwrap_err().kind(),
+        ErrorKind::Altered
+    );
+    let gate = json.replacen("\"is-active\"", "\"start\"", 1);
+    assert_eq!(
+        Plan::from_json(gate.as_bytes()).unwrap_err().kind(),
+        ErrorKind::Forbidden
+    );
+}
+
+#[test]
+fn published_schemas_are_those_of_the_code() {
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../schemas");
+    for (name, schema) in [("facts", facts_schema()), ("plan", plan_schema())] {
+        let path = directory.join(format!("{name}.schema.json"));
+        let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let published = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(
+            published, text,
+            "run with UPDATE_SCHEMAS=1 and look at the difference"
+        );
+    }
+}
+
+/// A directory of one test's own, gone at its end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path =
+            std::env::temp_dir().join(format!("lava-restore-plan-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn state(&self) -> PathBuf {
+        self.0.join("state")
+    }
+
+    /// Runs a script in a session of its own, so that it has no terminal to ask on.
+    fn run(&self, script: &str, arguments: &[&str], confirm: &str) -> std::process::Output {
+        let path = self.0.join("script");
+        std::fs::write(&path, script).unwrap();
+        Command::new("setsid")
+            .args(["-w", "sh"])
+            .arg(&path)
+            .args(arguments)
+            .env("LAVA_RESTORE_STATE", self.state())
+            .env("LAVA_RESTORE_CONFIRM", confirm)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
