@@ -182,7 +182,7 @@ pub(crate) fn worker(tree: &mut Tree, lab: &Lab, name: &str, url: &str) -> Resul
         "etc/modprobe.d/lava-modules.conf",
         ROOT,
         0o644,
-        "install nbd /sbin/modprobe --ignore-install nbd max_part=8\n",
+        "install brltty /bin/false\n",
     )?;
     let state = "var/lib/lava/dispatcher";
     for folder in ["cache", "results", "tmp", "worker/tmp"] {

@@ -30,7 +30,7 @@ pub(crate) fn write(tree: &mut Tree, role: Role) -> Result<(), Error> {
     let mut status = String::new();
     let alone = match role {
         Role::Master => MASTER,
-        Role::Worker => WORKER,
+        Role::Worker => &[],
     };
     for package in BASE.iter().chain(alone) {
         let Package {
@@ -98,6 +98,8 @@ fn list(files: &[String]) -> String {
         .fold("/.\n".into(), |text, path| text + "/" + path + "\n")
 }
 
+/// On every host of a lab. The sums of configuration files are those of the
+/// packages; what lies there is the site's own, so dpkg calls it changed.
 const BASE: &[Package] = &[
     Package {
         name: "base-files",
@@ -126,11 +128,27 @@ const BASE: &[Package] = &[
     Package {
         name: "lava-dispatcher",
         version: "2023.01-2",
-        arch: "amd64",
+        arch: "all",
         section: "net",
-        fields: "Source: lava\nDepends: lava-common (= 2023.01-2), python3-yaml, python3:any (>= 3.6~)\nConffiles:\n \
-                 /etc/lava-dispatcher/lava-worker 0f13a0c3e9ac2a3c4a1c2d3f1d8a6ef0\n",
-        files: &["etc/lava-dispatcher/lava-worker", "usr/bin/lava-worker"],
+        fields: "Source: lava\nDepends: lava-common (= 2023.01-2), lava-dispatcher-host (= 2023.01-2), python3-yaml, \
+                 python3:any (>= 3.6~)\nConffiles:\n \
+                 /etc/exports.d/lava-dispatcher-nfs.exports 9e484d98adb5fddbe30a0fd2f8ee967e\n \
+                 /etc/lava-dispatcher/lava-worker 081e297c28b78537dcc09839ab19b1b1\n \
+                 /etc/modprobe.d/lava-modules.conf 5a734f8acde7138fe9a5d8bd8f9a01c4\n",
+        files: &[
+            "etc/exports.d/lava-dispatcher-nfs.exports",
+            "etc/lava-dispatcher/lava-worker",
+            "etc/modprobe.d/lava-modules.conf",
+            "usr/bin/lava-worker",
+        ],
+    },
+    Package {
+        name: "lava-dispatcher-host",
+        version: "2023.01-2",
+        arch: "all",
+        section: "net",
+        fields: "Source: lava\nDepends: lava-common (= 2023.01-2), python3:any (>= 3.6~)\n",
+        files: &["usr/bin/lava-dispatcher-host"],
     },
     Package {
         name: "libc6",
@@ -153,24 +171,16 @@ const BASE: &[Package] = &[
         version: "6.0-3+b2",
         arch: "amd64",
         section: "python",
-        fields: "Source: pyyaml (6.0-3)\nDepends: python3 (>= 3.11~), libc6 (>= 2.14)\n",
+        fields: "Multi-Arch: allowed\nSource: pyyaml (6.0-3)\nDepends: python3 (>= 3.11~), libc6 (>= 2.14)\n",
         files: &["usr/lib/python3/dist-packages/yaml/__init__.py"],
     },
 ];
 
-const WORKER: &[Package] = &[Package {
-    name: "lava-dispatcher-host",
-    version: "2023.01-2",
-    arch: "all",
-    section: "net",
-    fields: "Source: lava\nDepends: lava-common (= 2023.01-2), python3:any (>= 3.6~)\n",
-    files: &["usr/bin/lava-dispatcher-host"],
-}];
-
+/// On a master alone.
 const MASTER: &[Package] = &[
     Package {
         name: "apache2",
-        version: "2.4.65-1~deb12u1",
+        version: "2.4.71-1~deb12u1",
         arch: "amd64",
         section: "httpd",
         fields: "Depends: libc6 (>= 2.34)\n",

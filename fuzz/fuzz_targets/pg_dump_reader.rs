@@ -37,7 +37,7 @@ fn read<'a>(
     slices: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Result<DumpContents, ArchiveError>, Told) {
     let mut told = Told::default();
-    let mut reader = DumpReader::new();
+    let mut reader = DumpReader::new().with_row_limit(64);
     for slice in slices {
         // An error stays, and finish() gives it again.
         let _ = reader.feed(slice, &mut told);
@@ -61,17 +61,12 @@ fuzz_target!(|data: &[u8]| {
     });
     let in_slices = read(slices);
     let at_once = read([dump]);
-    assert_eq!(in_slices.1, at_once.1);
-    match (in_slices.0, at_once.0) {
-        (Ok(a), Ok(b)) => {
-            assert_eq!(a, b);
-            let rows: u64 = a.tables.iter().map(|t| t.rows).sum();
-            assert!(rows <= dump.len() as u64 && a.bytes == dump.len() as u64);
+    assert_eq!(in_slices, at_once);
+    match in_slices.0 {
+        Ok(contents) => {
+            let rows: u64 = contents.tables.iter().map(|t| t.rows).sum();
+            assert!(rows <= dump.len() as u64 && contents.bytes == dump.len() as u64);
         }
-        (Err(a), Err(b)) => {
-            assert_eq!(a.to_string().is_empty(), b.to_string().is_empty());
-            assert!(a.offset() <= dump.len() as u64);
-        }
-        (a, b) => panic!("in slices {a:?}, at once {b:?}"),
+        Err(error) => assert!(error.offset() <= dump.len() as u64),
     }
 });

@@ -1,1 +1,72 @@
-//! x
+//! The program `lava-backup`, as a library: what its commands do, composed of
+//! the four crates that do the work.
+//!
+//! [`run`] is the whole program. A command is a module with a function of the
+//! same name, which gives an [`Answer`](answer::Answer): a document for
+//! `--json`, text for a person, and an [`Exit`](exit::Exit).
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub mod answer;
+mod args;
+mod backup_facts;
+mod clock;
+mod collect;
+mod create;
+mod database;
+mod drill;
+pub mod exit;
+mod extract;
+mod host;
+mod look;
+mod paths;
+mod plan;
+mod progress;
+mod settings;
+mod text;
+mod verify;
+
+use answer::Answer;
+use args::{Cli, Command};
+use exit::Failure;
+
+/// The program and its version, as seals and evidence name it.
+pub(crate) const TOOL: &str = concat!("lava-backup ", env!("CARGO_PKG_VERSION"));
+
+/// Runs the program: reads the arguments, does what they say, prints the
+/// answer on standard output and everything else on standard error.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(e) => {
+            // clap's own exit code for wrong usage is 2, as ours.
+            let _ = e.print();
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
+        }
+    };
+    let json = cli.json;
+    match dispatch(&cli) {
+        Ok(answer) => answer.print(json),
+        Err(failure) => failure.print(),
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
+    match &cli.command {
+        Command::Init(args) => look::init(args),
+        Command::Create(args) => create::create(args, cli.quiet),
+        Command::List(args) => look::list(args),
+        Command::Show(args) => look::show(args),
+        Command::Ls(args) => look::ls(args),
+        Command::Cat(args) => look::cat(args),
+        Command::Verify(args) => verify::verify(args),
+        Command::Extract(args) => extract::extract(args, cli.quiet),
+        Command::Facts(args) => collect::facts(args),
+        Command::Database(args) => database::database(args, cli.quiet),
+        Command::Drill(args) => drill::drill(args, cli.quiet),
+        Command::Plan(args) => plan::plan(args),
+    }
+}

@@ -187,7 +187,7 @@ impl DumpReader {
     }
 
     /// Takes the next bytes of the dump. How it is cut into slices makes no difference to what is
-    /// told and found.
+    /// told and found, nor to an error.
     ///
     /// # Errors
     ///

@@ -54,6 +54,47 @@ impl fmt::Display for Address {
 }
 
 impl Address {
+    /// Reads an address as `postgres://USER:PASSWORD@HOST:PORT/NAME`, or in
+    /// libpq's other form, `host=… dbname=…`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Connection`] if it is neither, or names no database, or no
+    /// role.
+    pub fn parse(url: &str) -> Result<Self> {
+        use postgres::config::Host;
+        // Nothing of the text is told: it may hold a password.
+        let bad = |why: &str| {
+            Error::new(
+                ErrorKind::Connection,
+                format!("understand the address of the database: {why}"),
+            )
+        };
+        let config: postgres::Config = url
+            .parse()
+            .map_err(|_| bad("it is no postgres://USER@HOST:PORT/NAME"))?;
+        let host = match config.get_hosts().first() {
+            Some(Host::Tcp(name)) => name.clone(),
+            Some(Host::Unix(path)) => path.to_string_lossy().into_owned(),
+            None => crate::DEBIAN_SOCKETS.to_owned(),
+        };
+        let password = config
+            .get_password()
+            .map(|p| Password::new(String::from_utf8_lossy(p)));
+        Ok(Self {
+            host,
+            port: config.get_ports().first().copied().unwrap_or(5432),
+            database: config
+                .get_dbname()
+                .ok_or_else(|| bad("it names no database"))?
+                .to_owned(),
+            user: config
+                .get_user()
+                .ok_or_else(|| bad("it names no role"))?
+                .to_owned(),
+            password,
+        })
+    }
+
     /// The same server and role, another database.
     pub fn with_database(&self, database: &str) -> Self {
         Self {

@@ -13,7 +13,8 @@
 //!     "database": null, "facts": FACTS}"#;
 //! let facts = serde_json::to_string(&Facts::unknown())?;
 //! let backup = Backup::from_json(backup.replace("FACTS", &facts).as_bytes())?;
-//! let plan = plan(&backup, &Facts::unknown(), &Intent::RestoreMaster, &Options::new("/srv/store"));
+//! let (target, options) = (Facts::unknown(), Options::new("/srv/store"));
+//! let plan = plan(&backup, &target, &Intent::RestoreMaster, &options);
 //! assert_eq!(plan.verdict, Verdict::Refuse, "what is unknown is never well");
 //! assert!(plan.steps.is_empty());
 //! println!("{}", render::markdown(&plan)?);

@@ -9,7 +9,7 @@ mod itself;
 mod package;
 mod postgresql;
 
-pub(crate) use package::{accepted_versions, critical_packages};
+pub(crate) use package::{accepted_versions, critical_packages, is_lava};
 
 use crate::finding::{Finding, Verdict};
 use crate::{Backup, Facts, Options};

@@ -251,6 +251,8 @@ pub enum Action {
     RestoreDatabase {
         /// The backup.
         from: Reference,
+        /// The target's database holds a lab that may go aside.
+        replace_data: bool,
     },
     /// Ends jobs.
     FailJobs {
@@ -293,10 +295,10 @@ impl Action {
             // might start between the two commands is seen by the gate after them.
             Self::StopUnits { units } => vec![
                 with(&["systemctl", "stop"], units),
-                with(&["systemctl", "mask", "--runtime"], units),
+                with(&["systemctl", "mask"], units),
             ],
             Self::ReleaseUnits { units } => vec![
-                with(&["systemctl", "unmask", "--runtime"], units),
+                with(&["systemctl", "unmask"], units),
                 words(&["systemctl", "daemon-reload"]),
             ],
             Self::StartUnits { units } => {
@@ -310,7 +312,13 @@ impl Action {
                 paths,
                 exclude,
             } => vec![from.extract(paths, exclude, false)],
-            Self::RestoreDatabase { from } => vec![from.database("restore")],
+            Self::RestoreDatabase { from, replace_data } => {
+                let mut line = from.database("restore");
+                if *replace_data {
+                    line.push("--replace-data".to_owned());
+                }
+                vec![line]
+            }
             Self::FailJobs { jobs } => {
                 let fail =
                     |id: &u64| words(&["lava-server", "manage", "jobs", "fail", &id.to_string()]);
@@ -361,9 +369,7 @@ impl Reference {
             line.extend(["--exclude".to_owned(), path.clone()]);
         }
         line.extend(words(&["--root", "/"]));
-        if check {
-            line.push("--check".to_owned());
-        }
+        line.push(if check { "--check" } else { "--replace" }.to_owned());
         line
     }
 

@@ -109,20 +109,18 @@ fn position(plan: &Plan, id: &str) -> usize {
 }
 
 fn starts(plan: &Plan) -> Vec<(usize, &str)> {
-    let units = |(at, step): (usize, &_)| -> Vec<(usize, String)> {
-        let step: &lava_restore_plan::Step = step;
-        match &step.action {
-            Action::StartUnits { units } if step.phase < Phase::Reopen => {
-                units.iter().map(|unit| (at, unit.clone())).collect()
-            }
-            _ => vec![],
+    let mut starts = Vec::new();
+    for (at, step) in plan
+        .steps
+        .iter()
+        .enumerate()
+        .filter(|(_, step)| step.phase < Phase::Reopen)
+    {
+        if let Action::StartUnits { units } = &step.action {
+            starts.extend(units.iter().map(|unit| (at, unit.as_str())));
         }
-    };
-    let found: Vec<(usize, String)> = plan.steps.iter().enumerate().flat_map(units).collect();
-    found
-        .into_iter()
-        .map(|(at, unit)| (at, &*unit.leak()))
-        .collect()
+    }
+    starts
 }
 
 proptest! {
@@ -226,6 +224,29 @@ proptest! {
         });
         let stopped = stopped.unwrap();
         prop_assert!(starts.iter().all(|(_, unit)| stopped.iter().any(|known| known == unit)));
+    }
+
+    #[test]
+    fn lavas_packages_are_held_from_the_load_on_but_for_the_one_check_that_forbids_it(
+        (backup, target, options) in cases()
+    ) {
+        let plan = make(&backup, &target, &options);
+        prop_assume!(plan.verdict < Verdict::Refuse);
+        let mut held = BTreeSet::new();
+        for step in &plan.steps {
+            match &step.action {
+                Action::HoldPackages { packages } => held.extend(packages.clone()),
+                Action::UnholdPackages { packages } => held.retain(|name| !packages.contains(name)),
+                _ => {}
+            }
+            let has = |name: &str| held.contains(name);
+            let checks = step.post.iter().any(|gate| gate.argv.contains(&"--deploy".to_owned()));
+            if checks {
+                prop_assert!(!has("lava-server"), "{}", step.id);
+            } else if step.phase > Phase::Smoke && step.id != "master.verify.unhold" {
+                prop_assert!(has("lava-server") && has("python3-django"), "{}", step.id);
+            }
+        }
     }
 
     #[test]
@@ -337,6 +358,9 @@ fn every_fault_has_its_code() {
         }),
         ("self.unknown", |b, _| {
             b.database.as_mut().unwrap().devices_by_health = None
+        }),
+        ("self.contradiction", |b, _| {
+            b.database.as_mut().unwrap().jobs_by_state = Some(BTreeMap::new());
         }),
         ("self.contradiction", |b, _| {
             let jobs = &mut b.database.as_mut().unwrap().active_jobs;

@@ -89,7 +89,7 @@ impl RowReader {
     fn begin_or_go_on(&mut self, piece: &[u8], at: u64) -> Result<(), ArchiveError> {
         self.take_in(piece);
         if self.wanted {
-            self.check_length(at)?;
+            self.check_length(piece, at)?;
             self.kept.extend_from_slice(piece);
         }
         Ok(())
@@ -109,7 +109,7 @@ impl RowReader {
         self.hasher.add(&self.row);
         self.bytes += self.length + 1;
         if self.wanted {
-            self.check_length(at)?;
+            self.check_length(piece, at)?;
             if self.kept.is_empty() {
                 observer.row(&self.table, piece);
             } else {
@@ -131,15 +131,13 @@ impl RowReader {
         self.length += piece.len() as u64;
     }
 
-    fn check_length(&self, at: u64) -> Result<(), ArchiveError> {
-        if self.length > self.row_limit as u64 {
+    /// The error is the same however the row was cut: it lies at the first byte beyond the limit.
+    fn check_length(&self, piece: &[u8], at: u64) -> Result<(), ArchiveError> {
+        let limit = self.row_limit as u64;
+        if self.length > limit {
+            let beyond = at + piece.len() as u64 - (self.length - limit);
             let what = "the length of a row";
-            return Err(ArchiveError::too_large(
-                what,
-                self.row_limit as u64,
-                self.length,
-                at,
-            ));
+            return Err(ArchiveError::too_large(what, limit, limit + 1, beyond));
         }
         Ok(())
     }
@@ -148,8 +146,7 @@ impl RowReader {
         match (&mut self.ended, line) {
             (Some(lines), b"\n") if *lines < EMPTY_LINES => *lines += 1,
             _ => {
-                let shown = &line[..line.len().min(20)];
-                let found = format!("\"{}\"", shown.escape_ascii());
+                let found = format!("\"{}\"", line[..line.len().min(1)].escape_ascii());
                 let what = "what follows a table's end mark";
                 return Err(ArchiveError::malformed(what, "two empty lines", found, at));
             }

@@ -294,7 +294,11 @@ fn a_row_is_limited_only_where_it_must_be_kept() {
     for (limit, wanted, fails) in [(10, true, false), (9, true, true), (9, false, false)] {
         for chunks in [&["1\t34567890\n", END][..], &["1\t3456", "7890\n", END]] {
             let mut reader = DumpReader::new().with_row_limit(limit);
-            let outcome = reader.feed(&one_table(chunks).out, &mut Want(wanted));
+            let dump = one_table(chunks).out;
+            let outcome = reader.feed(&dump, &mut Want(wanted));
+            let mut by_bytes = DumpReader::new().with_row_limit(limit);
+            let feed = |byte| by_bytes.feed(std::slice::from_ref(byte), &mut Want(wanted));
+            assert_eq!(outcome, dump.iter().try_for_each(feed));
             assert_eq!(outcome.is_err(), fails, "{limit} {wanted} {chunks:?}");
         }
     }
@@ -320,7 +324,11 @@ fn a_table_ends_with_its_end_mark_and_two_empty_lines() {
         &["\\.\nx\n"],
         &["\\.\n\nx"],
     ] {
-        malformed(&one_table(chunks), "what follows a table's end mark");
+        let dump = one_table(chunks);
+        malformed(&dump, "what follows a table's end mark");
+        let mut by_bytes = DumpReader::new();
+        let feed = |byte| by_bytes.feed(std::slice::from_ref(byte), &mut ());
+        assert_eq!(dump.out.iter().try_for_each(feed).err(), dump.read().err());
     }
 }
 

@@ -13,7 +13,8 @@ pub(super) fn suite(case: &Case<'_>) -> Vec<Finding> {
         finding
             .compared(shown(backup.base.as_ref()), shown(target.base.as_ref()))
             .because(
-                "the backup's packages and its database's order of text belong to its base suite",
+                "the backup's packages and its database's order of text belong to \
+                 its base suite",
                 "R44-R46",
             )
     };
@@ -22,11 +23,10 @@ pub(super) fn suite(case: &Case<'_>) -> Vec<Finding> {
         || unsure(backup.confidence)
         || unsure(target.confidence)
     {
-        return vec![
-            compared(refuse("suite.unknown", "base system")).remedy(
-                "gather the facts again as root; repair /etc/os-release where it is missing",
-            ),
-        ];
+        return vec![compared(refuse("suite.unknown", "base system")).remedy(
+            "gather the facts again as root; repair /etc/os-release where it is \
+                 missing",
+        )];
     }
     if backup.base != target.base {
         return vec![
@@ -81,8 +81,9 @@ pub(super) fn role(case: &Case<'_>) -> Vec<Finding> {
 }
 
 pub(super) fn apache(case: &Case<'_>) -> Vec<Finding> {
-    let why = "users and their programs must be kept out by taking LAVA's site out of apache, which \
-               itself stays up because the smoke test calls it an error when it is down";
+    let why = "users and their programs must be kept out by taking LAVA's site \
+     out of apache, which itself stays up because the smoke test calls \
+     it an error when it is down";
     let finding = match case.target.apache.lava_site_enabled {
         Some(true) => ok("isolation", "apache").compared("known", "serves LAVA"),
         Some(false) => ok("isolation", "apache").compared("known", "does not serve LAVA"),
@@ -102,8 +103,9 @@ pub(super) fn units(case: &Case<'_>) -> Vec<Finding> {
     else {
         return vec![]; // `release` refuses
     };
-    let why = "every service of LAVA must be still while the database is replaced: a worker runs again \
-               each job that it does not know and the database calls running";
+    let why = "every service of LAVA must be still while the database is \
+     replaced: a worker runs again each job that it does not know and \
+     the database calls running";
     let ground = "R93-R100, C6; measured on 2023.01";
     let Some(units) = &case.target.units else {
         let absent = case.target.lava_is_absent();
@@ -149,7 +151,8 @@ pub(super) fn unattended(case: &Case<'_>) -> Vec<Finding> {
             refuse("pkg.unattended_unknown", "timers")
                 .compared("known", "unknown")
                 .because(
-                    "an upgrade of lava-server in the middle of a restore migrates the database",
+                    "an upgrade of lava-server in the middle of a restore migrates the \
+                     database",
                     "R34",
                 )
                 .remedy("gather the target's facts again, as root"),
@@ -162,7 +165,8 @@ pub(super) fn unattended(case: &Case<'_>) -> Vec<Finding> {
         note("pkg.unattended", &unit.name)
             .compared("stopped for the restore", "there")
             .because(
-                "an upgrade of lava-server in the middle of a restore migrates the database",
+                "an upgrade of lava-server in the middle of a restore migrates the \
+                 database",
                 "R34",
             )
             .seen_to_by("master.base.timers")

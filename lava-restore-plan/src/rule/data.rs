@@ -37,7 +37,8 @@ pub(super) fn data(case: &Case<'_>) -> Vec<Finding> {
         Some(false) => refuse("target.has_data", "database")
             .remedy("restore to an empty target, or say that this lab is to be replaced"),
         None => refuse("target.data_unknown", "database").remedy(
-            "gather the target's facts with its database, or say that it is to be replaced",
+            "gather the target's facts with its database, or say that it is to \
+             be replaced",
         ),
     };
     vec![

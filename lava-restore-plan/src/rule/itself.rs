@@ -71,7 +71,8 @@ pub(super) fn names(case: &Case<'_>) -> Vec<Finding> {
                     "one that could be taken for something else on a command line",
                 )
                 .because(
-                    "commands are made of these names, and a backup may have been tampered with",
+                    "commands are made of these names, and a backup may have been \
+                     tampered with",
                     "measured: psql -d takes a whole address where a name is meant",
                 )
                 .remedy("look at the backup's index and facts by hand")
@@ -82,7 +83,8 @@ pub(super) fn names(case: &Case<'_>) -> Vec<Finding> {
 /// The parts without which there is nothing to restore.
 pub(super) fn sections(case: &Case<'_>) -> Vec<Finding> {
     let held = |name: &str| case.backup.sections.iter().any(|section| section == name);
-    let why = "a backup is self-contained: what it lacks can't be taken from another date";
+    let why = "a backup is self-contained: what it lacks can't be taken from \
+     another date";
     ["facts", "database", "config", "data", "logs"]
         .into_iter()
         .map(|name| {
@@ -90,7 +92,8 @@ pub(super) fn sections(case: &Case<'_>) -> Vec<Finding> {
                 _ if held(name) => return ok("self.part", name).compared("held", "held"),
                 "logs" => note("self.missing_part", name),
                 "data" => prepare("self.missing_part", name, ids::ACCEPT).remedy(
-                    "accept that the output of all jobs stays lost, or take another backup",
+                    "accept that the output of all jobs stays lost, or take another \
+                     backup",
                 ),
                 _ => refuse("self.missing_part", name).remedy("take another backup"),
             };
@@ -123,10 +126,14 @@ pub(super) fn settings(case: &Case<'_>) -> Vec<Finding> {
             prepare("self.no_settings", "config", ids::ACCEPT)
                 .compared("LAVA's settings files", "none")
                 .because(
-                    "the password of the database's role and the secret key come from these files",
+                    "the password of the database's role and the secret key come from \
+                     these files",
                     "C7",
                 )
-                .remedy("see that the target's own settings fit, or restore them by hand first"),
+                .remedy(
+                    "see that the target's own settings fit, or restore them by hand \
+                 first",
+                ),
         ];
     }
     vec![ok("self.settings", "config").compared("held", "held")]
@@ -200,8 +207,8 @@ pub(super) fn content(case: &Case<'_>) -> Vec<Finding> {
 
 /// The migrations that the dump has had against those its own packages ship.
 pub(super) fn migrations(case: &Case<'_>) -> Vec<Finding> {
-    const WHY: &str = "a database that does not match its code loses data later, and no check of \
-                       LAVA's or Django's sees it";
+    const WHY: &str = "a database that does not match its code loses data later, and no \
+     check of LAVA's or Django's sees it";
     const GROUND: &str = "R18, R30; measured on three releases: every check exits 0";
     let applied = case
         .backup
@@ -228,7 +235,10 @@ pub(super) fn migrations(case: &Case<'_>) -> Vec<Finding> {
         refuse(code, "django_migrations")
             .compared("the same set in the dump and in its packages", found)
             .because(WHY, GROUND)
-            .remedy("ask LAVA's developers with this list; take an older backup meanwhile")
+            .remedy(
+                "ask LAVA's developers with this list; take an older backup \
+             meanwhile",
+            )
     };
     let mut findings = Vec::new();
     if !difference.unknown.is_empty() {
@@ -253,8 +263,8 @@ pub(super) fn log_backend(case: &Case<'_>) -> Vec<Finding> {
         prepare("log_backend", "LAVA_LOG_BACKEND", ids::LOGS_ELSEWHERE)
             .compared(FILES, shown(backend))
             .because(
-                "with another backend the text of the jobs' logs is in that service, and not in this \
-                 backup",
+                "with another backend the text of the jobs' logs is in that \
+                 service, and not in this backup",
                 "measured: LAVA shows a job without its log and reports no error",
             )
             .remedy("restore that service from its own backup"),

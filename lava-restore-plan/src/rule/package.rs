@@ -47,6 +47,11 @@ fn is_server_or_client(name: &str) -> bool {
         || rest.strip_prefix("client-").is_some_and(number)
 }
 
+/// Whether a package is one of LAVA's own.
+pub(crate) fn is_lava(name: &str) -> bool {
+    Kind::of(name) == Some(Kind::Lava)
+}
+
 /// The critical packages that a host has installed.
 pub(crate) fn critical_packages(facts: &Facts) -> impl Iterator<Item = &Package> {
     let critical = |package: &&Package| package.is_installed() && Kind::of(&package.name).is_some();
@@ -80,7 +85,8 @@ pub(super) fn unclean(case: &Case<'_>) -> Vec<Finding> {
         .iter()
         .filter(|package| package.is_unclean())
         .collect();
-    let why = "whoever finishes it after the load configures LAVA, and that migrates the database";
+    let why = "whoever finishes it after the load configures LAVA, and that \
+     migrates the database";
     let ground = "R34; measured: dpkg configures it with the next package";
     if unclean.is_empty() {
         return vec![
@@ -134,8 +140,8 @@ pub(super) fn lava(case: &Case<'_>) -> Vec<Finding> {
             refuse("lava.older_with_data", "lava-server")
                 .compared("an empty database", "a lab")
                 .because(
-                    "bringing LAVA forward migrates the database that is there now, and this one is to \
-                     be kept",
+                    "bringing LAVA forward migrates the database that is there now, and \
+                     this one is to be kept",
                     "R34",
                 )
                 .remedy("restore to a fresh target"),
@@ -170,8 +176,8 @@ pub(super) fn critical(case: &Case<'_>) -> Vec<Finding> {
 
 /// The migrations that the target's packages ship against those that the backup's database had.
 pub(super) fn migrations(case: &Case<'_>) -> Vec<Finding> {
-    let why = "the package migrates a database that lacks one, and breaks on one that has more; \
-               LAVA's checks see neither";
+    let why = "the package migrates a database that lacks one, and breaks on one \
+     that has more; LAVA's checks see neither";
     let ground = "R30, C4; measured on three releases";
     let Some(applied) = case
         .backup
@@ -188,7 +194,10 @@ pub(super) fn migrations(case: &Case<'_>) -> Vec<Finding> {
             .remedy("install the backup's packages"),
         None => refuse("target.migrations_unknown", subject)
             .compared("those of the backup's database", "unknown")
-            .remedy("gather the target's facts again, with its packages' migration files"),
+            .remedy(
+                "gather the target's facts again, with its packages' migration \
+             files",
+            ),
         Some(shipped) => {
             let difference = Difference::of(applied, shipped);
             if difference.is_empty() {
@@ -203,7 +212,10 @@ pub(super) fn migrations(case: &Case<'_>) -> Vec<Finding> {
                 }
                 refuse("target.migrations_differ", subject)
                     .compared("those of the backup's database", found.join("; "))
-                    .remedy("bring the packages to the backup's exact versions on an empty target, and gather the facts again")
+                    .remedy(
+                        "bring the packages to the backup's exact versions on an empty \
+                     target, and gather the facts again",
+                    )
             }
         }
     };
@@ -262,8 +274,8 @@ fn judge_lava(case: &Case<'_>, wanted: &Package) -> Finding {
         )
         .compared(&wanted.version, &found.version)
         .because(
-            "brought forward later, the package migrates the restored database; brought \
-                 forward now, it meets an empty one",
+            "brought forward later, the package migrates the restored database; \
+             brought forward now, it meets an empty one",
             "R89, C4",
         )
         .remedy(install(wanted));
@@ -284,7 +296,10 @@ fn refuse_newer(name: &str, wanted: impl std::fmt::Display, found: &PackageVersi
             "a newer LAVA migrates the backup's database, silently and for good",
             "R33, R90; measured: 2020.12 into 2023.01 and 2026.10",
         )
-        .remedy("prepare a fresh target with the backup's exact version; there is no way back for this one")
+        .remedy(
+            "prepare a fresh target with the backup's exact version; there is \
+         no way back for this one",
+        )
 }
 
 fn judge_django(case: &Case<'_>, wanted: &Package) -> Finding {
@@ -312,7 +327,8 @@ fn judge_django(case: &Case<'_>, wanted: &Package) -> Finding {
         }
     };
     finding.because(
-        "Django makes tables of its own: with another feature release the same LAVA has another schema",
+        "Django makes tables of its own: with another feature release the \
+         same LAVA has another schema",
         "R36; measured: auth has 11 migrations in Django 2.2, 12 in 3.2",
     )
 }

@@ -24,7 +24,8 @@ pub(super) fn major(case: &Case<'_>) -> Vec<Finding> {
     };
     vec![finding.compared(shown(backup), shown(target)).because(
         "an older server does not take a newer dump",
-        "R38, R103; measured: 17 into 15 fails, 13 into 15 and 15 into 17 go",
+        "R38, R103; measured: 17 into 15 fails, 13 into 15 and 15 into 17 \
+         go",
     )]
 }
 

@@ -1,0 +1,53 @@
+//! What a command answers: one document, the same for `--json` and for people.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use crate::exit::{Exit, Failure};
+
+/// The answer of a command.
+pub struct Answer {
+    exit: Exit,
+    json: serde_json::Value,
+    text: String,
+}
+
+impl Answer {
+    /// A document, and the same for a person: whole lines.
+    pub(crate) fn new(exit: Exit, document: &impl Serialize, text: impl Into<String>) -> Self {
+        Self {
+            exit,
+            json: serde_json::to_value(document).unwrap_or_default(),
+            text: text.into(),
+        }
+    }
+
+    /// The document.
+    pub fn json(&self) -> &serde_json::Value {
+        &self.json
+    }
+
+    /// How the program is to end.
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    pub(crate) fn print(&self, json: bool) -> ExitCode {
+        let text = if json {
+            format!("{:#}\n", self.json)
+        } else {
+            self.text.clone()
+        };
+        let mut out = std::io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            // Whoever read us has seen enough.
+            Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => self.exit.into(),
+            Err(e) => {
+                Failure::new(Exit::Failed, format!("could not write the answer: {e}")).print()
+            }
+            Ok(()) => self.exit.into(),
+        }
+    }
+}

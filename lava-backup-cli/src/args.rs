@@ -1,0 +1,332 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use lava_backup_core::MemberPath;
+
+/// Back up a LAVA lab, prove the backup, and bring it back.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lava-backup",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true
+)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused, \
+    4 target must be prepared first, 5 incomplete or damaged, 6 plan out of date, 7 a gate did not hold."
+)]
+pub(crate) struct Cli {
+    /// Print one JSON document on standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Show no progress
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a store
+    Init(StoreArgs),
+    /// Back up this host
+    Create(CreateArgs),
+    /// List the backups of a store
+    List(StoreArgs),
+    /// Show what a backup is and holds
+    Show(BackupArgs),
+    /// List the files of a backup
+    Ls(LsArgs),
+    /// Print the content of a file of a backup
+    Cat(CatArgs),
+    /// Check that every byte is as it was written
+    Verify(VerifyArgs),
+    /// Bring files back below a root
+    Extract(ExtractArgs),
+    /// Print what this host is, as JSON
+    Facts(FactsArgs),
+    /// Look at, restore or compare a database
+    Database(DatabaseArgs),
+    /// Restore a backup into throwaway surroundings and compare everything
+    Drill(DrillArgs),
+    /// Print the steps that bring a backup back on a target
+    Plan(PlanArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StoreArgs {
+    /// The store
+    #[arg(long, value_name = "DIR", env = "LAVA_BACKUP_STORE")]
+    pub(crate) store: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+
+    /// An id, the unique beginning of one, or `latest`
+    #[arg(default_value = "latest")]
+    pub(crate) backup: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Runs lava-server
+    Master,
+    /// Runs lava-dispatcher alone
+    Worker,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+
+    /// What the host does in its lab; found by itself
+    #[arg(long)]
+    pub(crate) role: Option<Role>,
+
+    /// Back up the Debian below DIR
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(crate) root: PathBuf,
+
+    /// The database, as postgres://USER@HOST:PORT/NAME; found in LAVA's settings
+    #[arg(long, value_name = "URL")]
+    pub(crate) database: Option<String>,
+
+    /// Leave the database out
+    #[arg(long, conflicts_with = "database")]
+    pub(crate) no_database: bool,
+
+    /// Bytes of the dump a second: a number with K, M or G, or `unlimited`
+    #[arg(long, value_name = "RATE", default_value = "30M", value_parser = rate)]
+    pub(crate) rate: Rate,
+
+    /// Take this file or directory as well
+    #[arg(long, value_name = "PATH")]
+    pub(crate) include: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LsArgs {
+    #[command(flatten)]
+    pub(crate) backup: BackupArgs,
+
+    /// Only this member and what is below it
+    pub(crate) path: Option<MemberPath>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CatArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+
+    /// An id, the unique beginning of one, or `latest`
+    pub(crate) backup: String,
+
+    /// The member, as `ls` prints it
+    pub(crate) path: MemberPath,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+
+    /// An id, the unique beginning of one, or `latest`; all if none is named
+    pub(crate) backup: Option<String>,
+
+    /// Look at the structure alone, not at every byte
+    #[arg(long)]
+    pub(crate) quick: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExtractArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+
+    /// An id, the unique beginning of one, or `latest`
+    pub(crate) backup: String,
+
+    /// Sections or members to bring back
+    #[arg(default_values = ["config", "data", "logs"])]
+    pub(crate) paths: Vec<MemberPath>,
+
+    /// The root to bring them back below
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: PathBuf,
+
+    /// Leave out this member and what is below it
+    #[arg(long, value_name = "MEMBER")]
+    pub(crate) exclude: Vec<MemberPath>,
+
+    /// Replace what differs; the old files are kept aside
+    #[arg(long)]
+    pub(crate) replace: bool,
+
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// Answer whether everything is there as the backup has it; change nothing
+    #[arg(long, conflicts_with_all = ["replace", "dry_run"])]
+    pub(crate) check: bool,
+
+    /// Leave all files to whoever runs this
+    #[arg(long)]
+    pub(crate) no_owners: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FactsArgs {
+    /// The Debian below DIR
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(crate) root: PathBuf,
+
+    /// The database, as postgres://USER@HOST:PORT/NAME; found in LAVA's settings
+    #[arg(long, value_name = "URL")]
+    pub(crate) database: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DatabaseArgs {
+    #[command(subcommand)]
+    pub(crate) command: DatabaseCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DatabaseCommand {
+    /// Show what the dump of a backup holds
+    Show(BackupArgs),
+    /// Build the database beside the one that is there, compare, and swap
+    Restore(DatabaseTargetArgs),
+    /// Compare every table of a database with the dump of a backup
+    Compare(DatabaseTargetArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DatabaseTargetArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+
+    /// An id, the unique beginning of one, or `latest`
+    pub(crate) backup: String,
+
+    /// The Debian whose LAVA settings name the database and its password
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(crate) root: PathBuf,
+
+    /// The database's name, if not that of the settings
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    /// The directory of the server's socket
+    #[arg(long, value_name = "DIR", default_value = lava_backup_pg::DEBIAN_SOCKETS)]
+    pub(crate) socket: PathBuf,
+
+    /// The server's port, if not that of the settings
+    #[arg(long, value_name = "PORT")]
+    pub(crate) port: Option<u16>,
+
+    /// The database that is there holds data, and may go aside
+    #[arg(long)]
+    pub(crate) replace_data: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DrillArgs {
+    #[command(flatten)]
+    pub(crate) backup: BackupArgs,
+
+    /// Where to make the throwaway surroundings
+    #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
+    pub(crate) scratch: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    /// A runbook to read
+    Markdown,
+    /// A script to run
+    Sh,
+    /// A document for programs
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanIntent {
+    /// Bring a master back
+    RestoreMaster,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) backup: BackupArgs,
+
+    /// The target's facts, as `lava-backup facts` prints them; `-` for standard
+    /// input; this host's if not given
+    #[arg(long, value_name = "FILE")]
+    pub(crate) target: Option<PathBuf>,
+
+    /// What is to be
+    #[arg(long, default_value = "restore-master")]
+    pub(crate) intent: PlanIntent,
+
+    /// How to print it
+    #[arg(long, default_value = "markdown")]
+    pub(crate) format: PlanFormat,
+
+    /// The lab that is on the target may be replaced
+    #[arg(long)]
+    pub(crate) replace_data: bool,
+}
+
+/// Bytes a second; `None` for no limit.
+pub(crate) type Rate = Option<u64>;
+
+fn rate(text: &str) -> Result<Rate, String> {
+    if text == "unlimited" {
+        return Ok(None);
+    }
+    let wrong = || format!("{text:?} is no rate: write a number with K, M or G, or `unlimited`");
+    let digits = text.trim_end_matches(['K', 'M', 'G']);
+    let factor = match &text[digits.len()..] {
+        "" => 1,
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    match number.checked_mul(factor) {
+        Some(rate) if rate > 0 => Ok(Some(rate)),
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn a_rate_is_a_number_with_a_unit() {
+        assert_eq!(rate("30M"), Ok(Some(30 << 20)));
+        assert_eq!(rate("unlimited"), Ok(None));
+        for bad in ["", "0", "M", "3T", "-1", "3MM", "99999999999G"] {
+            assert!(rate(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The facts of a host.
+
+use std::collections::BTreeMap;
+
+use lava_backup_debian as debian;
+use lava_backup_pg::{Address, Row, Snapshot};
+use lava_restore_plan::Facts;
+use lava_restore_plan::facts::{
+    ActiveJob, Apache, Confidence, Database, DatabaseState, LavaFacts, Migration, Package,
+    PostgresqlFacts, Role, Settings, ShippedMigration, SuiteFacts,
+};
+use lava_restore_plan::release::{DeviceHealth, Encoding, JobState, RELEASES, Release};
+
+use crate::answer::Answer;
+use crate::args::FactsArgs;
+use crate::clock;
+use crate::exit::{CouldNot, Exit, Failure};
+use crate::host::Host;
+
+/// Timers and services that change packages by themselves.
+const TIMERS: [&str; 3] = [
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "unattended-upgrades.service",
+];
+
+pub(crate) fn facts(args: &FactsArgs) -> Result<Answer, Failure> {
+    let host = Host::open(&args.root)?;
+    let mut facts = of_files(&host)?;
+    if let Some(address) = address(&host, args.database.as_deref())? {
+        match Snapshot::take(&address) {
+            Ok(mut snapshot) => of_database(&mut facts, &mut snapshot, host.release())?,
+            // Named on the command line it is asked for; found in the settings
+            // of a host that is being prepared it may well be down.
+            Err(e) if args.database.is_some() => return Err(e.into()),
+            Err(e) if e.to_string().contains("does not exist") => {
+                facts.database = DatabaseState::Absent;
+            }
+            Err(_) => {}
+        }
+    }
+    facts.captured_at = Some(clock::now().rfc3339());
+    facts.normalise();
+    let document = serde_json::to_value(&facts).unwrap_or_default();
+    Ok(Answer::new(Exit::Done, &facts, format!("{document:#}\n")))
+}
+
+/// Where the database is: as named, or as LAVA's settings say. An offline root
+/// has none that runs.
+pub(crate) fn address(host: &Host, named: Option<&str>) -> Result<Option<Address>, Failure> {
+    match named {
+        Some(url) => Address::parse(url)
+            .map(Some)
+            .map_err(|e| Failure::new(Exit::Usage, e.to_string())),
+        None if host.is_live() => Ok(host.settings.database.clone()),
+        None => Ok(None),
+    }
+}
+
+/// What the files of a host say.
+pub(crate) fn of_files(host: &Host) -> Result<Facts, Failure> {
+    let mut facts = Facts::unknown();
+    facts.role = host.role();
+    facts.hostname = Some(host.name());
+    let base = debian::base(&host.debian).could_not("find out the Debian release")?;
+    facts.suite = SuiteFacts {
+        base: base.suite,
+        confidence: match base.confidence {
+            debian::Confidence::Certain => Confidence::Certain,
+            debian::Confidence::Likely => Confidence::Likely,
+            debian::Confidence::Ambiguous => Confidence::Ambiguous,
+            debian::Confidence::Unknown => Confidence::Unknown,
+        },
+    };
+    facts.architecture = debian::native_architecture(&host.debian, &host.packages).ok();
+    facts.packages = packages(host)?;
+    facts.lava = host.lava_version().map(|version| LavaFacts {
+        version,
+        package_version: host.lava_package().and_then(|p| p.version.clone()),
+    });
+    facts.migrations_shipped = Some(shipped(host)?);
+    facts.units = Some(host.units(&lava_units()));
+    facts.timers = Some(host.units(&TIMERS));
+    facts.settings = Settings {
+        media_root: Some(host.settings.media_root.to_string_lossy().into_owned()),
+        log_backend: Some(host.settings.log_backend.clone()),
+        instance_name: host.settings.instance_name.clone(),
+    };
+    facts.apache = Apache {
+        lava_site_enabled: host.lava_site_enabled(),
+    };
+    let clusters = host.clusters();
+    // The one whose port LAVA's settings name; else the newest.
+    let wanted = host.settings.database.as_ref().map_or(5432, |a| a.port);
+    let of_lava = clusters.iter().find(|c| c.port == Some(wanted));
+    facts.postgresql = of_lava.or(clusters.last()).map(|c| PostgresqlFacts {
+        major: c.major,
+        server_version: None,
+        clusters: clusters.clone(),
+    });
+    Ok(facts)
+}
+
+/// Adds what the database holds, all of one instant.
+pub(crate) fn of_database(
+    facts: &mut Facts,
+    snapshot: &mut Snapshot,
+    release: Option<&Release>,
+) -> Result<(), Failure> {
+    let server = snapshot.facts().clone();
+    let clusters = facts.postgresql.take().map(|p| p.clusters);
+    facts.postgresql = Some(PostgresqlFacts {
+        major: server.major,
+        server_version: Some(server.version.clone()),
+        clusters: clusters.unwrap_or_default(),
+    });
+    let address = snapshot.address().clone();
+    let mut database = Database {
+        name: server.database,
+        owner: Some(server.owner),
+        host: (!address.host.starts_with('/')).then_some(address.host),
+        port: Some(address.port),
+        encoding: Some(server.encoding),
+        collate: Some(server.collate),
+        ctype: Some(server.ctype),
+        provider: Some(server.provider),
+        size_bytes: Some(server.size),
+        ..Database::default()
+    };
+    let mut ask = |sql: &str| snapshot.query(sql);
+    let applied = ask("SELECT app, name FROM public.django_migrations ORDER BY 1, 2");
+    database.migrations = applied.ok().map(|rows| {
+        let migration = |row: Row| match <[Option<String>; 2]>::try_from(row) {
+            Ok([Some(app), Some(name)]) => Some(Migration { app, name }),
+            _ => None,
+        };
+        rows.into_iter().filter_map(migration).collect()
+    });
+    let modern = release.is_none_or(|r| r.encoding == Encoding::StateAndHealth);
+    if modern {
+        let devices =
+            ask("SELECT health, hostname FROM public.lava_scheduler_app_device ORDER BY 1, 2");
+        database.devices_by_health = devices.ok().map(|rows| {
+            let mut by_health: BTreeMap<DeviceHealth, Vec<String>> = BTreeMap::new();
+            for row in rows {
+                if let (Some(health), Some(Some(name))) = (number(&row, 0), row.get(1))
+                    && let Some(health) = DeviceHealth::of(health)
+                {
+                    by_health.entry(health).or_default().push(name.clone());
+                }
+            }
+            by_health
+        });
+        let jobs = ask("SELECT state, count(*) FROM public.lava_scheduler_app_testjob GROUP BY 1");
+        database.jobs_by_state = jobs.ok().map(|rows| {
+            let counted = rows.iter().filter_map(|row| {
+                let state = JobState::of(number(row, 0)?)?;
+                Some((state, number(row, 1)? as u64))
+            });
+            counted.collect()
+        });
+        let active = ask("SELECT id, state FROM public.lava_scheduler_app_testjob \
+             WHERE state IN (1, 2, 3, 4) ORDER BY 1");
+        database.active_jobs = active.ok().map(|rows| {
+            let jobs = rows.iter().filter_map(|row| {
+                let state = JobState::of(number(row, 1)?)?;
+                Some(ActiveJob {
+                    id: number(row, 0)? as u64,
+                    state,
+                })
+            });
+            jobs.collect()
+        });
+    }
+    let mut count = |sql: &str| {
+        let rows = ask(sql).ok()?;
+        rows.first()
+            .and_then(|row| number(row, 0))
+            .map(|n| n as u64)
+    };
+    database.workers = count("SELECT count(*) FROM public.lava_scheduler_app_worker");
+    database.max_job_id =
+        count("SELECT coalesce(max(id), 0) FROM public.lava_scheduler_app_testjob");
+    database.queries = count(
+        "SELECT count(*) FROM pg_catalog.pg_matviews WHERE schemaname = 'public' \
+         AND matviewname ~ '^query_[0-9]+$'",
+    );
+    facts.database = DatabaseState::Present(Box::new(database));
+    Ok(())
+}
+
+fn number(row: &Row, at: usize) -> Option<usize> {
+    row.get(at)?.as_deref()?.parse().ok()
+}
+
+fn packages(host: &Host) -> Result<Vec<Package>, Failure> {
+    let auto = debian::auto_installed(&host.debian, &host.packages)
+        .could_not("read which packages apt installed by itself")?;
+    let of = |p: &debian::PackageState| {
+        let state = match p.flag {
+            debian::Flag::Reinstreq => "reinst-required",
+            _ => p.state.as_str(),
+        };
+        Some(Package {
+            name: p.name.clone(),
+            architecture: p.architecture.clone(),
+            version: p.version.clone()?,
+            state: state.to_owned(),
+            hold: p.is_held(),
+            auto: auto.contains(p),
+        })
+    };
+    Ok(host.packages.iter().filter_map(of).collect())
+}
+
+/// The migrations that the installed packages' files define.
+fn shipped(host: &Host) -> Result<Vec<ShippedMigration>, Failure> {
+    let found = debian::shipped_migrations(&host.debian, &host.packages)
+        .could_not("read the migrations of the installed packages")?;
+    let migration = |m: &debian::Migration| Migration {
+        app: m.app.clone(),
+        name: m.name.clone(),
+    };
+    let shipped = found.iter().map(|found| ShippedMigration {
+        app: found.migration.app.clone(),
+        name: found.migration.name.clone(),
+        replaces: found.replaces.iter().map(migration).collect(),
+    });
+    Ok(shipped.collect())
+}
+
+/// Every unit that any release of LAVA has.
+fn lava_units() -> Vec<&'static str> {
+    let mut units: Vec<&str> = vec!["lava-coordinator.service"];
+    for release in RELEASES {
+        units.extend(release.master_units);
+        units.extend(release.optional_units);
+        units.push(release.worker_unit);
+    }
+    units.sort_unstable();
+    units.dedup();
+    units
+}
+
+/// Is it a master or a worker, and does it say so?
+pub(crate) fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Master => "master",
+        Role::Worker => "worker",
+        Role::Unknown => "unknown",
+    }
+}

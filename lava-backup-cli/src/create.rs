@@ -1,0 +1,554 @@
+//! Backing up a host.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+
+use lava_backup_core::{
+    BackupId, BackupWriter, Capture, Choice, Class, Entry, MemberPath, Meta, Outcome, Problem,
+    SealInput, Sealed, Store, StreamMember, Time,
+};
+use lava_backup_debian as debian;
+use lava_backup_pg::archive::{DumpContents, TableInfo, TableSummary};
+use lava_backup_pg::{DumpSink, Snapshot, dump};
+use lava_restore_plan::Facts;
+use lava_restore_plan::facts::{DatabaseState, Role};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::answer::Answer;
+use crate::args::{self, CreateArgs, Rate};
+use crate::clock::{self, Instant};
+use crate::collect;
+use crate::exit::{CouldNot, Exit, Failure};
+use crate::host::Host;
+use crate::paths::{self, Trees};
+use crate::progress::Progress;
+use crate::settings::LOGS_IN_FILES;
+use crate::{TOOL, text};
+
+/// What `create` made.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Created {
+    /// The backup's id.
+    pub(crate) backup: String,
+    /// The digest of its seal: note it where the store's writer can't change it.
+    pub(crate) digest: String,
+    /// `complete` or `degraded`.
+    pub(crate) outcome: String,
+    /// Entries of every type.
+    pub(crate) entries: u64,
+    /// Bytes of the tar stream.
+    pub(crate) bytes: u64,
+    /// Frames that the store did not hold before.
+    pub(crate) new_frames: u64,
+    /// Their bytes on the disk.
+    pub(crate) new_bytes: u64,
+    /// Tables of the dump.
+    pub(crate) tables: Option<u64>,
+    /// Rows of the dump.
+    pub(crate) rows: Option<u64>,
+    /// Milliseconds it took.
+    pub(crate) milliseconds: u64,
+    /// What was not as it should be.
+    pub(crate) problems: Vec<Noted>,
+}
+
+/// Something that was not as it should be.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub(crate) struct Noted {
+    /// A stable word for the kind of problem.
+    pub(crate) code: String,
+    /// The file that it concerns, if it is one.
+    pub(crate) path: Option<String>,
+    /// What happened.
+    pub(crate) message: String,
+    /// Does the backup lack something because of it?
+    pub(crate) degrades: bool,
+}
+
+impl From<&Problem> for Noted {
+    fn from(problem: &Problem) -> Self {
+        Self {
+            code: problem.code.clone(),
+            path: problem.path.as_ref().map(ToString::to_string),
+            message: problem.message.clone(),
+            degrades: problem.degrades,
+        }
+    }
+}
+
+pub(crate) fn create(args: &CreateArgs, quiet: bool) -> Result<Answer, Failure> {
+    let began = clock::now();
+    let progress = Progress::new(quiet);
+    let store = Store::open(&args.store.store).could_not("open the store")?;
+    let host = Host::open(&args.root)?;
+    let role = match args.role {
+        Some(args::Role::Master) => Role::Master,
+        Some(args::Role::Worker) => Role::Worker,
+        None => host.role(),
+    };
+    if role == Role::Unknown {
+        return Err(Failure::new(
+            Exit::Failed,
+            format!(
+                "could not find LAVA on {}: neither lava-server nor lava-dispatcher is installed",
+                args.root.display()
+            ),
+        )
+        .hint("name the role with --role if LAVA was installed without Debian's packages"));
+    }
+    progress.say("reading what this host is");
+    let before = State::of(&host)?;
+    let mut facts = collect::of_files(&host)?;
+    facts.role = role;
+
+    let mut snapshot = match (role, args.no_database) {
+        (Role::Master, false) => Some(take_snapshot(&host, args)?),
+        _ => None,
+    };
+    // The instant that the backup shows is that of the snapshot.
+    let taken = clock::now();
+    let mut finished = FinishedJobs::default();
+    if let Some(snapshot) = &mut snapshot {
+        collect::of_database(&mut facts, snapshot, host.release())?;
+        finished = FinishedJobs::of(snapshot);
+    }
+    facts.captured_at = Some(taken.rfc3339());
+    facts.normalise();
+
+    let id: BackupId = format!("{}-{}", taken.compact(), host_name(&host)).parse()?;
+    let mut making = Making {
+        writer: store.create(id).could_not("begin a backup")?,
+        documents: BTreeMap::new(),
+        finished,
+        taken,
+        progress,
+    };
+    making.check(&facts, &host, args.no_database);
+    let contents = match snapshot {
+        Some(mut snapshot) => Some(making.database(&mut snapshot, args.rate)?),
+        None => None,
+    };
+    if let (Some(contents), DatabaseState::Present(database)) = (&contents, &mut facts.database) {
+        database.tables = contents
+            .tables
+            .iter()
+            .map(|t| lava_restore_plan::facts::Table {
+                name: t.table.name.clone(),
+                rows: t.rows,
+            })
+            .collect();
+        database.tables.sort();
+    }
+    making.files(&host, role, &args.include, store.path())?;
+    making.unchanged(&host, &before)?;
+    making.facts(&facts)?;
+    let sealed = making.seal(&host)?;
+    Ok(answer(&sealed, contents.as_ref(), began))
+}
+
+fn take_snapshot(host: &Host, args: &CreateArgs) -> Result<Snapshot, Failure> {
+    let address = collect::address(host, args.database.as_deref())?.ok_or_else(|| {
+        Failure::new(
+            Exit::Failed,
+            format!(
+                "could not find the database of the master {}: its settings name none that runs here",
+                args.root.display()
+            ),
+        )
+        .hint("name it with --database, or leave it out with --no-database")
+    })?;
+    Snapshot::take(&address).could_not("read the database")
+}
+
+fn host_name(host: &Host) -> String {
+    let name = host.name();
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || "-.".contains(c) {
+            c
+        } else {
+            '-'
+        }
+    };
+    name.chars().map(plain).take(64).collect()
+}
+
+/// What must not change while a backup is made: packages and settings.
+#[derive(PartialEq, Eq)]
+struct State {
+    packages: Vec<u8>,
+    media_root: std::path::PathBuf,
+    database: Option<lava_backup_pg::Address>,
+}
+
+impl State {
+    fn of(host: &Host) -> Result<Self, Failure> {
+        Ok(Self {
+            packages: debian::state_bytes(&host.debian).could_not("read the state of packages")?,
+            media_root: host.settings.media_root.clone(),
+            database: host.settings.database.clone(),
+        })
+    }
+}
+
+/// A backup in the making.
+struct Making {
+    writer: BackupWriter,
+    documents: BTreeMap<String, serde_json::Value>,
+    finished: FinishedJobs,
+    taken: Instant,
+    progress: Progress,
+}
+
+impl Making {
+    fn problem(&mut self, code: &str, message: String, degrades: bool) {
+        self.writer.problem(Problem {
+            code: code.to_owned(),
+            path: None,
+            message,
+            degrades,
+        });
+    }
+
+    /// What facts alone show to be lacking.
+    fn check(&mut self, facts: &Facts, host: &Host, no_database: bool) {
+        if facts.role == Role::Master && no_database {
+            self.problem(
+                "database.left-out",
+                "the database was left out".into(),
+                true,
+            );
+        }
+        if facts.role == Role::Master && host.settings.log_backend != LOGS_IN_FILES {
+            let backend = &host.settings.log_backend;
+            let message = format!("job logs are kept by {backend}, outside of this host's files");
+            self.problem("logs.elsewhere", message, true);
+        }
+        for package in host.packages.iter().filter(|p| p.is_unclean()) {
+            let message = format!("the package {} is {}", package.name, package.state.as_str());
+            self.problem("packages.unclean", message, true);
+        }
+        let Some(mismatch) = migrations_differ(facts, host) else {
+            return;
+        };
+        let list = |set: &BTreeSet<debian::Migration>| {
+            let names: Vec<String> = set
+                .iter()
+                .map(|m| format!("{}.{}", m.app, m.name))
+                .collect();
+            names.join(", ")
+        };
+        if !mismatch.unknown.is_empty() {
+            let message = format!(
+                "the database has migrations that no installed package ships: {}",
+                list(&mismatch.unknown)
+            );
+            self.problem("migrations.unknown", message, true);
+        }
+        if !mismatch.missing.is_empty() {
+            let message = format!(
+                "the installed packages ship migrations that the database lacks: {}",
+                list(&mismatch.missing)
+            );
+            self.problem("migrations.missing", message, true);
+        }
+    }
+
+    fn database(&mut self, snapshot: &mut Snapshot, rate: Rate) -> Result<DumpContents, Failure> {
+        let path: MemberPath =
+            format!("database/{}.dump", safe_name(&snapshot.facts().database)).parse()?;
+        let server = serde_json::to_value(snapshot.facts()).unwrap_or_default();
+        let meta = Meta::private(Class::Secret, Time::from(self.taken.unix()));
+        let mut sink = Sink {
+            member: self.writer.stream(path.clone(), meta)?,
+            progress: &self.progress,
+            bytes: 0,
+        };
+        let contents = dump(snapshot, rate, &mut sink).could_not("dump the database")?;
+        sink.member.finish().could_not("store the dump")?;
+        self.documents.insert(
+            "database".into(),
+            serde_json::json!({
+                "member": path,
+                "server": server,
+                "contents": contents,
+            }),
+        );
+        Ok(contents)
+    }
+
+    fn files(
+        &mut self,
+        host: &Host,
+        role: Role,
+        include: &[std::path::PathBuf],
+        store: &std::path::Path,
+    ) -> Result<(), Failure> {
+        let release = host
+            .release()
+            .or_else(|| lava_restore_plan::release::RELEASES.last());
+        if host.release().is_none() {
+            let version = host.lava_version().unwrap_or_else(|| "unknown".into());
+            let message = format!(
+                "LAVA's release {version} is not known; the newest known one's paths were taken"
+            );
+            self.problem("release.unknown", message, false);
+        }
+        let is_master = role == Role::Master;
+        let media_root = is_master.then_some(host.settings.media_root.as_path());
+        let is_worker = role == Role::Worker || host.has("lava-dispatcher");
+        let trees = Trees::of(
+            &host.root, release, is_master, is_worker, media_root, include,
+        )
+        .could_not("find the files to back up")?;
+        // A store within what it backs up would grow without end.
+        let own = store
+            .strip_prefix(host.root.path().canonicalize()?)
+            .ok()
+            .and_then(|own| {
+                let bytes = std::os::unix::ffi::OsStrExt::as_bytes(own.as_os_str());
+                MemberPath::new(bytes.to_vec()).ok()
+            });
+        let choose = |path: &MemberPath| {
+            if own.as_ref() == Some(path) {
+                Choice::Skip
+            } else {
+                Choice::Take(paths::class(path))
+            }
+        };
+        let Self {
+            writer,
+            finished,
+            progress,
+            ..
+        } = self;
+        let mut entries = 0u64;
+        let mut observe = |entry: &Entry| {
+            finished.saw(entry);
+            entries += 1;
+            if entries % 256 == 0 {
+                let count = text::count(entries, "file");
+                progress.say(format!("{count}: {}", entry.path));
+            }
+        };
+        let mut capture = Capture::new(&host.root, &choose, &mut observe);
+        for (section, starts) in [
+            (paths::PACKAGES, &trees.packages),
+            (paths::CONFIG, &trees.config),
+            (paths::DATA, &trees.data),
+            (paths::LOGS, &trees.logs),
+        ] {
+            capture
+                .section(writer, section, starts)
+                .could_not("store the files")?;
+        }
+        let lacking = self.finished.lacking();
+        if lacking > 0 {
+            let message = format!(
+                "{} in the database left no log on the disk",
+                text::count(lacking, "finished job")
+            );
+            self.problem("jobs.without-log", message, false);
+        }
+        Ok(())
+    }
+
+    /// Nothing that must agree with the database has moved meanwhile.
+    fn unchanged(&mut self, host: &Host, before: &State) -> Result<(), Failure> {
+        let now = Host::open(host.root.path())?;
+        let after = State::of(&now)?;
+        let moved = if after.packages != before.packages {
+            "packages were installed, removed or configured"
+        } else if after != *before {
+            "LAVA's settings changed"
+        } else {
+            return Ok(());
+        };
+        Err(Failure::new(
+            Exit::Failed,
+            format!("could not seal the backup: {moved} while it was made"),
+        )
+        .hint("make it again when the host is quiet; nothing was kept of this one"))
+    }
+
+    fn facts(&mut self, facts: &Facts) -> Result<(), Failure> {
+        let document = serde_json::to_value(facts).unwrap_or_default();
+        let meta = Meta::private(Class::Plain, Time::from(self.taken.unix()));
+        let text = format!("{document:#}\n");
+        let path: MemberPath = "facts/facts.json".parse()?;
+        self.writer.add_file(path, meta, text.as_bytes())?;
+        self.documents.insert("facts".into(), document);
+        Ok(())
+    }
+
+    fn seal(self, host: &Host) -> Result<Sealed, Failure> {
+        self.progress.say("sealing");
+        let input = SealInput {
+            tool: TOOL.into(),
+            host: host.name(),
+            taken: self.taken.rfc3339(),
+            sealed: clock::now().rfc3339(),
+            documents: self.documents,
+        };
+        self.writer.seal(input).could_not("seal the backup")
+    }
+}
+
+/// A file name that is the database's own where that is plain.
+fn safe_name(name: &str) -> String {
+    let plain = |c: char| {
+        if c.is_alphanumeric() || "-_.".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
+    name.trim_start_matches('.')
+        .chars()
+        .map(plain)
+        .take(100)
+        .collect()
+}
+
+/// Do the rows of `django_migrations` match what the packages ship? `None` if
+/// there is no database to ask.
+fn migrations_differ(facts: &Facts, host: &Host) -> Option<debian::Mismatch> {
+    let DatabaseState::Present(database) = &facts.database else {
+        return None;
+    };
+    let applied: BTreeSet<debian::Migration> = database
+        .migrations
+        .as_ref()?
+        .iter()
+        .map(|m| debian::Migration::new(m.app.clone(), m.name.clone()))
+        .collect();
+    let shipped = debian::shipped_migrations(&host.debian, &host.packages).ok()?;
+    // Django's packages ship apps that LAVA does not use.
+    let apps: BTreeSet<&str> = applied.iter().map(|m| m.app.as_str()).collect();
+    Some(debian::expand(&applied, &shipped.of_apps(apps)))
+}
+
+/// Puts the dump into the backup, and says how far it is.
+struct Sink<'s> {
+    member: StreamMember<'s>,
+    progress: &'s Progress,
+    bytes: u64,
+}
+
+impl DumpSink for Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.bytes += bytes.len() as u64;
+        self.member.write_all(bytes)
+    }
+
+    fn table_begins(&mut self, table: &TableInfo) -> io::Result<()> {
+        let done = text::bytes(self.bytes);
+        self.progress.say(format!(
+            "dumping {}.{} ({done} so far)",
+            table.schema, table.name
+        ));
+        self.member.cut_here().map_err(io::Error::other)
+    }
+
+    fn table_ends(&mut self, _: &TableSummary) {}
+}
+
+/// The jobs that were finished at the instant of the snapshot, until their logs
+/// are seen.
+#[derive(Default)]
+struct FinishedJobs(BTreeSet<u64>);
+
+impl FinishedJobs {
+    /// From a database that is LAVA's; another has none.
+    fn of(snapshot: &mut Snapshot) -> Self {
+        let sql = "SELECT id FROM public.lava_scheduler_app_testjob WHERE state = 5";
+        let rows = snapshot.query(sql).unwrap_or_default();
+        let id = |row: lava_backup_pg::Row| row.first()?.as_deref()?.parse().ok();
+        Self(rows.into_iter().filter_map(id).collect())
+    }
+
+    /// `…/job-output/YYYY/MM/DD/ID/output.yaml`, or `…/job-output/job-ID/…`
+    /// from before 2017.
+    fn saw(&mut self, entry: &Entry) {
+        let mut parts: Vec<&[u8]> = entry.path.components().collect();
+        let name = parts.pop();
+        if !matches!(name, Some(b"output.yaml" | b"output.yaml.xz")) {
+            return;
+        }
+        let id = parts.pop().and_then(|id| std::str::from_utf8(id).ok());
+        let id = id.and_then(|id| id.strip_prefix("job-").unwrap_or(id).parse().ok());
+        if let Some(id) = id {
+            self.0.remove(&id);
+        }
+    }
+
+    fn lacking(&self) -> u64 {
+        self.0.len() as u64
+    }
+}
+
+fn answer(sealed: &Sealed, contents: Option<&DumpContents>, began: Instant) -> Answer {
+    let seal = &sealed.seal;
+    let degraded = seal.outcome == Outcome::Degraded;
+    let created = Created {
+        backup: seal.id.to_string(),
+        digest: sealed.digest.clone(),
+        outcome: if degraded { "degraded" } else { "complete" }.into(),
+        entries: seal.archive.entries,
+        bytes: seal.archive.bytes,
+        new_frames: sealed.new_frames,
+        new_bytes: sealed.new_bytes,
+        tables: contents.map(|c| c.tables.len() as u64),
+        rows: contents.map(|c| c.tables.iter().map(|t| t.rows).sum()),
+        milliseconds: began.elapsed(),
+        problems: seal.problems.iter().map(Into::into).collect(),
+    };
+    let mut out = format!("backup   {}\n", created.backup);
+    out += &format!("outcome  {}\n", created.outcome);
+    out += &format!(
+        "holds    {}, {}\n",
+        text::count(created.entries, "file"),
+        text::bytes(created.bytes)
+    );
+    if let (Some(tables), Some(rows)) = (created.tables, created.rows) {
+        let rows = text::count(rows, "row");
+        out += &format!("database {}, {rows}\n", text::count(tables, "table"));
+    }
+    out += &format!(
+        "stored   {} in {}, in {}\n",
+        text::bytes(created.new_bytes),
+        text::count(created.new_frames, "new frame"),
+        text::duration(created.milliseconds)
+    );
+    out += &problems(&created.problems);
+    out += &format!("seal     {}\n", created.digest);
+    let exit = if degraded { Exit::Damaged } else { Exit::Done };
+    Answer::new(exit, &created, out)
+}
+
+/// The problems of a seal, each a line, the many of one kind as a few.
+pub(crate) fn problems(problems: &[Noted]) -> String {
+    const SHOWN: usize = 8;
+    let mut out = String::new();
+    let mut kinds: BTreeMap<(&str, bool), Vec<&Noted>> = BTreeMap::new();
+    for problem in problems {
+        let kind = (problem.code.as_str(), !problem.degrades);
+        kinds.entry(kind).or_default().push(problem);
+    }
+    for ((code, note), of_kind) in kinds {
+        let word = if note { "note" } else { "LACKS" };
+        for problem in of_kind.iter().take(SHOWN) {
+            let path = problem.path.as_ref().map(|p| format!("{p}: "));
+            out += &format!(
+                "{word:<8} {}{}\n",
+                path.unwrap_or_default(),
+                problem.message
+            );
+        }
+        if of_kind.len() > SHOWN {
+            let more = text::grouped((of_kind.len() - SHOWN) as u64);
+            out += &format!("{word:<8} and {more} more of {code}\n");
+        }
+    }
+    out
+}

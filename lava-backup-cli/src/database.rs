@@ -1,0 +1,318 @@
+//! The database of a backup: shown, restored, compared.
+
+use std::io::{self, Write};
+
+use lava_backup_core::{Backup, Root};
+use lava_backup_pg::{Comparison, Programs, Restore, Stage, Superuser};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::answer::Answer;
+use crate::args::{BackupArgs, DatabaseArgs, DatabaseCommand, DatabaseTargetArgs};
+use crate::backup_facts::{self, DumpDocument};
+use crate::exit::{CouldNot, Exit, Failure};
+use crate::progress::Progress;
+use crate::settings::LavaSettings;
+use crate::{clock, host, text};
+
+/// What the dump of a backup holds.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct DumpShown {
+    /// The backup.
+    pub(crate) backup: String,
+    /// The database.
+    pub(crate) database: String,
+    /// PostgreSQL's version.
+    pub(crate) server: String,
+    /// The role that owned it.
+    pub(crate) owner: String,
+    /// Its encoding.
+    pub(crate) encoding: String,
+    /// Its tables, by schema and name.
+    pub(crate) tables: Vec<TableShown>,
+}
+
+/// One table of a dump.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct TableShown {
+    /// `schema.name`.
+    pub(crate) table: String,
+    /// Its rows.
+    pub(crate) rows: u64,
+    /// Bytes of their text.
+    pub(crate) bytes: u64,
+    /// A digest of the rows, whatever their order.
+    pub(crate) digest: String,
+}
+
+/// What a restore or a comparison of a database found.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Compared {
+    /// The backup.
+    pub(crate) backup: String,
+    /// The database.
+    pub(crate) database: String,
+    /// Tables whose rows are those of the dump, byte for byte.
+    pub(crate) equal: u64,
+    /// Rows in them.
+    pub(crate) rows: u64,
+    /// Tables that differ, with what differs.
+    pub(crate) differ: Vec<DifferentTable>,
+    /// Sequences that are behind the dump's.
+    pub(crate) sequences_behind: Vec<String>,
+    /// The name under which the database that was there is kept.
+    pub(crate) kept: Option<String>,
+}
+
+/// One table that is not as the dump has it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct DifferentTable {
+    /// `schema.name`.
+    pub(crate) table: String,
+    /// What differs.
+    pub(crate) what: String,
+}
+
+pub(crate) fn database(args: &DatabaseArgs, quiet: bool) -> Result<Answer, Failure> {
+    match &args.command {
+        DatabaseCommand::Show(args) => show(args),
+        DatabaseCommand::Restore(args) => restore(args, quiet),
+        DatabaseCommand::Compare(args) => compare(args, quiet),
+    }
+}
+
+fn show(args: &BackupArgs) -> Result<Answer, Failure> {
+    let backup = backup_facts::open(args)?;
+    let dump = backup_facts::need_dump(&backup)?;
+    let shown = DumpShown {
+        backup: backup.id().to_string(),
+        database: dump.server.database,
+        server: dump.server.version,
+        owner: dump.server.owner,
+        encoding: dump.server.encoding,
+        tables: dump
+            .contents
+            .tables
+            .iter()
+            .map(|t| TableShown {
+                table: format!("{}.{}", t.table.schema, t.table.name),
+                rows: t.rows,
+                bytes: t.bytes,
+                digest: t.digest.to_string(),
+            })
+            .collect(),
+    };
+    let mut out = format!(
+        "{} of PostgreSQL {}, {}, owned by {}\n",
+        shown.database, shown.server, shown.encoding, shown.owner
+    );
+    for table in &shown.tables {
+        out += &format!(
+            "{:>12} {:>9}  {}  {}\n",
+            text::grouped(table.rows),
+            text::bytes(table.bytes),
+            table.digest,
+            table.table
+        );
+    }
+    Ok(Answer::new(Exit::Done, &shown, out))
+}
+
+/// A database of a server, and what LAVA's settings there say of it.
+struct Target {
+    admin: Superuser,
+    name: String,
+    settings: LavaSettings,
+}
+
+impl Target {
+    fn of(args: &DatabaseTargetArgs, dump: &DumpDocument) -> Result<Self, Failure> {
+        let root = Root::open(&args.root).could_not("open the root")?;
+        let settings = LavaSettings::read(&root)?;
+        let known = settings.database.as_ref();
+        let port = args.port.or(known.map(|a| a.port)).unwrap_or(5432);
+        let name = args
+            .name
+            .clone()
+            .or_else(|| known.map(|a| a.database.clone()))
+            .unwrap_or_else(|| dump.server.database.clone());
+        let user = host::postgres_user()?;
+        let socket = args.socket.to_string_lossy().into_owned();
+        // Any installed version can ask which one the server is.
+        let programs = Programs::at_least(1).could_not("find PostgreSQL's programs")?;
+        let asked = Superuser::new(programs, user, &socket, port);
+        let version = asked
+            .value("postgres", "SHOW server_version_num")
+            .could_not("ask the server for its version")?;
+        let major = version.and_then(|v| v.parse::<u32>().ok()).unwrap_or(0) / 10_000;
+        if major < dump.server.major {
+            return Err(Failure::new(
+                Exit::Refused,
+                format!(
+                    "could not restore into PostgreSQL {major}: the dump is of PostgreSQL {}",
+                    dump.server.major
+                ),
+            )
+            .hint("a dump goes into the same major version or a later one"));
+        }
+        let programs = Programs::find(major).could_not("find PostgreSQL's programs")?;
+        Ok(Self {
+            admin: Superuser::new(programs, user, &socket, port),
+            name,
+            settings,
+        })
+    }
+}
+
+fn restore(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
+    let backup = backup_facts::open_named(&args.store.store, &args.backup)?;
+    let dump = backup_facts::need_dump(&backup)?;
+    let target = Target::of(args, &dump)?;
+    let known = target.settings.database.as_ref();
+    let spec = Restore {
+        database: target.name.clone(),
+        // LAVA comes as the role of its settings; the dump's objects are its
+        // old owner's, which a lab keeps.
+        owner: dump.server.owner.clone(),
+        password: known
+            .filter(|a| a.user == dump.server.owner)
+            .and_then(|a| a.password.clone()),
+        encoding: dump.server.encoding.clone(),
+        collate: dump.server.collate.clone(),
+        ctype: dump.server.ctype.clone(),
+        contents: &dump.contents,
+        holds_data: HOLDS_DATA.into(),
+        replace_data: args.replace_data,
+        stamp: clock::now().compact(),
+    };
+    let progress = Progress::new(quiet);
+    let mut observe = |stage: Stage<'_>| match stage {
+        Stage::Loading => progress.say("loading the dump"),
+        Stage::Analysing => progress.say("making statistics"),
+        Stage::Comparing(table) => progress.say(format!("comparing {}", table.name)),
+        Stage::Swapping => progress.say("swapping the databases"),
+        _ => {}
+    };
+    let mut broken = None;
+    let mut feed = feed(&backup, &dump, &mut broken);
+    let restored = lava_backup_pg::restore(&target.admin, &spec, &mut feed, &mut observe);
+    drop(feed);
+    drop(progress);
+    if let Some(e) = broken {
+        return Err(e).could_not("read the dump of the backup");
+    }
+    let restored = match restored {
+        // A plan that was interrupted after the swap comes here again.
+        Err(e) if e.kind() == lava_backup_pg::ErrorKind::Refused => {
+            let there =
+                lava_backup_pg::compare(&target.admin, &target.name, &dump.contents, &mut |_| ());
+            match there {
+                Ok(comparison) if comparison.holds() => lava_backup_pg::Restored {
+                    kept: None,
+                    comparison,
+                },
+                _ => {
+                    return Err(e).could_not("restore the database").map_err(|f: Failure| {
+                        f.hint("a database that holds data is kept under another name and replaced with --replace-data")
+                    });
+                }
+            }
+        }
+        other => other.could_not("restore the database")?,
+    };
+    let compared = compared(&backup, &target.name, restored.comparison, restored.kept);
+    let mut out = said(&compared);
+    if let Some(kept) = &compared.kept {
+        out += &format!("the database that was there is kept as {kept}\n");
+    }
+    Ok(Answer::new(Exit::Done, &compared, out))
+}
+
+/// A fresh installation has no job and no device.
+pub(crate) const HOLDS_DATA: &str = "SELECT (SELECT count(*) FROM public.lava_scheduler_app_testjob) \
+     + (SELECT count(*) FROM public.lava_scheduler_app_device)";
+
+/// Gives the dump to whoever loads it; damage on the way is kept for the error.
+pub(crate) fn feed<'f>(
+    backup: &'f Backup,
+    dump: &'f DumpDocument,
+    broken: &'f mut Option<lava_backup_core::Error>,
+) -> impl FnMut(&mut dyn Write) -> io::Result<()> + 'f {
+    move |out| {
+        let read = backup.frames().and_then(|frames| {
+            let entry = backup.entry(&dump.member)?;
+            backup.read(&frames, &entry, out)
+        });
+        read.map_err(|e| {
+            let kind = std::error::Error::source(&e)
+                .and_then(|s| s.downcast_ref::<io::Error>())
+                .map_or(io::ErrorKind::Other, io::Error::kind);
+            if kind != io::ErrorKind::BrokenPipe {
+                *broken = Some(e);
+            }
+            kind.into()
+        })
+    }
+}
+
+fn compare(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
+    let backup = backup_facts::open_named(&args.store.store, &args.backup)?;
+    let dump = backup_facts::need_dump(&backup)?;
+    let target = Target::of(args, &dump)?;
+    let progress = Progress::new(quiet);
+    let mut each = |table: &lava_backup_pg::archive::TableInfo| {
+        progress.say(format!("comparing {}", table.name));
+    };
+    let comparison =
+        lava_backup_pg::compare(&target.admin, &target.name, &dump.contents, &mut each)
+            .could_not("compare the database")?;
+    drop(progress);
+    let exit = if comparison.holds() {
+        Exit::Done
+    } else {
+        Exit::Refused
+    };
+    let compared = compared(&backup, &target.name, comparison, None);
+    let out = said(&compared);
+    Ok(Answer::new(exit, &compared, out))
+}
+
+fn compared(
+    backup: &Backup,
+    database: &str,
+    comparison: Comparison,
+    kept: Option<String>,
+) -> Compared {
+    Compared {
+        backup: backup.id().to_string(),
+        database: database.to_owned(),
+        equal: comparison.equal,
+        rows: comparison.rows,
+        differ: comparison
+            .differ
+            .into_iter()
+            .map(|d| DifferentTable {
+                table: d.table,
+                what: d.what,
+            })
+            .collect(),
+        sequences_behind: comparison.sequences_behind,
+        kept,
+    }
+}
+
+fn said(compared: &Compared) -> String {
+    let mut out = format!(
+        "{} of {} are equal to the dump's, {}, byte for byte\n",
+        text::count(compared.equal, "table"),
+        compared.database,
+        text::count(compared.rows, "row")
+    );
+    for table in &compared.differ {
+        out += &format!("DIFFERS  {}: {}\n", table.table, table.what);
+    }
+    for sequence in &compared.sequences_behind {
+        out += &format!("BEHIND   the sequence {sequence}\n");
+    }
+    out
+}

@@ -1,0 +1,137 @@
+//! Bringing files back, or seeing whether they are there.
+
+use lava_backup_core::{Extract, ExtractReport, MemberPath, Root};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::answer::Answer;
+use crate::args::ExtractArgs;
+use crate::exit::{CouldNot, Exit, Failure};
+use crate::progress::Progress;
+use crate::{backup_facts, clock, text};
+
+/// What `extract` did, would do, or saw.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Extracted {
+    /// The backup.
+    pub(crate) backup: String,
+    /// The root.
+    pub(crate) root: String,
+    /// Was anything changed?
+    pub(crate) changed: bool,
+    /// Entries selected.
+    pub(crate) entries: u64,
+    /// Entries that were as the backup has them.
+    pub(crate) same: u64,
+    /// Bytes of content written.
+    pub(crate) bytes: u64,
+    /// What was made or changed, or differs.
+    pub(crate) changes: Vec<Changed>,
+    /// Where replaced files are kept, if any were.
+    pub(crate) kept: Option<String>,
+    /// Owners that are unknown on this root.
+    pub(crate) owners: Vec<String>,
+}
+
+/// One file that differs from the backup's, or did.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Changed {
+    /// Its path below the root.
+    pub(crate) path: String,
+    /// `new`, `content`, `metadata` or `type`.
+    pub(crate) what: String,
+}
+
+/// Where replaced files go, below the root.
+const KEEP_IN: &str = "var/lib/lava-backup/replaced";
+
+pub(crate) fn extract(args: &ExtractArgs, quiet: bool) -> Result<Answer, Failure> {
+    let backup = backup_facts::open_named(&args.store.store, &args.backup)?;
+    let root = Root::open(&args.root).could_not("open the target")?;
+    let keep_in: MemberPath = format!("{KEEP_IN}/{}", clock::now().compact()).parse()?;
+    // Without names given, whatever of the host's sections there is.
+    let present = |path: &&MemberPath| {
+        let name = path.to_string();
+        name.contains('/') || backup.seal().sections.contains_key(&name)
+    };
+    let options = Extract {
+        select: args.paths.iter().filter(present).cloned().collect(),
+        exclude: args.exclude.clone(),
+        dry_run: args.dry_run || args.check,
+        replace: args.replace || args.check,
+        keep_in,
+        own: !args.no_owners,
+    };
+    let progress = Progress::new(quiet);
+    let mut done = 0u64;
+    let mut observe = |entry: &lava_backup_core::Entry| {
+        done += 1;
+        if done % 256 == 0 {
+            progress.say(format!("{}: {}", text::count(done, "file"), entry.path));
+        }
+    };
+    let report = lava_backup_core::extract(&backup, &root, &options, &mut observe);
+    drop(progress);
+    let report = report.could_not(format!("bring the backup {} back", backup.id()));
+    let report = match report {
+        Err(f) if f.exit == Exit::Refused && !options.dry_run && !options.replace => {
+            return Err(
+                f.hint("with --replace it is replaced, and the old one kept; --dry-run shows all")
+            );
+        }
+        other => other?,
+    };
+    let extracted = extracted(args, backup.id().to_string(), report);
+    let differs = args.check && !extracted.changes.is_empty();
+    let exit = if differs { Exit::Refused } else { Exit::Done };
+    let out = said(&extracted, args);
+    Ok(Answer::new(exit, &extracted, out))
+}
+
+fn extracted(args: &ExtractArgs, backup: String, report: ExtractReport) -> Extracted {
+    Extracted {
+        backup,
+        root: args.root.to_string_lossy().into_owned(),
+        changed: !args.check && !args.dry_run && !report.changes.is_empty(),
+        entries: report.entries,
+        same: report.same,
+        bytes: report.bytes,
+        changes: report
+            .changes
+            .iter()
+            .map(|c| Changed {
+                path: c.path.to_string(),
+                what: c.what.into(),
+            })
+            .collect(),
+        kept: report.kept.map(|k| k.to_string_lossy().into_owned()),
+        owners: report.owners,
+    }
+}
+
+fn said(extracted: &Extracted, args: &ExtractArgs) -> String {
+    let mut out = String::new();
+    if args.check || args.dry_run {
+        for change in &extracted.changes {
+            out += &format!("{:<8} {}\n", change.what, change.path);
+        }
+    }
+    let verb = match (args.check, args.dry_run) {
+        (true, _) => "differ from the backup's",
+        (_, true) => "would be made or changed",
+        _ => "were made or changed",
+    };
+    out += &format!(
+        "{} of {} {verb}; {} are as the backup has them\n",
+        text::grouped(extracted.changes.len() as u64),
+        text::count(extracted.entries, "file"),
+        text::grouped(extracted.same)
+    );
+    if let Some(kept) = &extracted.kept {
+        out += &format!("what was replaced is kept in {kept}\n");
+    }
+    for owner in &extracted.owners {
+        out += &format!("note: {owner}\n");
+    }
+    out
+}

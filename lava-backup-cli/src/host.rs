@@ -1,0 +1,258 @@
+//! The host at hand: a running one, or the root of one that is not.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use lava_backup_core::{Owners, Root};
+use lava_backup_debian as debian;
+use lava_backup_pg::OsUser;
+use lava_restore_plan::facts::{Cluster, Role, Unit};
+use lava_restore_plan::release::Release;
+
+use crate::exit::{CouldNot, Exit, Failure};
+use crate::settings::LavaSettings;
+
+/// A host, and what its files say of it.
+pub(crate) struct Host {
+    /// Its files.
+    pub(crate) root: Root,
+    /// Its packages' database.
+    pub(crate) debian: debian::Root,
+    /// Its packages, of any state.
+    pub(crate) packages: Vec<debian::PackageState>,
+    /// LAVA's settings.
+    pub(crate) settings: LavaSettings,
+}
+
+impl Host {
+    /// Reads the host below a root; no program of it is run.
+    ///
+    /// # Errors
+    /// If there is no Debian, or its state can't be read.
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+        let shown = path.display();
+        let root = Root::open(path).could_not(format!("open the root {shown}"))?;
+        let debian = debian::Root::open(path).could_not(format!("read the packages of {shown}"))?;
+        let packages =
+            debian::read_status(&debian).could_not(format!("read the packages of {shown}"))?;
+        let settings = LavaSettings::read(&root)?;
+        Ok(Self {
+            root,
+            debian,
+            packages,
+            settings,
+        })
+    }
+
+    /// Is it the one that we run on?
+    pub(crate) fn is_live(&self) -> bool {
+        self.debian.is_live()
+    }
+
+    /// What it does in its lab, by the packages that are installed.
+    pub(crate) fn role(&self) -> Role {
+        if self.has("lava-server") {
+            Role::Master
+        } else if self.has("lava-dispatcher") {
+            Role::Worker
+        } else {
+            Role::Unknown
+        }
+    }
+
+    /// Is a package of that name installed?
+    pub(crate) fn has(&self, package: &str) -> bool {
+        self.packages
+            .iter()
+            .any(|p| p.name == package && p.is_installed())
+    }
+
+    /// LAVA's own version, from the file that LAVA compares, or the package.
+    pub(crate) fn lava_version(&self) -> Option<String> {
+        let path = "/usr/lib/python3/dist-packages/lava_common/VERSION";
+        if let Ok(text) = self.root.read(Path::new(path), 4096) {
+            return Some(String::from_utf8_lossy(&text).trim().to_owned());
+        }
+        let version = self.lava_package()?.version.as_ref()?;
+        debian::LavaVersion::of(version).ok().map(|v| v.to_string())
+    }
+
+    /// The package that brings LAVA: the server's, or the dispatcher's.
+    pub(crate) fn lava_package(&self) -> Option<&debian::PackageState> {
+        let installed = |name: &str| {
+            self.packages
+                .iter()
+                .find(|p| p.name == name && p.is_installed())
+        };
+        installed("lava-server").or_else(|| installed("lava-dispatcher"))
+    }
+
+    /// The row of its LAVA release.
+    pub(crate) fn release(&self) -> Option<&'static Release> {
+        let version = self.lava_version()?.parse().ok()?;
+        Release::of(&version)
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> String {
+        if self.is_live() {
+            return rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .into_owned();
+        }
+        let text = self.root.read(Path::new("/etc/hostname"), 4096);
+        let text = String::from_utf8_lossy(&text.unwrap_or_default()).into_owned();
+        match text.trim() {
+            "" => "unnamed".to_owned(),
+            name => name.to_owned(),
+        }
+    }
+
+    /// PostgreSQL's clusters, as Debian keeps them.
+    pub(crate) fn clusters(&self) -> Vec<Cluster> {
+        let etc = self.root.path().join("etc/postgresql");
+        let mut clusters = Vec::new();
+        for major in names(&etc) {
+            let Ok(number) = major.parse() else { continue };
+            for name in names(&etc.join(&major)) {
+                let config = format!("/etc/postgresql/{major}/{name}/postgresql.conf");
+                let Ok(text) = self.root.read(Path::new(&config), 1 << 20) else {
+                    continue;
+                };
+                clusters.push(Cluster {
+                    major: number,
+                    name,
+                    port: port(&String::from_utf8_lossy(&text)),
+                });
+            }
+        }
+        clusters.sort();
+        clusters
+    }
+
+    /// Units of those names that the host has, with what they do now.
+    pub(crate) fn units(&self, names: &[&str]) -> Vec<Unit> {
+        if self.is_live()
+            && let Some(units) = ask_systemd(names)
+        {
+            return units;
+        }
+        let has = |path: String| self.root.path().join(path).symlink_metadata().is_ok();
+        let dirs = ["usr/lib", "lib", "etc"];
+        names
+            .iter()
+            .filter(|name| {
+                dirs.iter()
+                    .any(|dir| has(format!("{dir}/systemd/system/{name}")))
+            })
+            .map(|name| Unit {
+                name: (*name).to_owned(),
+                active: None,
+                enabled: Some(
+                    ["multi-user", "timers", "sockets"].iter().any(|target| {
+                        has(format!("etc/systemd/system/{target}.target.wants/{name}"))
+                    }),
+                ),
+            })
+            .collect()
+    }
+
+    /// Does apache serve LAVA?
+    pub(crate) fn lava_site_enabled(&self) -> Option<bool> {
+        let apache = self.root.path().join("etc/apache2");
+        let site = apache.join("sites-enabled/lava-server.conf");
+        apache.is_dir().then(|| site.symlink_metadata().is_ok())
+    }
+}
+
+/// The user that PostgreSQL runs as; `None` if we are not root and can be no
+/// other anyway.
+///
+/// # Errors
+/// If we are root and there is no such user.
+pub(crate) fn postgres_user() -> Result<Option<OsUser>, Failure> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(None);
+    }
+    let root = Root::open(Path::new("/"))?;
+    let owners = Owners::of(&root);
+    let user = owners.uid("postgres", 0);
+    let group = owners.gid("postgres", 0);
+    if !user.known || user.id == 0 {
+        return Err(Failure::new(
+            Exit::Failed,
+            "could not find the user postgres on this host",
+        )
+        .hint("install postgresql: its programs do not run as root"));
+    }
+    Ok(Some(OsUser {
+        uid: user.id,
+        gid: group.id,
+    }))
+}
+
+fn ask_systemd(names: &[&str]) -> Option<Vec<Unit>> {
+    let out = Command::new("systemctl")
+        .args(["show", "--property=Id,LoadState,ActiveState,UnitFileState"])
+        .args(names)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    if !out.status.success() {
+        return None;
+    }
+    let text = String::from_utf8_lossy(&out.stdout);
+    let mut units: Vec<Unit> = text
+        .split("\n\n")
+        .filter_map(|block| {
+            let value = |key: &str| {
+                let found = block.lines().find_map(|l| l.strip_prefix(key));
+                found.and_then(|v| v.strip_prefix('='))
+            };
+            if matches!(value("LoadState"), None | Some("not-found")) {
+                return None;
+            }
+            Some(Unit {
+                name: value("Id")?.to_owned(),
+                active: Some(matches!(
+                    value("ActiveState")?,
+                    "active" | "activating" | "reloading"
+                )),
+                enabled: Some(value("UnitFileState")?.starts_with("enabled")),
+            })
+        })
+        .collect();
+    units.sort();
+    units.dedup();
+    Some(units)
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let found = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    found
+        .filter_map(|f| f.file_name().into_string().ok())
+        .collect()
+}
+
+fn port(config: &str) -> Option<u16> {
+    config.lines().rev().find_map(|line| {
+        let value = line.trim().strip_prefix("port")?.trim_start();
+        let value = value.strip_prefix('=').unwrap_or(value);
+        value.split('#').next()?.trim().parse().ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clusters_port_is_read_where_it_is_set_last() {
+        let config =
+            "# port = 1\nport = 5432\t\t# (change requires restart)\nports = 3\nport = 5433";
+        assert_eq!(port(config), Some(5433));
+        assert_eq!(port("#port = 5432"), None);
+    }
+}

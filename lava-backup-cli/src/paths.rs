@@ -1,0 +1,138 @@
+//! Which files make up a host, and which of them are secret.
+
+use std::path::{Path, PathBuf};
+
+use lava_backup_core::{Class, MemberPath, Root};
+use lava_restore_plan::release::Release;
+
+use crate::exit::Failure;
+
+/// The sections of a backup that hold files of the host, in archive order.
+pub(crate) const PACKAGES: &str = "packages";
+pub(crate) const CONFIG: &str = "config";
+pub(crate) const DATA: &str = "data";
+pub(crate) const LOGS: &str = "logs";
+
+/// What dpkg and apt know of the host; kept to be read, never restored.
+const PACKAGE_STATE: &[&str] = &[
+    "/var/lib/apt/extended_states",
+    "/var/lib/dpkg/arch",
+    "/var/lib/dpkg/diversions",
+    "/var/lib/dpkg/status",
+    "/var/lib/dpkg/statoverride",
+];
+
+/// Configuration that no release's row names: what makes the host this host.
+const HOST_CONFIG: &[&str] = &["/etc/hostname", "/etc/ser2net.conf", "/etc/ser2net.yaml"];
+
+const SECRET: &[&str] = &[
+    "/etc/apt/auth.conf",
+    "/etc/apt/auth.conf.d",
+    "/etc/lava-dispatcher/certificates.d",
+    "/etc/lava-dispatcher/lava-worker",
+    "/etc/lava-server/instance.conf",
+    "/etc/lava-server/secret_key.conf",
+    "/etc/lava-server/settings.conf",
+    "/etc/lava-server/settings.d",
+    "/etc/lava-server/settings.yaml",
+    "/var/lib/lava/dispatcher/worker/token",
+];
+
+/// The trees of each section that are there.
+#[derive(Debug, Default)]
+pub(crate) struct Trees {
+    pub(crate) packages: Vec<MemberPath>,
+    pub(crate) config: Vec<MemberPath>,
+    pub(crate) data: Vec<MemberPath>,
+    pub(crate) logs: Vec<MemberPath>,
+}
+
+impl Trees {
+    /// Finds the trees of a host: those of its release's row, where its
+    /// settings put its data, and what the admin adds.
+    ///
+    /// # Errors
+    /// If a path that the admin named, or that the settings name, is not there.
+    pub(crate) fn of(
+        root: &Root,
+        release: Option<&Release>,
+        is_master: bool,
+        is_worker: bool,
+        media_root: Option<&Path>,
+        include: &[PathBuf],
+    ) -> Result<Self, Failure> {
+        let mut trees = Self::default();
+        for path in PACKAGE_STATE {
+            trees.packages.extend(there(root, Path::new(path)));
+        }
+        let mut paths: Vec<&str> = HOST_CONFIG.to_vec();
+        if let Some(release) = release {
+            if is_master {
+                paths.extend(release.master_paths);
+            }
+            if is_worker {
+                paths.extend(release.worker_paths);
+            }
+        }
+        for path in paths {
+            if let Some(member) = there(root, Path::new(path)) {
+                trees.section_of(path).push(member);
+            }
+        }
+        for path in media_root
+            .into_iter()
+            .chain(include.iter().map(PathBuf::as_path))
+        {
+            if let Some(member) = root.resolve(path)? {
+                let shown = format!("/{}", member.as_path().display());
+                trees.section_of(&shown).push(member);
+            }
+        }
+        Ok(trees)
+    }
+
+    fn section_of(&mut self, path: &str) -> &mut Vec<MemberPath> {
+        if path.starts_with("/etc/") {
+            &mut self.config
+        } else if path.starts_with("/var/log/") {
+            &mut self.logs
+        } else {
+            &mut self.data
+        }
+    }
+}
+
+/// The path without links, if anything is there.
+fn there(root: &Root, path: &Path) -> Option<MemberPath> {
+    root.resolve(path).ok().flatten()
+}
+
+/// The class of a file of the host.
+pub(crate) fn class(path: &MemberPath) -> Class {
+    let shown = Path::new("/").join(path.as_path());
+    if SECRET.iter().any(|secret| shown.starts_with(secret)) {
+        Class::Secret
+    } else {
+        Class::Plain
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_holds_passwords_is_secret() {
+        let class_of = |p: &str| class(&p.parse().unwrap());
+        assert_eq!(
+            class_of("etc/lava-server/settings.d/00-database.yaml"),
+            Class::Secret
+        );
+        assert_eq!(
+            class_of("var/lib/lava/dispatcher/worker/token"),
+            Class::Secret
+        );
+        assert_eq!(class_of("etc/lava-server/env.yaml"), Class::Plain);
+    }
+}
