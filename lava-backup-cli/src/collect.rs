@@ -69,7 +69,6 @@ pub(crate) fn of_files(host: &Host) -> Result<Facts, Failure> {
             debian::Confidence::Certain => Confidence::Certain,
             debian::Confidence::Likely => Confidence::Likely,
             debian::Confidence::Ambiguous => Confidence::Ambiguous,
-            debian::Confidence::Unknown => Confidence::Unknown,
         },
     };
     facts.architecture = debian::native_architecture(&host.debian, &host.packages).ok();
