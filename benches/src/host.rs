@@ -199,7 +199,8 @@ pub(crate) fn worker(tree: &mut Tree, lab: &Lab, name: &str, url: &str) -> Resul
         &format!("{state}/worker/db.sqlite3"),
         ROOT,
         0o644,
-        include_bytes!("worker.sqlite3"),
+        // SQLite takes an empty file for an empty database.
+        "",
     )?;
     tree.file(
         "var/log/lava-dispatcher/lava-worker.log",

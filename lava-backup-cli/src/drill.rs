@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lava_backup_core::{Backup, Evidence, Extract, MemberPath, Root};
+use lava_backup_core::{Backup, EvidenceDraft, Extract, MemberPath, Root};
 use lava_backup_pg::{Comparison, Programs, Restore, Scratch};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -85,7 +85,7 @@ pub(crate) fn drill(args: &DrillArgs, quiet: bool) -> Result<Answer, Failure> {
     drilled.passed = drilled.tables_differ.is_empty() && drilled.files_differ.is_empty();
     drilled.milliseconds = began.elapsed();
 
-    let mut record = Evidence::new("drill", &drilled.level, drilled.passed);
+    let mut record = EvidenceDraft::new("drill", &drilled.level, drilled.passed);
     record.tool = TOOL.into();
     record.began = began.rfc3339();
     record.milliseconds = drilled.milliseconds;

@@ -25,6 +25,8 @@ mod look;
 mod paths;
 mod plan;
 mod progress;
+#[cfg(test)]
+mod schemas;
 mod settings;
 mod text;
 mod verify;
@@ -61,7 +63,7 @@ fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
         Command::List(args) => look::list(args),
         Command::Show(args) => look::show(args),
         Command::Ls(args) => look::ls(args),
-        Command::Cat(args) => look::cat(args),
+        Command::Cat(args) => look::cat(args, cli.json),
         Command::Verify(args) => verify::verify(args),
         Command::Extract(args) => extract::extract(args, cli.quiet),
         Command::Facts(args) => collect::facts(args),

@@ -323,6 +323,63 @@ impl Shown {
     }
 }
 
+/// Files of a backup, in archive order.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Files {
+    /// The backup.
+    pub(crate) backup: String,
+    /// The files.
+    pub(crate) files: Vec<FileShown>,
+}
+
+/// One file of a backup.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct FileShown {
+    /// Its path, section first; bytes that are no printable UTF-8 as `%XX`.
+    pub(crate) path: String,
+    /// `file`, `dir`, `symlink` or `fifo`.
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    /// Bytes of content.
+    pub(crate) size: u64,
+    /// Permission bits, octal.
+    pub(crate) mode: String,
+    /// The owner's name.
+    pub(crate) user: String,
+    /// The group's name.
+    pub(crate) group: String,
+    /// When its content last changed: seconds since 1970.
+    pub(crate) mtime: i64,
+    /// `plain`, `secret` or `in-flight`.
+    pub(crate) class: String,
+    /// BLAKE3 of the content, for regular files.
+    pub(crate) blake3: Option<String>,
+    /// Where a symbolic link points.
+    pub(crate) link: Option<String>,
+}
+
+impl From<&Entry> for FileShown {
+    fn from(entry: &Entry) -> Self {
+        // The words that the index itself uses.
+        fn word(value: impl Serialize) -> String {
+            let value = serde_json::to_value(value).unwrap_or_default();
+            value.as_str().unwrap_or_default().to_owned()
+        }
+        Self {
+            path: entry.path.to_string(),
+            kind: word(entry.kind),
+            size: entry.size,
+            mode: format!("{:04o}", entry.mode),
+            user: entry.user.clone(),
+            group: entry.group.clone(),
+            mtime: entry.mtime.seconds,
+            class: word(entry.class),
+            blake3: entry.blake3.clone(),
+            link: entry.link.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
 pub(crate) fn ls(args: &LsArgs) -> Result<Answer, Failure> {
     let backup = backup_facts::open(&args.backup)?;
     let mut entries = Vec::new();
@@ -343,7 +400,11 @@ pub(crate) fn ls(args: &LsArgs) -> Result<Answer, Failure> {
         ));
     }
     let text: String = entries.iter().map(line).collect();
-    Ok(Answer::new(Exit::Done, &entries, text))
+    let files = Files {
+        backup: backup.id().to_string(),
+        files: entries.iter().map(Into::into).collect(),
+    };
+    Ok(Answer::new(Exit::Done, &files, text))
 }
 
 /// As `tar -tv` prints it, with the time in UTC.
@@ -392,15 +453,42 @@ fn mode(mode: u32) -> String {
     text
 }
 
-pub(crate) fn cat(args: &CatArgs) -> Result<Answer, Failure> {
+/// The content of one file.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Content {
+    /// The file.
+    pub(crate) file: FileShown,
+    /// Its content, if it is UTF-8.
+    pub(crate) text: Option<String>,
+    /// Its content in hexadecimal, if it is not.
+    pub(crate) hex: Option<String>,
+}
+
+pub(crate) fn cat(args: &CatArgs, json: bool) -> Result<Answer, Failure> {
     let backup = backup_facts::open_named(&args.store.store, &args.backup)?;
     let entry = backup.entry(&args.path).could_not("find the file")?;
     let frames = backup.frames()?;
-    let mut out = std::io::stdout().lock();
-    backup
-        .read(&frames, &entry, &mut out)
-        .could_not(format!("print {}", args.path))?;
-    Ok(Answer::new(Exit::Done, &entry, ""))
+    let doing = format!("print {}", args.path);
+    let mut content = Content {
+        file: (&entry).into(),
+        text: None,
+        hex: None,
+    };
+    if json {
+        let mut bytes = Vec::new();
+        backup.read(&frames, &entry, &mut bytes).could_not(doing)?;
+        match String::from_utf8(bytes) {
+            Ok(text) => content.text = Some(text),
+            Err(e) => {
+                let hex = e.as_bytes().iter().map(|b| format!("{b:02x}"));
+                content.hex = Some(hex.collect());
+            }
+        }
+    } else {
+        let mut out = std::io::stdout().lock();
+        backup.read(&frames, &entry, &mut out).could_not(doing)?;
+    }
+    Ok(Answer::new(Exit::Done, &content, ""))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Checking that a store is as it was written.
 
-use lava_backup_core::{Backup, Damage, Depth, Evidence, Store};
+use lava_backup_core::{Backup, Damage, Depth, EvidenceDraft, Store};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -129,7 +129,7 @@ fn one(backup: &Backup, depth: Depth) -> Result<VerifiedBackup, Failure> {
         Depth::Quick => "structure; no content was read",
         Depth::Full => "every byte",
     };
-    let mut record = Evidence::new("verify", depth, verified.sound);
+    let mut record = EvidenceDraft::new("verify", depth, verified.sound);
     record.tool = TOOL.into();
     record.began = began.rfc3339();
     record.milliseconds = began.elapsed();

@@ -13,17 +13,20 @@ use crate::store::Store;
 /// An iterator over the decoded frames of a list.
 pub(crate) struct Ahead {
     names: std::vec::IntoIter<FrameName>,
-    jobs: Option<SyncSender<(FrameName, SyncSender<Result<Vec<u8>>>)>>,
+    jobs: Option<SyncSender<Job>>,
     coming: VecDeque<Receiver<Result<Vec<u8>>>>,
     depth: usize,
     threads: Vec<JoinHandle<()>>,
 }
 
+/// A frame to read, and where the answer is awaited.
+type Job = (FrameName, SyncSender<Result<Vec<u8>>>);
+
 impl Ahead {
     pub(crate) fn new(store: &Store, names: Vec<FrameName>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let depth = 2 * cores;
-        let (jobs, queue) = sync_channel::<(FrameName, SyncSender<Result<Vec<u8>>>)>(depth);
+        let (jobs, queue) = sync_channel::<Job>(depth);
         let queue = Arc::new(Mutex::new(queue));
         let threads = (0..cores)
             .map(|_| {

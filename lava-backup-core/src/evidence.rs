@@ -31,23 +31,8 @@ pub struct Evidence {
     pub findings: Value,
 }
 
-impl Evidence {
-    /// A record for [`Backup::record`](crate::Backup::record), which fills in
-    /// the backup and its seal.
-    pub fn new(check: &str, depth: &str, passed: bool) -> EvidenceDraft {
-        EvidenceDraft {
-            check: check.to_owned(),
-            depth: depth.to_owned(),
-            passed,
-            tool: String::new(),
-            began: String::new(),
-            milliseconds: 0,
-            findings: Value::Null,
-        }
-    }
-}
-
-/// A record that does not know its backup yet.
+/// A record that does not know its backup yet: for
+/// [`Backup::record`](crate::Backup::record), which fills that in.
 #[derive(Clone, Debug)]
 pub struct EvidenceDraft {
     pub(crate) check: String,
@@ -61,4 +46,20 @@ pub struct EvidenceDraft {
     pub milliseconds: u64,
     /// What was found, and what the check did not look at.
     pub findings: Value,
+}
+
+impl EvidenceDraft {
+    /// Of a check, at a depth that it names in its own words, and whether it
+    /// held.
+    pub fn new(check: &str, depth: &str, passed: bool) -> Self {
+        Self {
+            check: check.to_owned(),
+            depth: depth.to_owned(),
+            passed,
+            tool: String::new(),
+            began: String::new(),
+            milliseconds: 0,
+            findings: Value::Null,
+        }
+    }
 }

@@ -419,7 +419,7 @@ impl Write for StreamMember<'_> {
                 let number = pipeline.reserve();
                 pipeline.put(number, frame)
             })
-            .map_err(|e| io::Error::other(e))?;
+            .map_err(io::Error::other)?;
         Ok(bytes.len())
     }
 

@@ -128,7 +128,7 @@ fn every_changed_byte_of_a_store_is_found() {
     let place = dir.path().join("store");
     let store = Store::init(&place).unwrap();
     let backup = back_up(&store, &tree, "b1");
-    let draft = lava_backup_core::Evidence::new("verify", "full", true);
+    let draft = lava_backup_core::EvidenceDraft::new("verify", "full", true);
     backup.record(draft).unwrap();
 
     let sound = || -> Result<bool, lava_backup_core::Error> {

@@ -134,7 +134,7 @@ fn a_link_in_the_archive_can_lead_nothing_after_it_out() {
 #[test]
 fn owners_come_back_by_name() {
     if !rustix::process::geteuid().is_root() {
-        println!("skipped: only root can give files away");
+        common::skip("owners_come_back_by_name", "only root can give files away");
         return;
     }
     let lab = Lab::new();

@@ -138,6 +138,12 @@ fn check_old(admin: &Superuser, spec: &Restore<'_>) -> Result<()> {
     if spec.replace_data {
         return Ok(());
     }
+    let tables = "SELECT count(*) FROM pg_catalog.pg_class \
+        WHERE relkind IN ('r', 'p', 'm') AND relnamespace::regnamespace::text \
+        NOT IN ('pg_catalog', 'information_schema', 'pg_toast')";
+    if admin.value(&spec.database, tables)?.as_deref() == Some("0") {
+        return Ok(());
+    }
     match admin.value(&spec.database, &spec.holds_data) {
         Ok(Some(count)) if count == "0" => Ok(()),
         Ok(count) => refuse(format!(

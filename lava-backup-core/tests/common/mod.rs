@@ -1,5 +1,5 @@
 //! Trees and stores that the tests share.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -128,4 +128,18 @@ pub fn sh(script: &str, dir: &Path) -> String {
         String::from_utf8_lossy(&out.stderr)
     );
     String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+/// Says that a test did not run, and why: for people, and for `scripts/test`.
+#[allow(clippy::print_stdout)]
+pub fn skip(test: &str, why: &str) {
+    println!("skipped: {test}: {why}");
+    if let Some(list) = std::env::var_os("LAVA_BACKUP_SKIPPED") {
+        let mut list = fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(list)
+            .unwrap();
+        std::io::Write::write_all(&mut list, format!("{test}: {why}\n").as_bytes()).unwrap();
+    }
 }

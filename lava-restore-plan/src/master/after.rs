@@ -145,6 +145,7 @@ impl Master<'_> {
                 "Users find the lab.",
             ));
         }
+        self.release_holds();
         let units = self.unattended();
         if !units.is_empty() {
             let step = self.push(
@@ -152,8 +153,7 @@ impl Master<'_> {
                 "timers",
                 14,
                 "Allow updates again",
-                "LAVA, Django and PostgreSQL stay on hold: releasing them is a \
-                 decision of its own, after a new backup (R28, R34).",
+                "The lab is open again, and its host is looked after as before.",
                 Action::ReleaseUnits {
                     units: units.clone(),
                 },

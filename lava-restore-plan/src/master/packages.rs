@@ -42,8 +42,7 @@ impl Master<'_> {
             "hold",
             manual_step,
             "Hold the packages",
-            "From here on nothing may change or configure them; the hold stays \
-             after the restore (R34).",
+            "Until the lab reopens nothing may change or configure them (R34).",
             Action::HoldPackages {
                 packages: packages.clone(),
             },
@@ -54,6 +53,30 @@ impl Master<'_> {
             let held = Some("hold".to_owned());
             step.post(gate(name, argv, 0, held, "Nothing may change it."));
         }
+    }
+
+    /// Lets go of what the backup's host did not hold itself.
+    pub(super) fn release_holds(&mut self) {
+        let own = |name: &String| {
+            let package = self.case.backup.facts.package(name);
+            !package.is_some_and(|package| package.hold)
+        };
+        let packages: Vec<String> = self.critical().into_iter().filter(own).collect();
+        if packages.is_empty() {
+            return;
+        }
+        let step = self.push(
+            Phase::Reopen,
+            "unhold",
+            14,
+            "Put the holds back as they were on the backup's host",
+            "The restored database is what these packages expect, and an upgrade \
+             is what it was before: a decision of the admin's, after a new \
+             backup. While a package of LAVA's is on hold, `check --deploy` \
+             calls it not installed correctly (R28, R34; measured on 2023.01).",
+            Action::UnholdPackages { packages },
+        );
+        step.touch(Danger::None, &[Touch::Packages]);
     }
 
     /// Every package that is held: the backup's critical ones and the target's own.

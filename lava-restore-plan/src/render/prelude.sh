@@ -4,6 +4,10 @@ export LC_ALL
 umask 077
 
 state=${LAVA_RESTORE_STATE:-/var/lib/lava-backup/restore/$backup}
+case $state in
+/*) ;;
+*) state=$PWD/$state ;;
+esac
 dry_run=no
 
 for argument in "$@"; do
@@ -15,6 +19,9 @@ for argument in "$@"; do
         ;;
     esac
 done
+
+# The programs run as other users, who may not enter the directory we came from.
+cd /
 
 # stop STATUS TEXT...
 stop() {

@@ -1,0 +1,49 @@
+//! The index: whatever its lines say, no reader panics, and entries come in order.
+#![no_main]
+
+mod forge;
+
+use std::fs;
+use std::sync::OnceLock;
+
+use forge::{Forge, ID, document};
+use lava_backup_core::{Depth, Entry, Kind, Store, verify};
+use libfuzzer_sys::fuzz_target;
+
+fn forged() -> &'static Forge {
+    static FORGE: OnceLock<Forge> = OnceLock::new();
+    // The third is missing.
+    FORGE.get_or_init(|| Forge::new(&[&[b'a'; 2048], &[0; 1536], &[b'c'; 700]]))
+}
+
+fuzz_target!(|data: &[u8]| {
+    let forge = forged();
+    let text = [b"{\"format\":\"lava-backup-index/1\"}\n", data].concat();
+    let digest = forge.index(&text);
+    let lines = data.iter().filter(|b| **b == b'\n').count();
+    let seal = document(&forge.seal(&digest, lines));
+    fs::write(forge.backup().join("backup.json"), seal).unwrap();
+
+    let store = Store::open(forge.path()).unwrap();
+    let backup = store.backup(&ID.parse().unwrap()).unwrap();
+    let frames = backup.frames().unwrap();
+    let mut last: Option<Entry> = None;
+    for entry in backup.index().unwrap() {
+        let Ok(entry) = entry else { break };
+        if let Some(last) = &last {
+            assert!((last.frame, last.offset) <= (entry.frame, entry.offset));
+            assert!(last.path.section() != entry.path.section() || last.path < entry.path);
+        }
+        let mut content = Vec::new();
+        let read = backup.read(&frames, &entry, &mut content);
+        if read.is_ok() {
+            assert!(entry.kind == Kind::File && content.len() as u64 == entry.size);
+        }
+        assert!(content.len() <= 2048 + 1536 + 700);
+        last = Some(entry);
+    }
+    for depth in [Depth::Quick, Depth::Full] {
+        let report = verify(&backup, depth).unwrap();
+        assert!(!report.damage.is_empty(), "a frame is missing");
+    }
+});

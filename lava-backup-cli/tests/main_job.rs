@@ -1,0 +1,203 @@
+//! The main job on a generated lab: backed up, looked into, drilled, planned,
+//! brought back into a second root and a second database, and compared.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::process::Command;
+
+use common::{Host, cluster, database, lava_backup, url};
+
+#[test]
+fn a_lab_is_backed_up_proved_and_brought_back() {
+    let host = Host::new(30);
+    let from = cluster();
+    database(&from, Some(&host.lab));
+    let root = host.text("root");
+    let address = url(&from, "lavaserver");
+
+    let made = host.run(
+        "create",
+        &["--root", &root, "--database", &address, "--json"],
+    );
+    let made = made.ends(0).json();
+    assert_eq!(made["outcome"], "complete", "{made:#}");
+    assert_eq!(made["problems"].as_array().unwrap().len(), 0);
+    let backup = made["backup"].as_str().unwrap().to_owned();
+
+    host.run("verify", &[]).ends(0);
+    let shown = host.run("show", &["--json"]).ends(0).json();
+    assert_eq!(shown["role"], "master");
+    assert_eq!(shown["lava"], "2023.01");
+    assert_eq!(shown["suite"], "bookworm");
+    assert_eq!(shown["database"]["migrations"], 98);
+    let drilled = host.run("drill", &["--json"]).ends(0).json();
+    assert_eq!(drilled["passed"], true);
+    assert_eq!(drilled["tables_equal"], made["tables"]);
+    let listed = host.run("list", &["--json"]).ends(0).json();
+    let checks = listed["backups"][0]["checks"].as_array().unwrap();
+    assert_eq!(checks.len(), 2, "{listed:#}");
+
+    // Into a second root…
+    fs::create_dir(host.at("second")).unwrap();
+    let second = host.text("second");
+    host.run("extract", &[&backup, "--root", &second]).ends(0);
+    let same = Command::new("diff")
+        .args([
+            "-r",
+            "--no-dereference",
+            "root/var/lib/lava-server",
+            "second/var/lib/lava-server",
+        ])
+        .current_dir(host.dir.path())
+        .output()
+        .unwrap();
+    assert!(
+        same.status.success(),
+        "{}",
+        String::from_utf8_lossy(&same.stdout)
+    );
+    host.run("extract", &[&backup, "--root", &second, "--check"])
+        .ends(0);
+
+    // … and a second database.
+    let to = cluster();
+    database(&to, None);
+    let socket = to.address("lavaserver").host;
+    let target = [backup.as_str(), "--root", &second, "--socket", &socket];
+    let restored = host.run("database restore", &[&target[..], &["--json"]].concat());
+    let restored = restored.says_nothing().ends(0).json();
+    assert_eq!(restored["equal"], made["tables"]);
+    assert!(
+        restored["kept"]
+            .as_str()
+            .unwrap()
+            .starts_with("lavaserver_before_")
+    );
+    host.run("database compare", &target).ends(0);
+
+    // A second time there is nothing to do, and a changed row is found.
+    let again = host.run("database restore", &[&target[..], &["--json"]].concat());
+    assert!(again.ends(0).json()["kept"].is_null());
+    let change = "UPDATE lava_scheduler_app_testjob SET description = 'x' WHERE id = 7";
+    to.superuser().query("lavaserver", change).unwrap();
+    let differs = host.run("database compare", &[&target[..], &["--json"]].concat());
+    let differs = differs.ends(3).json();
+    assert_eq!(
+        differs["differ"][0]["table"],
+        "public.lava_scheduler_app_testjob"
+    );
+    host.run("database restore", &target)
+        .says(3, &["holds data", "--replace-data"]);
+}
+
+trait SaysNothing {
+    fn says_nothing(self) -> Self;
+}
+
+impl SaysNothing for common::Ran {
+    /// Progress and notes belong to terminals.
+    #[track_caller]
+    fn says_nothing(self) -> Self {
+        assert_eq!(self.err, "");
+        self
+    }
+}
+
+#[test]
+fn a_plan_is_made_from_facts_alone() {
+    let host = Host::new(3);
+    let cluster = cluster();
+    database(&cluster, Some(&host.lab));
+    let root = host.text("root");
+    let address = url(&cluster, "lavaserver");
+    host.run("create", &["--root", &root, "--database", &address])
+        .ends(0);
+    let facts = lava_backup(&["facts", "--root", &root]).ends(0);
+    fs::write(host.at("facts.json"), &facts.out).unwrap();
+    let target = host.text("facts.json");
+
+    // An offline root can't say what runs: unknown is never ok.
+    let plan = host.run("plan", &["--target", &target, "--format", "json"]);
+    assert!([3, 4].contains(&plan.code), "{}\n{}", plan.out, plan.err);
+    let document = plan.json();
+    assert!(!document["findings"].as_array().unwrap().is_empty());
+    let same = host.run("plan", &["--target", &target, "--format", "json"]);
+    assert_eq!(same.out, plan.out, "the same input gives the same bytes");
+}
+
+/// Promise 6: no secret is in a seal, a plan, a listing or an error.
+#[test]
+fn no_secret_is_printed_or_sealed() {
+    let host = Host::new(2);
+    let cluster = cluster();
+    database(&cluster, Some(&host.lab));
+    let settings = host.at("root/etc/lava-server/settings.d");
+    let mut secrets = Vec::new();
+    for file in ["00-database.yaml", "00-secret-key.yaml"] {
+        let text = fs::read_to_string(settings.join(file)).unwrap();
+        for line in text.lines() {
+            let wanted = line.contains("PASSWORD") || line.contains("SECRET_KEY");
+            if let (true, Some((_, value))) = (wanted, line.split_once(':')) {
+                secrets.push(value.trim().trim_matches(['"', '\'']).to_owned());
+            }
+        }
+    }
+    assert!(
+        secrets.len() == 2 && secrets.iter().all(|s| s.len() > 5),
+        "{secrets:?}"
+    );
+    let root = host.text("root");
+    let mut said = String::new();
+    let mut keep = |ran: common::Ran| {
+        said += &ran.out;
+        said += &ran.err;
+    };
+    keep(host.run(
+        "create",
+        &["--root", &root, "--database", &url(&cluster, "lavaserver")],
+    ));
+    for command in [
+        "show",
+        "ls",
+        "list",
+        "database show",
+        "verify",
+        "drill",
+        "plan",
+    ] {
+        keep(host.run(command, &[]));
+        keep(host.run(command, &["--json"]));
+    }
+    keep(lava_backup(&["facts", "--root", &root]));
+    keep(host.run(
+        "create",
+        &[
+            "--root",
+            &root,
+            "--database",
+            "postgres://u:hunter22@127.0.0.1:1/x",
+        ],
+    ));
+    keep(host.run(
+        "create",
+        &["--root", &root, "--database", "nonsense:hunter22@"],
+    ));
+    secrets.push("hunter22".into());
+    for seal in ["backup.json", "evidence"] {
+        let found = Command::new("sh")
+            .args([
+                "-c",
+                &format!("cat store/backups/*/{seal} store/backups/*/{seal}/* 2>&-; :"),
+            ])
+            .current_dir(host.dir.path())
+            .output()
+            .unwrap();
+        said += &String::from_utf8_lossy(&found.stdout);
+    }
+    assert!(said.contains("lava_scheduler_app_testjob"));
+    for secret in secrets {
+        assert!(!said.contains(&secret), "{secret} was told");
+    }
+}
