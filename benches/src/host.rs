@@ -37,6 +37,7 @@ pub(crate) fn debian(tree: &mut Tree, name: &str, role: Role) -> Result<(), Erro
 
 /// Write the configuration of lava-server and its web server.
 pub(crate) fn server(tree: &mut Tree, lab: &Lab) -> Result<(), Error> {
+    services(tree)?;
     let mut dice = Dice::new(lab.seed, u64::MAX / 2);
     let etc = "etc/lava-server";
     tree.dir(&format!("{etc}/settings.d"), ROOT, 0o755)?;
@@ -164,6 +165,40 @@ pub(crate) fn server(tree: &mut Tree, lab: &Lab) -> Result<(), Error> {
     )?;
     tree.dir("var/lib/lava-server/default/media", LAVA, 0o755)?;
     tree.dir("var/lib/lava-server/home", LAVA, 0o755)
+}
+
+/// LAVA's units, of which all but one start at boot, and PostgreSQL's cluster.
+fn services(tree: &mut Tree) -> Result<(), Error> {
+    let units = [
+        ("lava-publisher", true),
+        ("lava-scheduler", true),
+        ("lava-server-gunicorn", true),
+        ("lava-celery-worker", false),
+    ];
+    for (unit, enabled) in units {
+        let path = format!("/lib/systemd/system/{unit}.service");
+        tree.file(
+            &format!("usr{path}"),
+            ROOT,
+            0o644,
+            format!(
+                "[Unit]\nDescription=LAVA {unit}\n\n[Service]\nEnvironmentFile=-/etc/lava-server/{unit}\n\
+                 ExecStart=/usr/bin/{unit}\n\n[Install]\nWantedBy=multi-user.target\n"
+            ),
+        )?;
+        if enabled {
+            tree.link(
+                &format!("etc/systemd/system/multi-user.target.wants/{unit}.service"),
+                &path,
+            )?;
+        }
+    }
+    tree.file(
+        "etc/postgresql/15/main/postgresql.conf",
+        ROOT,
+        0o644,
+        "port = 5432\t\t\t\t# (change requires restart)\n",
+    )
 }
 
 /// Write the configuration and the state of lava-worker.

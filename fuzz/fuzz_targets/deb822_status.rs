@@ -14,9 +14,11 @@ fn root() -> &'static (tempfile::TempDir, Root) {
     static ROOT: OnceLock<(tempfile::TempDir, Root)> = OnceLock::new();
     ROOT.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
-        for inside in ["var/lib/dpkg/updates", "var/lib/apt"] {
+        for inside in ["etc", "var/lib/dpkg/updates", "var/lib/apt"] {
             fs::create_dir_all(dir.path().join(inside)).unwrap();
         }
+        fs::write(dir.path().join("var/lib/dpkg/status"), "").unwrap();
+        fs::write(dir.path().join("etc/os-release"), "ID=debian\n").unwrap();
         let root = Root::open(dir.path()).unwrap();
         (dir, root)
     })
@@ -35,10 +37,18 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(Some(strict), lenient.as_ref().ok());
     }
     for read in [&strict, &lenient].into_iter().flatten() {
-        let lines: Vec<u64> = read.iter().flat_map(|p| &p.fields).map(|f| f.line).collect();
+        let lines: Vec<u64> = read
+            .iter()
+            .flat_map(|p| &p.fields)
+            .map(|f| f.line)
+            .collect();
         assert!(lines.is_sorted_by(|a, b| a < b));
         assert!(read.iter().all(|p| p.line == p.fields[0].line));
-        let held: usize = read.iter().flat_map(|p| &p.fields).map(|f| f.value.len()).sum();
+        let held: usize = read
+            .iter()
+            .flat_map(|p| &p.fields)
+            .map(|f| f.value.len())
+            .sum();
         assert!(held <= data.len());
     }
 

@@ -42,7 +42,12 @@ fuzz_target!(|data: &[u8]| {
         assert!(content.len() <= 2048 + 1536 + 700);
         last = Some(entry);
     }
-    for depth in [Depth::Quick, Depth::Full] {
+    // A full look starts threads, which takes far longer than what an unsound index leaves to see.
+    let whole = backup.index().unwrap().all(|entry| entry.is_ok());
+    for depth in [Depth::Quick, Depth::Full]
+        .into_iter()
+        .take(1 + usize::from(whole))
+    {
         let report = verify(&backup, depth).unwrap();
         assert!(!report.damage.is_empty(), "a frame is missing");
     }

@@ -19,8 +19,15 @@ fuzz_target!(|data: &[u8]| {
     let Ok(path) = MemberPath::new(data) else {
         return;
     };
-    assert!(path.as_path().components().all(|c| matches!(c, Component::Normal(_))));
-    assert_eq!(path.as_path().components().count(), path.components().count());
+    assert!(
+        path.as_path()
+            .components()
+            .all(|c| matches!(c, Component::Normal(_)))
+    );
+    assert_eq!(
+        path.as_path().components().count(),
+        path.components().count()
+    );
     let text = path.to_string();
     assert!(!text.chars().any(char::is_control));
     assert_eq!(text.parse::<MemberPath>().unwrap(), path);

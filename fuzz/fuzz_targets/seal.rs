@@ -50,26 +50,37 @@ fuzz_target!(|data: &[u8]| {
         forge.backup().join("backup.json"),
         forge.backup().join("evidence/x.json"),
     ];
-    for hostile in 0..3 {
-        for text in [&raw, &laid[hostile]] {
-            for (at, place) in places.iter().enumerate() {
-                fs::write(place, if at == hostile { text } else { &sound[at] }).unwrap();
-            }
-            let Ok(store) = Store::open(forge.path()) else {
-                continue;
-            };
-            let Ok(backup) = store.backup(&ID.parse().unwrap()) else {
-                continue;
-            };
-            assert_eq!(backup.seal().id.as_str(), ID);
-            assert_eq!(backup.seal().store, store.id());
-            assert!(backup.seal().requires.is_empty());
-            if let Ok(evidence) = backup.evidence() {
-                assert_eq!(evidence.len(), 1);
-            }
-            let report = verify(&backup, Depth::Quick).unwrap();
-            assert!(!report.damage.is_empty(), "a frame is missing");
-        }
+    for (at, place) in places.iter().enumerate() {
+        fs::write(place, &sound[at]).unwrap();
     }
-    fs::write(&places[0], &sound[0]).unwrap();
+    for (at, place) in places.iter().enumerate() {
+        // Without a digest that fits, bytes go no further than what all documents have in common.
+        let texts = if at == 1 {
+            &[&raw, &laid[at]][..]
+        } else {
+            &[&laid[at]]
+        };
+        for text in texts {
+            fs::write(place, text).unwrap();
+            check(forge);
+        }
+        fs::write(place, &sound[at]).unwrap();
+    }
 });
+
+fn check(forge: &Forge) {
+    let Ok(store) = Store::open(forge.path()) else {
+        return;
+    };
+    let Ok(backup) = store.backup(&ID.parse().unwrap()) else {
+        return;
+    };
+    assert_eq!(backup.seal().id.as_str(), ID);
+    assert_eq!(backup.seal().store, store.id());
+    assert!(backup.seal().requires.is_empty());
+    if let Ok(evidence) = backup.evidence() {
+        assert_eq!(evidence.len(), 1);
+    }
+    let report = verify(&backup, Depth::Quick).unwrap();
+    assert!(!report.damage.is_empty(), "a frame is missing");
+}

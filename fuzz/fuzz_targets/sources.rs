@@ -14,7 +14,11 @@ fn root() -> &'static (tempfile::TempDir, Root) {
     static ROOT: OnceLock<(tempfile::TempDir, Root)> = OnceLock::new();
     ROOT.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
-        fs::create_dir_all(dir.path().join("etc/apt/sources.list.d")).unwrap();
+        for inside in ["etc/apt/sources.list.d", "var/lib/dpkg"] {
+            fs::create_dir_all(dir.path().join(inside)).unwrap();
+        }
+        fs::write(dir.path().join("var/lib/dpkg/status"), "").unwrap();
+        fs::write(dir.path().join("etc/os-release"), "ID=debian\n").unwrap();
         let root = Root::open(dir.path()).unwrap();
         (dir, root)
     })
@@ -59,10 +63,7 @@ fuzz_target!(|data: &[u8]| {
     let uri = format!("https://{noise}{SECRET}{noise}@host/debian");
     let line = format!("deb {uri} stable main\n");
     let paragraph = format!("Types: deb\nURIs: {uri}\nSuites: stable\nComponents: main\n");
-    for said in [
-        read(line.as_bytes(), b""),
-        read(b"", paragraph.as_bytes()),
-    ] {
+    for said in [read(line.as_bytes(), b""), read(b"", paragraph.as_bytes())] {
         let shown = said.map_or_else(|e| e, |entries| format!("{entries:?}"));
         assert!(!shown.contains(SECRET), "{shown}");
     }

@@ -137,7 +137,11 @@ impl Target {
             .or_else(|| known.map(|a| a.database.clone()))
             .unwrap_or_else(|| dump.server.database.clone());
         let user = host::postgres_user()?;
-        let socket = args.socket.to_string_lossy().into_owned();
+        let socket = args.socket.canonicalize().could_not(format!(
+            "find the server's socket in {}",
+            args.socket.display()
+        ))?;
+        let socket = socket.to_string_lossy().into_owned();
         // Any installed version can ask which one the server is.
         let programs = Programs::at_least(1).could_not("find PostgreSQL's programs")?;
         let asked = Superuser::new(programs, user, &socket, port);

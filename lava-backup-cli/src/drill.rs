@@ -193,6 +193,7 @@ fn restore_files(
             replace: false,
             keep_in: "replaced".parse()?,
             own: false,
+            sync: false,
         };
         let mut done = 0u64;
         let restored = lava_backup_core::extract(backup, &root, &options, &mut |entry| {

@@ -61,6 +61,7 @@ pub(crate) fn extract(args: &ExtractArgs, quiet: bool) -> Result<Answer, Failure
         replace: args.replace || args.check,
         keep_in,
         own: !args.no_owners,
+        sync: true,
     };
     let progress = Progress::new(quiet);
     let mut done = 0u64;

@@ -32,9 +32,10 @@ pub struct Extract {
     pub replace: bool,
     /// A directory below the root, for replaced files; made when needed.
     pub keep_in: MemberPath,
-    /// Make numbered owners as recorded instead of named ones as known here;
-    /// for a root that has no users, and for tests without root.
+    /// Give files their owners; otherwise all are whoever's we are.
     pub own: bool,
+    /// Return only when all of it would survive a loss of power.
+    pub sync: bool,
 }
 
 /// What [`extract`] did, or would do.
@@ -145,7 +146,9 @@ pub fn extract(
     }
     target.leave_all()?;
     target.report.changes = planned;
-    fs::syncfs(root).at("sync", root.path())?;
+    if options.sync {
+        fs::syncfs(root).at("sync", root.path())?;
+    }
     Ok(target.report)
 }
 

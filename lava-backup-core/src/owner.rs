@@ -92,6 +92,10 @@ impl Names {
                 known: true,
             };
         }
+        // The kernel's own, on every host, whoever lists it.
+        if name == "root" && recorded == 0 {
+            return OwnerId { id: 0, known: true };
+        }
         let taken = self.by_id.contains_key(&recorded);
         OwnerId {
             id: if taken { 0 } else { recorded },

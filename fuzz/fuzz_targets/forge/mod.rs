@@ -50,7 +50,11 @@ impl Forge {
             let file = format!("{}/{}", &name.to_hex()[..2], name.to_hex());
             let path = dir.path().join("frames").join(&file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, with_trailer(zstd::encode_all(*content, 1).unwrap(), &name)).unwrap();
+            fs::write(
+                &path,
+                with_trailer(zstd::encode_all(*content, 1).unwrap(), &name),
+            )
+            .unwrap();
             frames.push(file);
         }
         if let Some(last) = frames.last() {

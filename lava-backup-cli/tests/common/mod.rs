@@ -162,3 +162,17 @@ pub fn url(cluster: &Scratch, database: &str) -> String {
         address.host, address.port
     )
 }
+
+/// Says that a test did not run, and why: for people, and for `scripts/test`.
+#[allow(clippy::print_stdout)]
+pub fn skip(test: &str, why: &str) {
+    println!("skipped: {test}: {why}");
+    if let Some(list) = std::env::var_os("LAVA_BACKUP_SKIPPED") {
+        let mut list = fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(list)
+            .unwrap();
+        std::io::Write::write_all(&mut list, format!("{test}: {why}\n").as_bytes()).unwrap();
+    }
+}

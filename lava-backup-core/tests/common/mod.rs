@@ -83,6 +83,7 @@ pub fn whole(select: &[&str]) -> Extract {
         replace: false,
         keep_in: path("kept"),
         own: true,
+        sync: false,
     }
 }
 

@@ -297,7 +297,8 @@ def read_backup(store, store_document, name):
             check(blake3(content).hex() == entry["blake3"], f"{entry['path']}: its content differs")
         position = begin - -entry["size"] // 512 * 512
         check(not stream[begin + entry["size"]:position].strip(b"\0"), f"{entry['path']}: padding")
-        section = sections.setdefault(escape(unescape(entry["path"]).split(b"/")[0]), [0, 0])
+        section = unescape(entry["path"]).split(b"/")[0].decode("utf-8", "replace")
+        section = sections.setdefault(section, [0, 0])
         section[0] += 1
         section[1] += entry["size"]
         print(json.dumps(dict(entry, backup=name), sort_keys=True, ensure_ascii=False))
