@@ -1,6 +1,7 @@
 //! The one place that looks at the clock.
 
 use jiff::Timestamp;
+use lava_backup_core::Time;
 
 /// An instant, to the second.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +23,11 @@ impl Instant {
     }
 
     /// For times of files.
-    pub(crate) fn unix(self) -> (i64, u32) {
-        (self.0.as_second(), 0)
+    pub(crate) fn for_files(self) -> Time {
+        Time {
+            seconds: self.0.as_second(),
+            nanoseconds: 0,
+        }
     }
 
     /// Milliseconds since then.

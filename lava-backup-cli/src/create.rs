@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use lava_backup_core::{
     BackupId, BackupWriter, Capture, Choice, Class, Entry, MemberPath, Meta, Outcome, Problem,
-    SealInput, Sealed, Store, StreamMember, Time,
+    SealInput, Sealed, Store, StreamMember,
 };
 use lava_backup_debian as debian;
 use lava_backup_pg::archive::{DumpContents, TableInfo, TableSummary};
@@ -76,6 +76,9 @@ impl From<&Problem> for Noted {
         }
     }
 }
+
+/// The database, at the admin's own word.
+const LEFT_OUT: &str = "database.left-out";
 
 pub(crate) fn create(args: &CreateArgs, quiet: bool) -> Result<Answer, Failure> {
     let began = clock::now();
@@ -213,11 +216,7 @@ impl Making {
     /// What facts alone show to be lacking.
     fn check(&mut self, facts: &Facts, host: &Host, no_database: bool) {
         if facts.role == Role::Master && no_database {
-            self.problem(
-                "database.left-out",
-                "the database was left out".into(),
-                true,
-            );
+            self.problem(LEFT_OUT, "the database was left out".into(), true);
         }
         if facts.role == Role::Master && host.settings.log_backend != LOGS_IN_FILES {
             let backend = &host.settings.log_backend;
@@ -258,7 +257,7 @@ impl Making {
         let path: MemberPath =
             format!("database/{}.dump", safe_name(&snapshot.facts().database)).parse()?;
         let server = serde_json::to_value(snapshot.facts()).unwrap_or_default();
-        let meta = Meta::private(Class::Secret, Time::from(self.taken.unix()));
+        let meta = Meta::private(Class::Secret, self.taken.for_files());
         let mut sink = Sink {
             member: self.writer.stream(path.clone(), meta)?,
             progress: &self.progress,
@@ -373,7 +372,7 @@ impl Making {
 
     fn facts(&mut self, facts: &Facts) -> Result<(), Failure> {
         let document = serde_json::to_value(facts).unwrap_or_default();
-        let meta = Meta::private(Class::Plain, Time::from(self.taken.unix()));
+        let meta = Meta::private(Class::Plain, self.taken.for_files());
         let text = format!("{document:#}\n");
         let path: MemberPath = "facts/facts.json".parse()?;
         self.writer.add_file(path, meta, text.as_bytes())?;
@@ -522,7 +521,12 @@ fn answer(sealed: &Sealed, contents: Option<&DumpContents>, began: Instant) -> A
     );
     out += &problems(&created.problems);
     out += &format!("seal     {}\n", created.digest);
-    let exit = if degraded { Exit::Damaged } else { Exit::Done };
+    // What was left out on purpose is no failure of the run.
+    let lacks = |p: &Noted| p.degrades && p.code != LEFT_OUT;
+    let exit = match created.problems.iter().any(lacks) {
+        true => Exit::Damaged,
+        false => Exit::Done,
+    };
     Answer::new(exit, &created, out)
 }
 

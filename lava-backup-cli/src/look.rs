@@ -75,7 +75,18 @@ pub(crate) struct Check {
 /// The last check of each kind.
 fn checks(backup: &Backup) -> Vec<Check> {
     let mut last = std::collections::BTreeMap::new();
-    for evidence in backup.evidence().unwrap_or_default() {
+    let found = match backup.evidence() {
+        Ok(found) => found,
+        Err(e) => {
+            return vec![Check {
+                check: "evidence".into(),
+                depth: e.to_string(),
+                passed: false,
+                began: String::new(),
+            }];
+        }
+    };
+    for evidence in found {
         last.insert(evidence.check.clone(), evidence);
     }
     let check = |e: lava_backup_core::Evidence| Check {

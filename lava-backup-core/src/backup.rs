@@ -26,17 +26,14 @@ impl Backup {
     pub(crate) fn open(store: &Store, id: &BackupId) -> Result<Self> {
         let path = store.path().join("backups").join(id.as_str());
         let place = path.join("backup.json");
-        let text = match fs::read(&place) {
-            Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::new(
-                    ErrorKind::NotFound,
-                    store.path(),
-                    format!("holds no backup {:?}", id.as_str()),
-                ));
-            }
-            Err(e) => return Err(Error::io(&place, "read", e)),
-        };
+        if !place.exists() {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                store.path(),
+                format!("holds no backup {:?}", id.as_str()),
+            ));
+        }
+        let text = document::load(&place)?;
         let (seal, digest): (Seal, _) = document::read(&place, &text, SEAL_FORMAT)?;
         refuse_unknown(&place, &seal.requires)?;
         if seal.id != *id {
@@ -96,17 +93,21 @@ impl Backup {
     /// # Errors
     /// [`ErrorKind::NotFound`] if there is none.
     pub fn entry(&self, path: &MemberPath) -> Result<Entry> {
+        let mut found = None;
+        // To its end, where the index proves to be the sealed one.
         for entry in self.index()? {
             let entry = entry?;
             if entry.path == *path {
-                return Ok(entry);
+                found = Some(entry);
             }
         }
-        Err(Error::new(
-            ErrorKind::NotFound,
-            path.to_string(),
-            format!("the backup {} holds no such member", self.id()),
-        ))
+        found.ok_or_else(|| {
+            Error::new(
+                ErrorKind::NotFound,
+                path.to_string(),
+                format!("the backup {} holds no such member", self.id()),
+            )
+        })
     }
 
     /// The names of the frames, in order.
@@ -122,11 +123,13 @@ impl Backup {
                 "its bytes are not those that were written",
             ));
         }
-        text.lines()
+        text.split_terminator('\n')
             .map(|line| {
-                let name = line.rsplit('/').next().unwrap_or(line);
-                name.parse()
-                    .map_err(|_| Error::damaged(&place, format!("has the line {line:?}")))
+                let name = line.get(3..).and_then(|name| name.parse().ok());
+                // One spelling: `xargs cat` would follow any other.
+                let exact = |name: &FrameName| name.file().to_str() == Some(line);
+                name.filter(exact)
+                    .ok_or_else(|| Error::damaged(&place, format!("has the line {line:?}")))
             })
             .collect()
     }
@@ -176,6 +179,14 @@ impl Backup {
     /// # Errors
     /// [`ErrorKind::Io`] if the store can't be written.
     pub fn record(&self, draft: EvidenceDraft) -> Result<Evidence> {
+        let plain = |b: u8| b.is_ascii_lowercase() || b == b'-';
+        if draft.check.is_empty() || !draft.check.bytes().all(plain) {
+            return Err(Error::new(
+                ErrorKind::BadName,
+                crate::path::escape(draft.check.as_bytes()),
+                "is no name of a check",
+            ));
+        }
         let evidence = Evidence {
             format: EVIDENCE_FORMAT.into(),
             backup: self.id().clone(),
@@ -188,7 +199,7 @@ impl Backup {
             milliseconds: draft.milliseconds,
             findings: draft.findings,
         };
-        let (text, digest) = document::write(&evidence);
+        let (text, digest) = document::write(&evidence)?;
         let dir = self.path.join("evidence");
         disk::make_dir(&dir)?;
         disk::sync_dir(&self.path)?;
@@ -223,8 +234,12 @@ impl Backup {
         names
             .iter()
             .map(|place| {
-                let text = fs::read(place).at("read", place)?;
+                let text = document::load(place)?;
                 let (evidence, _): (Evidence, _) = document::read(place, &text, EVIDENCE_FORMAT)?;
+                if evidence.backup != self.seal.id || evidence.seal != self.digest {
+                    let what = format!("is evidence of {}, not of this backup", evidence.backup);
+                    return Err(Error::damaged(place, what));
+                }
                 Ok(evidence)
             })
             .collect()

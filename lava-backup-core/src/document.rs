@@ -5,13 +5,15 @@
 //! that member, so a reader needs nothing but the document to see damage, and
 //! whoever noted the digest elsewhere can see a forgery.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{At, Error, ErrorKind, Result};
 
 /// Prints a value canonically.
 fn canonical(value: &Value) -> String {
@@ -22,16 +24,56 @@ fn canonical(value: &Value) -> String {
 }
 
 /// The text of a document and its digest.
-pub(crate) fn write<T: Serialize>(document: &T) -> (String, String) {
-    let mut value = match serde_json::to_value(document) {
-        Ok(value @ Value::Object(_)) => value,
-        other => unreachable!("a document is a struct with text keys, not {other:?}"),
-    };
-    let digest = digest_of(&value);
-    if let Value::Object(members) = &mut value {
-        members.insert("digest".into(), Value::String(digest.clone()));
+///
+/// # Errors
+/// [`ErrorKind::Refused`] for what would not read back as the same text: a
+/// number that is not whole, or nesting that a reader refuses. A caller's
+/// documents go into the seal, and a seal that can't be read is a lost backup.
+pub(crate) fn write<T: Serialize>(document: &T) -> Result<(String, String)> {
+    let refuse = |why: &str| Error::new(ErrorKind::Refused, "document", why);
+    let mut value = serde_json::to_value(document)
+        .map_err(|e| refuse(&format!("can't be written as JSON: {e}")))?;
+    if holds_fraction(&value) {
+        return Err(refuse("holds a number that is not whole"));
     }
-    (canonical(&value), digest)
+    let digest = digest_of(&value);
+    match &mut value {
+        Value::Object(members) => members.insert("digest".into(), digest.clone().into()),
+        _ => return Err(refuse("is no JSON object")),
+    };
+    let text = canonical(&value);
+    match serde_json::from_str::<Value>(&text) {
+        Ok(again) if again == value => Ok((text, digest)),
+        _ => Err(refuse("does not read back as it was written")),
+    }
+}
+
+fn holds_fraction(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_f64(),
+        Value::Array(values) => values.iter().any(holds_fraction),
+        Value::Object(members) => members.values().any(holds_fraction),
+        _ => false,
+    }
+}
+
+/// No document is longer; a seal of a large lab has some megabytes.
+const LIMIT: u64 = 256 << 20;
+
+/// The bytes of a document.
+pub(crate) fn load(place: &Path) -> Result<Vec<u8>> {
+    let file = File::open(place).at("read", place)?;
+    let mut text = Vec::new();
+    file.take(LIMIT + 1)
+        .read_to_end(&mut text)
+        .at("read", place)?;
+    if text.len() as u64 > LIMIT {
+        return Err(Error::damaged(
+            place,
+            format!("is longer than {LIMIT} bytes"),
+        ));
+    }
+    Ok(text)
 }
 
 fn digest_of(value: &Value) -> String {
@@ -73,8 +115,13 @@ pub(crate) fn read<T: DeserializeOwned>(
             format!("has the format {written:?}; this version reads {format:?}"),
         ));
     }
-    let document =
-        serde_json::from_value(members).map_err(|e| not_json(format!("lacks a part: {e}")))?;
+    let document = serde_json::from_value(members).map_err(|e| {
+        let what = format!("has a part that is not as expected: {e}");
+        match e.to_string().contains("unknown variant") {
+            true => Error::new(ErrorKind::TooNew, place, what),
+            false => not_json(what),
+        }
+    })?;
     Ok((document, digest))
 }
 
@@ -98,7 +145,7 @@ mod tests {
             text: "é \"quoted\" \n".into(),
             number: 7,
         };
-        let (text, digest) = write(&note);
+        let (text, digest) = write(&note).unwrap();
         let place = Path::new("note.json");
         assert_eq!(
             read::<Note>(place, text.as_bytes(), "note/1").unwrap(),
@@ -120,8 +167,23 @@ mod tests {
             format: "note/2".into(),
             text: String::new(),
             number: 0,
-        });
+        })
+        .unwrap();
         let error = read::<Note>(Path::new("n"), text.as_bytes(), "note/1").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooNew);
+    }
+
+    #[test]
+    fn what_would_not_read_back_is_not_written() {
+        let mut deep = Value::Null;
+        for _ in 0..200 {
+            deep = serde_json::json!([deep]);
+        }
+        for bad in [
+            serde_json::json!({"p": 0.992_706_887_761_138_7}),
+            serde_json::json!({"d": deep}),
+        ] {
+            assert_eq!(write(&bad).unwrap_err().kind(), ErrorKind::Refused);
+        }
     }
 }

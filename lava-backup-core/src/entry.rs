@@ -38,6 +38,28 @@ pub struct Entry {
     pub offset: u64,
 }
 
+impl Entry {
+    /// What can't be true of any entry that was written, if anything is.
+    pub(crate) fn contradiction(&self) -> Option<&'static str> {
+        let is_file = self.kind == Kind::File;
+        let digest = self.blake3.as_deref();
+        let hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if self.mode > 0o7777 {
+            Some("has a mode that is none")
+        } else if is_file != digest.is_some() || digest.is_some_and(|d| d.len() != 64 || !hex(d)) {
+            Some("has a digest where there is none, or none where there is one")
+        } else if (self.kind == Kind::Symlink) != self.link.is_some() {
+            Some("is a link without a target, or the reverse")
+        } else if !is_file && self.size != 0 {
+            Some("has content and is no file")
+        } else if self.path.in_section().is_none() {
+            Some("names a section and no member of it")
+        } else {
+            None
+        }
+    }
+}
+
 /// The types of file that a backup holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -68,7 +90,7 @@ pub enum Class {
 
 /// Seconds since 1970 and nanoseconds, as file systems keep them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(from = "(i64, u32)", into = "(i64, u32)")]
+#[serde(try_from = "(i64, u32)", into = "(i64, u32)")]
 pub struct Time {
     /// Whole seconds since the epoch; negative before it.
     pub seconds: i64,
@@ -76,12 +98,17 @@ pub struct Time {
     pub nanoseconds: u32,
 }
 
-impl From<(i64, u32)> for Time {
-    fn from((seconds, nanoseconds): (i64, u32)) -> Self {
-        Self {
-            seconds,
-            nanoseconds: nanoseconds.min(999_999_999),
+impl TryFrom<(i64, u32)> for Time {
+    type Error = &'static str;
+
+    fn try_from((seconds, nanoseconds): (i64, u32)) -> Result<Self, Self::Error> {
+        if nanoseconds > 999_999_999 {
+            return Err("a second has no more than 999,999,999 nanoseconds");
         }
+        Ok(Self {
+            seconds,
+            nanoseconds,
+        })
     }
 }
 

@@ -54,6 +54,14 @@ impl Error {
         &self.place
     }
 
+    /// What happened, without the place.
+    pub(crate) fn what(&self) -> String {
+        match &self.source {
+            Some(source) => format!("could not {}: {source}", self.detail),
+            None => self.detail.clone(),
+        }
+    }
+
     pub(crate) fn new(
         kind: ErrorKind,
         place: impl Into<PathBuf>,

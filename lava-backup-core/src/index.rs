@@ -1,5 +1,6 @@
 //! One line of JSON for each file, compressed, read and written as a stream.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -96,19 +97,28 @@ pub struct Index {
     place: PathBuf,
     lines: BufReader<zstd::Decoder<'static, BufReader<std::io::Take<File>>>>,
     last: Option<Entry>,
+    ended_sections: BTreeSet<Vec<u8>>,
+    /// Of the text so far, and what it must come to.
+    content: blake3::Hasher,
+    digest: blake3::Hash,
     failed: bool,
 }
 
 impl Index {
     /// Opens a file whose stored bytes are checked against `digest` first.
     pub(crate) fn open(place: &Path, mut file: File, digest: &str) -> Result<Self> {
-        let stored = check_stored(place, &mut file, digest)?;
+        let expected = blake3::Hash::from_hex(digest)
+            .map_err(|_| Error::damaged(place, "the seal's digest of it is none"))?;
+        let stored = check_stored(place, &mut file, &expected)?;
         file.rewind().at("read", place)?;
         let zstd = zstd::Decoder::new(file.take(stored)).at("read", place)?;
         let mut index = Self {
             place: place.to_owned(),
             lines: BufReader::with_capacity(1 << 16, zstd),
             last: None,
+            ended_sections: BTreeSet::new(),
+            content: blake3::Hasher::new(),
+            digest: expected,
             failed: false,
         };
         let header = index.next_line()?.unwrap_or_default();
@@ -129,7 +139,14 @@ impl Index {
         limited
             .read_until(b'\n', &mut line)
             .map_err(|e| Error::damaged(&self.place, format!("does not decompress: {e}")))?;
+        self.content.update(&line);
         match line.last() {
+            // Whoever can write the store can make stored bytes that fit
+            // themselves; the seal says what they must decode to.
+            None if self.content.finalize() != self.digest => Err(Error::damaged(
+                &self.place,
+                "its text is not what the seal says",
+            )),
             None => Ok(None),
             Some(b'\n') => Ok(Some(line)),
             Some(_) => Err(Error::damaged(&self.place, "has a line that does not end")),
@@ -140,15 +157,27 @@ impl Index {
         let Some(line) = self.next_line()? else {
             return Ok(None);
         };
-        let entry: Entry = serde_json::from_slice(&line)
-            .map_err(|e| Error::damaged(&self.place, format!("has a bad entry: {e}")))?;
+        let entry: Entry = serde_json::from_slice(&line).map_err(|e| {
+            let what = format!("has a bad entry: {e}");
+            match e.to_string().contains("unknown variant") {
+                true => Error::new(ErrorKind::TooNew, &self.place, what),
+                false => Error::damaged(&self.place, what),
+            }
+        })?;
+        if let Some(what) = entry.contradiction() {
+            return Err(self.disorder(&entry, what));
+        }
         if let Some(last) = &self.last {
-            let same_section = last.path.section() == entry.path.section();
-            if same_section && last.path >= entry.path {
+            if last.path.section() != entry.path.section() {
+                self.ended_sections.insert(last.path.section().to_vec());
+            } else if last.path >= entry.path {
                 return Err(self.disorder(&entry, "is out of order"));
             }
-            if (last.frame, last.offset) > (entry.frame, entry.offset) {
-                return Err(self.disorder(&entry, "lies before the entry above it"));
+            if self.ended_sections.contains(entry.path.section()) {
+                return Err(self.disorder(&entry, "belongs to a section that has ended"));
+            }
+            if (last.frame, last.offset) >= (entry.frame, entry.offset) {
+                return Err(self.disorder(&entry, "does not lie after the entry above it"));
             }
         }
         self.last = Some(entry.clone());
@@ -175,9 +204,7 @@ impl Iterator for Index {
 
 /// Reads the file once, and gives the length of its zstd part if every stored
 /// byte is what was written.
-fn check_stored(place: &Path, file: &mut File, digest: &str) -> Result<u64> {
-    let digest = blake3::Hash::from_hex(digest)
-        .map_err(|_| Error::damaged(place, "the seal's digest of it is none"))?;
+fn check_stored(place: &Path, file: &mut File, digest: &blake3::Hash) -> Result<u64> {
     let length = file.metadata().at("read", place)?.len();
     let trailer = frame::trailer(&blake3::Hasher::new(), digest.as_bytes()).len() as u64;
     let Some(stored) = length.checked_sub(trailer) else {
@@ -222,7 +249,7 @@ mod tests {
             blake3: None,
             link: None,
             frame,
-            offset: 0,
+            offset: 512,
         }
     }
 
@@ -241,8 +268,8 @@ mod tests {
     fn an_index_comes_back_entry_by_entry() {
         let entries = [
             entry("config/a", 0),
-            entry("config/a/b", 0),
-            entry("data/a", 1),
+            entry("config/a/b", 1),
+            entry("data/a", 2),
         ];
         let (file, digest) = write(&entries);
         let index = Index::open(Path::new("i"), file.reopen().unwrap(), &digest).unwrap();
@@ -268,10 +295,67 @@ mod tests {
 
     #[test]
     fn entries_out_of_order_are_damage() {
-        let (file, digest) = write(&[entry("config/b", 0), entry("config/a", 0)]);
+        let (file, digest) = write(&[entry("config/b", 0), entry("config/a", 1)]);
         let mut index = Index::open(Path::new("i"), file.reopen().unwrap(), &digest).unwrap();
         assert!(index.next().unwrap().is_ok());
         assert!(index.next().unwrap().is_err());
         assert!(index.next().is_none());
+    }
+
+    #[test]
+    fn an_index_that_was_changed_under_its_seal_is_found_at_its_end() {
+        let (_, digest) = write(&[entry("config/a", 0)]);
+        let mut other = entry("config/a", 0);
+        other.mode = 0o777;
+        let (forged, _) = write(&[other.clone()]);
+        // The forger gives the stored bytes the trailer that fits the seal.
+        let bytes = std::fs::read(forged.path()).unwrap();
+        let zstd = &bytes[..bytes.len() - 40];
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(zstd);
+        let sealed = blake3::Hash::from_hex(&digest).unwrap();
+        let trailer = frame::trailer(&hasher, sealed.as_bytes());
+        std::fs::write(forged.path(), [zstd, &trailer].concat()).unwrap();
+        let index = Index::open(Path::new("i"), forged.reopen().unwrap(), &digest).unwrap();
+        let read: Vec<_> = index.collect();
+        assert_eq!(
+            read.last().unwrap().as_ref().unwrap_err().kind(),
+            ErrorKind::Damaged
+        );
+    }
+
+    #[test]
+    fn an_entry_that_contradicts_itself_is_damage() {
+        let fine = entry("config/a", 0);
+        let bad = [
+            Entry {
+                mode: 0o100_644,
+                ..fine.clone()
+            },
+            Entry {
+                kind: Kind::File,
+                ..fine.clone()
+            },
+            Entry {
+                kind: Kind::Symlink,
+                ..fine.clone()
+            },
+            Entry {
+                size: 1,
+                ..fine.clone()
+            },
+            Entry {
+                blake3: Some("00".repeat(32)),
+                ..fine.clone()
+            },
+        ];
+        for bad in bad {
+            let (file, digest) = write(&[bad]);
+            let mut index = Index::open(Path::new("i"), file.reopen().unwrap(), &digest).unwrap();
+            assert_eq!(
+                index.next().unwrap().unwrap_err().kind(),
+                ErrorKind::Damaged
+            );
+        }
     }
 }

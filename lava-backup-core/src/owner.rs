@@ -31,6 +31,8 @@ pub struct OwnerId {
 
 /// Longer files are read no further; a lab has some dozens of users.
 const LIMIT: u64 = 16 << 20;
+/// Linux has names of 32 bytes; directories of users elsewhere, longer ones.
+const MAX_NAME: usize = 256;
 
 impl Owners {
     /// Reads the names of a root; one without the files has no names.
@@ -78,6 +80,10 @@ impl Names {
                 continue;
             };
             let Ok(id) = id.parse() else { continue };
+            // No user is called so; a header could not hold it.
+            if name.len() > MAX_NAME || name.contains('\0') {
+                continue;
+            }
             // The first line of a number or a name is the one that counts.
             names.by_id.entry(id).or_insert_with(|| name.to_owned());
             names.by_name.entry(name.to_owned()).or_insert(id);

@@ -95,7 +95,8 @@ pub struct Problem {
     pub degrades: bool,
 }
 
-/// The name of a backup: letters, digits, `-`, `_`, `.`, not first a `.` or `-`.
+/// The name of a backup: letters and digits, and after the first of them `-`,
+/// `_` and `.` too; at most 128 bytes.
 ///
 /// Ids that begin with the time sort by age.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

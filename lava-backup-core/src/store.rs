@@ -57,7 +57,7 @@ impl Store {
             requires: Vec::new(),
             id: id.iter().map(|b| format!("{b:02x}")).collect(),
         };
-        let (text, _) = document::write(&config);
+        let (text, _) = document::write(&config)?;
         let temporary = path.join("tmp/store.json");
         disk::write_new(&path.join("store.json"), &temporary, text.as_bytes())?;
         disk::sync_dir(
@@ -75,30 +75,23 @@ impl Store {
     /// [`ErrorKind::TooNew`] or [`ErrorKind::Damaged`], or [`ErrorKind::Io`].
     pub fn open(path: &Path) -> Result<Self> {
         let place = path.join("store.json");
-        let text = match fs::read(&place) {
-            Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound && path.is_dir() => {
-                return Err(Error::new(
-                    ErrorKind::NotAStore,
-                    path,
-                    "is no store: it has no store.json",
-                ));
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound && path.exists() => {
-                return Err(Error::new(ErrorKind::NotAStore, path, "is no directory"));
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::new(
-                    ErrorKind::StoreMissing,
-                    path,
-                    "there is no such directory",
-                ));
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
-                return Err(Error::new(ErrorKind::NotAStore, path, "is no directory"));
-            }
-            Err(e) => return Err(Error::io(&place, "read", e)),
-        };
+        let is = |kind, what: &str| Err(Error::new(kind, path, what));
+        match fs::metadata(&place) {
+            Ok(_) => {}
+            Err(e) => match e.kind() {
+                io::ErrorKind::NotFound if path.is_dir() => {
+                    return is(ErrorKind::NotAStore, "is no store: it has no store.json");
+                }
+                io::ErrorKind::NotFound if !path.exists() => {
+                    return is(ErrorKind::StoreMissing, "there is no such directory");
+                }
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                    return is(ErrorKind::NotAStore, "is no directory");
+                }
+                _ => return Err(Error::io(&place, "read", e)),
+            },
+        }
+        let text = document::load(&place)?;
         let (config, _): (StoreConfig, _) = document::read(&place, &text, STORE_FORMAT)?;
         refuse_unknown(&place, &config.requires)?;
         let path = path.canonicalize().at("find", path)?;

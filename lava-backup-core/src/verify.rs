@@ -1,16 +1,19 @@
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::ahead::Ahead;
 use crate::backup::Backup;
-use crate::entry::{Entry, Kind};
 use crate::error::{Error, ErrorKind, Result};
+use crate::frame::FrameName;
 use crate::path::MemberPath;
+use crate::seal::Section;
 use crate::store::Store;
-use crate::tarstream;
+
+#[cfg(test)]
+mod tests;
+mod walk;
 
 /// How deeply to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -35,6 +38,8 @@ pub struct VerifyReport {
     pub entries: u64,
     /// What is not as it was written. Empty: all is well.
     pub damage: Vec<Damage>,
+    #[serde(skip)]
+    sections: BTreeMap<String, Section>,
 }
 
 /// One file of the store, or one member, that is not as it was written.
@@ -59,6 +64,7 @@ pub fn verify(backup: &Backup, depth: Depth) -> Result<VerifyReport> {
         bytes: 0,
         entries: 0,
         damage: Vec::new(),
+        sections: BTreeMap::new(),
     };
     check_own_files(backup, &mut report)?;
     let frames = match backup.frames() {
@@ -68,46 +74,62 @@ pub fn verify(backup: &Backup, depth: Depth) -> Result<VerifyReport> {
             return Ok(report);
         }
     };
-    if frames.len() as u64 != backup.seal().archive.frames {
-        let e = Error::damaged("frames", "has not the number of frames that the seal says");
-        report.lost("frames", backup, &e)?;
-        return Ok(report);
-    }
     match depth {
-        Depth::Quick => {
-            for (number, name) in frames.iter().enumerate() {
-                report.frames += 1;
-                let path = backup.store().frame_path(*name);
-                if !path.is_file() {
-                    let what = "the frame is missing".to_owned();
-                    report.frame_damage(backup, number as u64, path, what);
-                }
-            }
-            match backup.index() {
-                Ok(index) => {
-                    for entry in index {
-                        match entry {
-                            Ok(_) => report.entries += 1,
-                            Err(e) => report.lost("index.zst", backup, &e)?,
-                        }
-                    }
-                }
-                Err(e) => report.lost("index.zst", backup, &e)?,
+        Depth::Quick => quick(backup, &frames, &mut report)?,
+        Depth::Full => walk::Walk::new(backup, frames, &mut report).run()?,
+    }
+    report.compare_with_seal(backup);
+    Ok(report)
+}
+
+/// The lists, and whether each frame is there.
+fn quick(backup: &Backup, frames: &[FrameName], report: &mut VerifyReport) -> Result<()> {
+    // Where in the report the damage of a missing frame is, by its number.
+    let mut missing: BTreeMap<u64, usize> = BTreeMap::new();
+    for (number, name) in frames.iter().enumerate() {
+        report.frames += 1;
+        let path = backup.store().frame_path(*name);
+        if !path.is_file() {
+            let at = report.damaged(path, "the frame is missing");
+            missing.insert(number as u64, at);
+        }
+    }
+    let index = match backup.index() {
+        Ok(index) => index,
+        Err(e) => return report.lost("index.zst", backup, &e),
+    };
+    // The lengths of missing frames are unknown, so a content ends where the
+    // next entry's frame begins.
+    let mut last: Option<(MemberPath, u64, bool)> = None;
+    let name = |report: &mut VerifyReport, upto: u64, last: Option<(MemberPath, u64, bool)>| {
+        let Some((path, frame, streamed)) = last else {
+            return;
+        };
+        let begin = frame.saturating_sub(u64::from(streamed));
+        let end = if streamed { upto } else { 0 };
+        let end = end.max(frame.saturating_add(1));
+        for (_, at) in missing.range(begin..end) {
+            // One frame may come more than once.
+            let members = &mut report.damage[*at].members;
+            if members.last() != Some(&path) {
+                members.push(path.clone());
             }
         }
-        Depth::Full => Walk::new(backup, frames, &mut report).run()?,
+    };
+    for entry in index {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(e) => {
+                report.lost("index.zst", backup, &e)?;
+                break;
+            }
+        };
+        report.saw(&entry);
+        name(report, entry.frame, last.take());
+        last = Some((entry.path, entry.frame, entry.offset == 0));
     }
-    if depth == Depth::Quick {
-        report.name_members(backup);
-    }
-    if report.damage.is_empty() && report.entries != backup.seal().archive.entries {
-        let e = Error::damaged(
-            "index.zst",
-            "has not the number of entries that the seal says",
-        );
-        report.lost("index.zst", backup, &e)?;
-    }
-    Ok(report)
+    name(report, frames.len() as u64, last);
+    Ok(())
 }
 
 /// Files of the store that nobody wrote through us.
@@ -154,11 +176,7 @@ fn check_own_files(backup: &Backup, report: &mut VerifyReport) -> Result<()> {
         if e.kind() == ErrorKind::Io {
             return Err(e);
         }
-        report.damage.push(Damage {
-            file: e.place().to_owned(),
-            what: e.to_string(),
-            members: Vec::new(),
-        });
+        report.damaged(e.place().to_owned(), &e.what());
     }
     let place = backup.path();
     let io = |e| Error::io(place, "read directory", e);
@@ -179,276 +197,64 @@ fn check_own_files(backup: &Backup, report: &mut VerifyReport) -> Result<()> {
 impl VerifyReport {
     /// A list without which no member can be found.
     fn lost(&mut self, list: &str, backup: &Backup, error: &Error) -> Result<()> {
-        let missing = matches!(error.kind(), ErrorKind::Damaged | ErrorKind::TooNew)
-            || !backup.path().join(list).exists();
-        if !missing {
-            return Err(Error::new(error.kind(), error.place(), error.to_string()));
+        let file = backup.path().join(list);
+        if error.kind() == ErrorKind::Io && file.exists() {
+            return Err(Error::io(
+                file,
+                "read",
+                std::io::Error::other(error.to_string()),
+            ));
         }
-        self.damage.push(Damage {
-            file: backup.path().join(list),
-            what: error.to_string(),
-            members: Vec::new(),
-        });
+        self.damaged(file, &error.what());
         Ok(())
     }
 
-    fn frame_damage(&mut self, backup: &Backup, number: u64, file: PathBuf, what: String) {
-        let _ = (backup, number);
+    /// Notes a file of the store as damaged, each file once; gives its place
+    /// in the list.
+    fn damaged(&mut self, file: PathBuf, what: &str) -> usize {
+        if let Some(at) = self.damage.iter().position(|d| d.file == file) {
+            return at;
+        }
         self.damage.push(Damage {
             file,
-            what,
+            what: what.to_owned(),
             members: Vec::new(),
         });
+        self.damage.len() - 1
     }
 
-    /// Finds the members that lie in missing frames, from the index alone.
-    fn name_members(&mut self, backup: &Backup) {
-        let Ok(frames) = backup.frames() else { return };
-        let mut numbers: BTreeMap<u64, usize> = BTreeMap::new();
-        for (number, name) in frames.iter().enumerate() {
-            let path = backup.store().frame_path(*name);
-            if let Some(at) = self.damage.iter().position(|d| d.file == path) {
-                numbers.insert(number as u64, at);
-            }
-        }
-        let Ok(index) = backup.index() else { return };
-        let mut entries = index.filter_map(Result::ok).peekable();
-        while let Some(entry) = entries.next() {
-            // Without the frame's length the end of a member is known only by
-            // where the next one begins.
-            let end = entries
-                .peek()
-                .map_or(frames.len() as u64, |next| next.frame + 1);
-            let begin = entry.frame.saturating_sub(u64::from(entry.offset == 0));
-            let spans = if entry.offset == 0 {
-                end
-            } else {
-                entry.frame + 1
-            };
-            for (_, at) in numbers.range(begin..spans.max(begin + 1)) {
-                self.damage[*at].members.push(entry.path.clone());
-            }
-        }
-    }
-}
-
-/// One pass over all frames beside the index: the tar headers between the
-/// contents, and the contents.
-struct Walk<'w> {
-    backup: &'w Backup,
-    frames: Ahead,
-    names: Vec<crate::frame::FrameName>,
-    report: &'w mut VerifyReport,
-    /// The frame at hand: its number, and its bytes if it is intact.
-    number: u64,
-    bytes: Option<Vec<u8>>,
-    position: usize,
-    /// Where in the report the damage of the frame at hand is.
-    damaged: Option<usize>,
-}
-
-impl<'w> Walk<'w> {
-    fn new(
-        backup: &'w Backup,
-        names: Vec<crate::frame::FrameName>,
-        report: &'w mut VerifyReport,
-    ) -> Self {
-        Self {
-            backup,
-            frames: Ahead::new(backup.store(), names.clone()),
-            names,
-            report,
-            number: 0,
-            bytes: None,
-            position: 0,
-            damaged: None,
-        }
-    }
-
-    fn run(mut self) -> Result<()> {
-        if !self.load()? {
-            return Ok(());
-        }
-        match self.backup.index() {
-            Ok(index) => {
-                for entry in index {
-                    match entry {
-                        Ok(entry) => self.entry(&entry)?,
-                        Err(e) => {
-                            self.report.lost("index.zst", self.backup, &e)?;
-                            break;
-                        }
-                    }
-                }
-            }
-            Err(e) => self.report.lost("index.zst", self.backup, &e)?,
-        }
-        let index_whole = self.report.entries == self.backup.seal().archive.entries;
-        let mut tail = Vec::new();
-        let mut sure = true;
-        while let Some(more) = self.rest_of_frame() {
-            sure &= more.is_some();
-            // Without an index all that follows is only read.
-            if index_whole && tail.len() < 4096 {
-                tail.extend_from_slice(&more.unwrap_or_default());
-            }
-            if !self.advance()? {
-                break;
-            }
-        }
-        let end = tail.len() >= tarstream::END.len() && tail.iter().all(|b| *b == 0);
-        if index_whole && sure && !end {
-            self.damage("the tar stream does not end where the index does", None);
-        }
-        Ok(())
-    }
-
-    fn entry(&mut self, entry: &Entry) -> Result<()> {
-        self.report.entries += 1;
-        let mut hit: Vec<usize> = Vec::new();
-        let mut between = Vec::new();
-        let mut sure = true;
-        // The padding of the entry before, and the header of this one.
-        loop {
-            let here = self.number == entry.frame;
-            let upto = if here {
-                entry.offset as usize
-            } else {
-                usize::MAX
-            };
-            match self.take(upto) {
-                Some(bytes) => between.extend_from_slice(&bytes),
-                None => {
-                    sure = false;
-                    hit.extend(self.damaged);
-                }
-            }
-            if here {
-                break;
-            }
-            if self.number > entry.frame || !self.advance()? {
-                self.damage("the index points outside the frames", Some(entry));
-                return Ok(());
-            }
-            if between.len() > crate::frame::MAX_FRAME {
-                between.clear();
-                sure = false;
-            }
-        }
-        let expected = tarstream::header(entry).len();
-        if !sure {
-            // Intact bytes before the content may still hold the whole header.
-            let intact = self.bytes.is_some() && entry.offset as usize >= expected;
-            if intact {
-                hit.clear();
-            }
-        }
-        let mut content_is_whole = self.bytes.is_some() || entry.size == 0;
-        if entry.kind == Kind::File {
-            let mut hasher = blake3::Hasher::new();
-            let mut left = entry.size;
-            while left > 0 {
-                let want = self
-                    .position
-                    .saturating_add(usize::try_from(left).unwrap_or(usize::MAX));
-                match self.take(want) {
-                    Some(bytes) => {
-                        hasher.update(&bytes);
-                        left -= bytes.len() as u64;
-                    }
-                    None => {
-                        content_is_whole = false;
-                        hit.extend(self.damaged);
-                        break;
-                    }
-                }
-                if left > 0 && !self.advance()? {
-                    self.damage("its content lies beyond the last frame", Some(entry));
-                    return Ok(());
-                }
-            }
-            let found = hasher.finalize().to_hex().to_string();
-            if content_is_whole && entry.blake3.as_deref() != Some(found.as_str()) {
-                self.damage("its content is not what the index says", Some(entry));
-            }
-        }
-        if sure {
-            let blocks = between.len().checked_sub(expected).map(|at| &between[at..]);
-            let wrong = match blocks {
-                Some(blocks) => tarstream::agrees(blocks, entry).err(),
-                None => Some("has no room for its tar header".into()),
-            };
-            if let Some(wrong) = wrong {
-                self.damage(&wrong, Some(entry));
-            }
-        }
-        hit.dedup();
-        for at in hit {
-            let members = &mut self.report.damage[at].members;
-            if members.last() != Some(&entry.path) {
-                members.push(entry.path.clone());
-            }
-        }
-        Ok(())
-    }
-
-    /// The bytes of the frame at hand from the position up to `upto`; `None`
-    /// if the frame is damaged.
-    fn take(&mut self, upto: usize) -> Option<Vec<u8>> {
-        let bytes = self.bytes.as_ref()?;
-        let upto = upto.min(bytes.len());
-        let taken = bytes.get(self.position..upto).unwrap_or_default().to_vec();
-        self.position = upto.max(self.position);
-        Some(taken)
-    }
-
-    /// What is left of the frame at hand; `None` when there is no frame.
-    #[allow(clippy::option_option, reason = "no frame, or a damaged one")]
-    fn rest_of_frame(&mut self) -> Option<Option<Vec<u8>>> {
-        ((self.number as usize) < self.names.len()).then(|| self.take(usize::MAX))
-    }
-
-    fn advance(&mut self) -> Result<bool> {
-        self.number += 1;
-        self.load()
-    }
-
-    fn load(&mut self) -> Result<bool> {
-        self.position = 0;
-        self.damaged = None;
-        self.bytes = None;
-        let Some(next) = self.frames.next() else {
-            return Ok(false);
-        };
-        self.report.frames += 1;
-        match next {
-            Ok(bytes) => {
-                self.report.bytes += bytes.len() as u64;
-                self.bytes = Some(bytes);
-            }
-            Err(e) => {
-                // A frame that can't be read is lost, whatever the reason.
-                let name = self.names[usize::try_from(self.number).unwrap_or(0)];
-                let file = self.backup.store().frame_path(name);
-                let known = self.report.damage.iter().position(|d| d.file == file);
-                self.damaged = Some(known.unwrap_or(self.report.damage.len()));
-                if known.is_none() {
-                    self.report.damage.push(Damage {
-                        file,
-                        what: e.to_string(),
-                        members: Vec::new(),
-                    });
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    fn damage(&mut self, what: &str, entry: Option<&Entry>) {
-        self.report.damage.push(Damage {
-            file: self.backup.path().join("index.zst"),
+    /// Notes that index and frames of a backup contradict each other.
+    fn contradiction(&mut self, backup: &Path, what: &str, member: Option<&MemberPath>) {
+        self.damage.push(Damage {
+            file: backup.join("index.zst"),
             what: what.to_owned(),
-            members: entry.map(|e| e.path.clone()).into_iter().collect(),
+            members: member.cloned().into_iter().collect(),
         });
+    }
+
+    fn saw(&mut self, entry: &crate::entry::Entry) {
+        self.entries += 1;
+        let section = String::from_utf8_lossy(entry.path.section()).into_owned();
+        let section = self.sections.entry(section).or_default();
+        section.entries += 1;
+        section.bytes = section.bytes.saturating_add(entry.size);
+    }
+
+    /// The sums that the seal holds.
+    fn compare_with_seal(&mut self, backup: &Backup) {
+        if !self.damage.is_empty() {
+            return;
+        }
+        let archive = &backup.seal().archive;
+        let what = if self.frames != archive.frames {
+            "the number of frames is not what the seal says"
+        } else if self.entries != archive.entries || self.sections != backup.seal().sections {
+            "the entries of the index are not what the seal says"
+        } else if self.depth == Depth::Full && self.bytes != archive.bytes {
+            "the length of the tar stream is not what the seal says"
+        } else {
+            return;
+        };
+        self.contradiction(backup.path(), what, None);
     }
 }

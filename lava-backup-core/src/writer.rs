@@ -258,7 +258,7 @@ impl BackupWriter {
             },
             documents: input.documents,
         };
-        let (text, digest) = document::write(&seal);
+        let (text, digest) = document::write(&seal)?;
         disk::write_new(&run.join("backup.json"), &temporary, text.as_bytes())?;
         let place = self.store.path().join("backups").join(self.id.as_str());
         self.run.publish(&place)?;
@@ -282,6 +282,10 @@ impl BackupWriter {
         };
         if path.in_section().is_none() {
             return refuse("names a section and no member of it");
+        }
+        let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
+        if !path.section().iter().all(plain) {
+            return refuse("belongs to a section whose name is not of a-z, 0-9 and -");
         }
         if let Some(last) = &self.last {
             if last.section() == path.section() {
