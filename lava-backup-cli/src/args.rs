@@ -96,8 +96,14 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub(crate) root: PathBuf,
 
-    /// The database, as postgres://USER@HOST:PORT/NAME; found in LAVA's settings
-    #[arg(long, value_name = "URL")]
+    /// The database, as postgres://USER@HOST:PORT/NAME; found in LAVA's settings.
+    /// With a password, give it in the environment: a command line is everybody's
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "LAVA_BACKUP_DATABASE",
+        hide_env_values = true
+    )]
     pub(crate) database: Option<String>,
 
     /// Leave the database out
@@ -155,8 +161,8 @@ pub(crate) struct ExtractArgs {
     /// An id, the unique beginning of one, or `latest`
     pub(crate) backup: String,
 
-    /// Sections or members to bring back
-    #[arg(default_values = ["config", "data", "logs"])]
+    /// Sections or members to bring back; `config`, `data` and `logs` if none
+    /// is named
     pub(crate) paths: Vec<MemberPath>,
 
     /// The root to bring them back below
@@ -190,8 +196,14 @@ pub(crate) struct FactsArgs {
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub(crate) root: PathBuf,
 
-    /// The database, as postgres://USER@HOST:PORT/NAME; found in LAVA's settings
-    #[arg(long, value_name = "URL")]
+    /// The database, as postgres://USER@HOST:PORT/NAME; found in LAVA's settings.
+    /// With a password, give it in the environment: a command line is everybody's
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "LAVA_BACKUP_DATABASE",
+        hide_env_values = true
+    )]
     pub(crate) database: Option<String>,
 }
 
@@ -227,9 +239,10 @@ pub(crate) struct DatabaseTargetArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
 
-    /// The directory of the server's socket
-    #[arg(long, value_name = "DIR", default_value = lava_backup_pg::DEBIAN_SOCKETS)]
-    pub(crate) socket: PathBuf,
+    /// The directory of the server's socket; Debian's own if the settings name
+    /// a server on this host
+    #[arg(long, value_name = "DIR")]
+    pub(crate) socket: Option<PathBuf>,
 
     /// The server's port, if not that of the settings
     #[arg(long, value_name = "PORT")]

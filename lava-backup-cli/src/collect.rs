@@ -32,8 +32,8 @@ pub(crate) fn facts(args: &FactsArgs) -> Result<Answer, Failure> {
             Ok(mut snapshot) => of_database(&mut facts, &mut snapshot, host.release())?,
             // Named on the command line it is asked for; found in the settings
             // of a host that is being prepared it may well be down.
-            Err(e) if args.database.is_some() => return Err(e.into()),
-            Err(e) if e.to_string().contains("does not exist") => {
+            Err(e) if args.database.is_some() => return Err(e).could_not("read the database"),
+            Err(e) if e.kind() == lava_backup_pg::ErrorKind::Absent => {
                 facts.database = DatabaseState::Absent;
             }
             Err(_) => {}
@@ -51,7 +51,7 @@ pub(crate) fn address(host: &Host, named: Option<&str>) -> Result<Option<Address
     match named {
         Some(url) => Address::parse(url)
             .map(Some)
-            .map_err(|e| Failure::new(Exit::Usage, e.to_string())),
+            .map_err(|e| Failure::new(Exit::Usage, format!("could not {e}"))),
         None if host.is_live() => Ok(host.settings.database.clone()),
         None => Ok(None),
     }
@@ -126,9 +126,9 @@ pub(crate) fn of_database(
         size_bytes: Some(server.size),
         ..Database::default()
     };
-    let mut ask = |sql: &str| snapshot.query(sql);
-    let applied = ask("SELECT app, name FROM public.django_migrations ORDER BY 1, 2");
-    database.migrations = applied.ok().map(|rows| {
+    let mut ask = |sql: &str| rows(snapshot, sql);
+    let applied = ask("SELECT app, name FROM public.django_migrations ORDER BY 1, 2")?;
+    database.migrations = applied.map(|rows| {
         let migration = |row: Row| match <[Option<String>; 2]>::try_from(row) {
             Ok([Some(app), Some(name)]) => Some(Migration { app, name }),
             _ => None,
@@ -138,8 +138,8 @@ pub(crate) fn of_database(
     let modern = release.is_none_or(|r| r.encoding == Encoding::StateAndHealth);
     if modern {
         let devices =
-            ask("SELECT health, hostname FROM public.lava_scheduler_app_device ORDER BY 1, 2");
-        database.devices_by_health = devices.ok().map(|rows| {
+            ask("SELECT health, hostname FROM public.lava_scheduler_app_device ORDER BY 1, 2")?;
+        database.devices_by_health = devices.map(|rows| {
             let mut by_health: BTreeMap<DeviceHealth, Vec<String>> = BTreeMap::new();
             for row in rows {
                 if let (Some(health), Some(Some(name))) = (number(&row, 0), row.get(1))
@@ -150,8 +150,8 @@ pub(crate) fn of_database(
             }
             by_health
         });
-        let jobs = ask("SELECT state, count(*) FROM public.lava_scheduler_app_testjob GROUP BY 1");
-        database.jobs_by_state = jobs.ok().map(|rows| {
+        let jobs = ask("SELECT state, count(*) FROM public.lava_scheduler_app_testjob GROUP BY 1")?;
+        database.jobs_by_state = jobs.map(|rows| {
             let counted = rows.iter().filter_map(|row| {
                 let state = JobState::of(number(row, 0)?)?;
                 Some((state, number(row, 1)? as u64))
@@ -159,8 +159,8 @@ pub(crate) fn of_database(
             counted.collect()
         });
         let active = ask("SELECT id, state FROM public.lava_scheduler_app_testjob \
-             WHERE state IN (1, 2, 3, 4) ORDER BY 1");
-        database.active_jobs = active.ok().map(|rows| {
+             WHERE state IN (1, 2, 3, 4) ORDER BY 1")?;
+        database.active_jobs = active.map(|rows| {
             let jobs = rows.iter().filter_map(|row| {
                 let state = JobState::of(number(row, 1)?)?;
                 Some(ActiveJob {
@@ -172,20 +172,28 @@ pub(crate) fn of_database(
         });
     }
     let mut count = |sql: &str| {
-        let rows = ask(sql).ok()?;
-        rows.first()
-            .and_then(|row| number(row, 0))
-            .map(|n| n as u64)
+        let first = ask(sql)?.and_then(|rows| number(rows.first()?, 0));
+        Ok::<_, Failure>(first.map(|n| n as u64))
     };
-    database.workers = count("SELECT count(*) FROM public.lava_scheduler_app_worker");
+    database.workers = count("SELECT count(*) FROM public.lava_scheduler_app_worker")?;
     database.max_job_id =
-        count("SELECT coalesce(max(id), 0) FROM public.lava_scheduler_app_testjob");
+        count("SELECT coalesce(max(id), 0) FROM public.lava_scheduler_app_testjob")?;
     database.queries = count(
         "SELECT count(*) FROM pg_catalog.pg_matviews WHERE schemaname = 'public' \
          AND matviewname ~ '^query_[0-9]+$'",
-    );
+    )?;
     facts.database = DatabaseState::Present(Box::new(database));
     Ok(())
+}
+
+/// What a table of LAVA holds; `None` if this database has no such table or
+/// column. That it could not be asked is another thing, and ends the reading.
+pub(crate) fn rows(snapshot: &mut Snapshot, sql: &str) -> Result<Option<Vec<Row>>, Failure> {
+    match snapshot.query(sql) {
+        Ok(rows) => Ok(Some(rows)),
+        Err(e) if e.kind() == lava_backup_pg::ErrorKind::Absent => Ok(None),
+        Err(e) => Err(e).could_not("read the database"),
+    }
 }
 
 fn number(row: &Row, at: usize) -> Option<usize> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
+use std::path::Path;
 
 use lava_backup_core::{
     BackupId, BackupWriter, Capture, Choice, Class, Entry, MemberPath, Meta, Outcome, Problem,
@@ -100,6 +101,12 @@ pub(crate) fn create(args: &CreateArgs, quiet: bool) -> Result<Answer, Failure> 
         )
         .hint("name the role with --role if LAVA was installed without Debian's packages"));
     }
+    if role != Role::Master && args.database.is_some() {
+        return Err(Failure::new(
+            Exit::Usage,
+            "could not back up a database with a worker: only a master has one",
+        ));
+    }
     progress.say("reading what this host is");
     let before = State::of(&host)?;
     let mut facts = collect::of_files(&host)?;
@@ -114,7 +121,7 @@ pub(crate) fn create(args: &CreateArgs, quiet: bool) -> Result<Answer, Failure> 
     let mut finished = FinishedJobs::default();
     if let Some(snapshot) = &mut snapshot {
         collect::of_database(&mut facts, snapshot, host.release())?;
-        finished = FinishedJobs::of(snapshot);
+        finished = FinishedJobs::of(snapshot)?;
     }
     facts.captured_at = Some(taken.rfc3339());
     facts.normalise();
@@ -180,18 +187,44 @@ fn host_name(host: &Host) -> String {
 #[derive(PartialEq, Eq)]
 struct State {
     packages: Vec<u8>,
-    media_root: std::path::PathBuf,
-    database: Option<lava_backup_pg::Address>,
+    config: Vec<String>,
 }
 
 impl State {
     fn of(host: &Host) -> Result<Self, Failure> {
         Ok(Self {
             packages: debian::state_bytes(&host.debian).could_not("read the state of packages")?,
-            media_root: host.settings.media_root.clone(),
-            database: host.settings.database.clone(),
+            config: config_state(&host.root.path().join("etc/lava-server"))
+                .could_not("read LAVA's configuration")?,
         })
     }
+}
+
+/// A line for each file below a directory, which no change leaves the same.
+fn config_state(dir: &Path) -> std::io::Result<Vec<String>> {
+    use std::os::unix::fs::MetadataExt;
+    let mut state = Vec::new();
+    let mut waiting = vec![dir.to_owned()];
+    while let Some(path) = waiting.pop() {
+        let Ok(meta) = path.symlink_metadata() else {
+            continue;
+        };
+        if meta.is_dir() {
+            for found in std::fs::read_dir(&path)? {
+                waiting.push(found?.path());
+            }
+        }
+        let (size, inode) = (meta.size(), meta.ino());
+        let changed = (
+            meta.mtime(),
+            meta.mtime_nsec(),
+            meta.ctime(),
+            meta.ctime_nsec(),
+        );
+        state.push(format!("{path:?} {size} {inode} {changed:?}"));
+    }
+    state.sort();
+    Ok(state)
 }
 
 /// A backup in the making.
@@ -256,6 +289,13 @@ impl Making {
     fn database(&mut self, snapshot: &mut Snapshot, rate: Rate) -> Result<DumpContents, Failure> {
         let path: MemberPath =
             format!("database/{}.dump", safe_name(&snapshot.facts().database)).parse()?;
+        let settings = snapshot.facts().settings.join(", ");
+        if !settings.is_empty() {
+            let message = format!(
+                "the database has settings of its own, which a restore does not bring back: {settings}"
+            );
+            self.problem("database.settings", message, false);
+        }
         let server = serde_json::to_value(snapshot.facts()).unwrap_or_default();
         let meta = Meta::private(Class::Secret, self.taken.for_files());
         let mut sink = Sink {
@@ -359,7 +399,7 @@ impl Making {
         let moved = if after.packages != before.packages {
             "packages were installed, removed or configured"
         } else if after != *before {
-            "LAVA's settings changed"
+            "LAVA's configuration changed"
         } else {
             return Ok(());
         };
@@ -459,11 +499,11 @@ struct FinishedJobs(BTreeSet<u64>);
 
 impl FinishedJobs {
     /// From a database that is LAVA's; another has none.
-    fn of(snapshot: &mut Snapshot) -> Self {
+    fn of(snapshot: &mut Snapshot) -> Result<Self, Failure> {
         let sql = "SELECT id FROM public.lava_scheduler_app_testjob WHERE state = 5";
-        let rows = snapshot.query(sql).unwrap_or_default();
+        let rows = collect::rows(snapshot, sql)?.unwrap_or_default();
         let id = |row: lava_backup_pg::Row| row.first()?.as_deref()?.parse().ok();
-        Self(rows.into_iter().filter_map(id).collect())
+        Ok(Self(rows.into_iter().filter_map(id).collect()))
     }
 
     /// `…/job-output/YYYY/MM/DD/ID/output.yaml`, or `…/job-output/job-ID/…`

@@ -137,13 +137,27 @@ impl Target {
             .or_else(|| known.map(|a| a.database.clone()))
             .unwrap_or_else(|| dump.server.database.clone());
         let user = host::postgres_user()?;
-        let socket = args.socket.canonicalize().could_not(format!(
-            "find the server's socket in {}",
-            args.socket.display()
-        ))?;
-        let socket = socket.to_string_lossy().into_owned();
-        // Any installed version can ask which one the server is.
-        let programs = Programs::at_least(1).could_not("find PostgreSQL's programs")?;
+        let socket = match (&args.socket, known) {
+            (Some(dir), _) => dir
+                .canonicalize()
+                .could_not(format!("find the server's socket in {}", dir.display()))?
+                .to_string_lossy()
+                .into_owned(),
+            (None, Some(address)) if address.host.starts_with('/') => address.host.clone(),
+            (None, Some(address)) if !is_here(&address.host) => {
+                return Err(Failure::new(
+                    Exit::Refused,
+                    format!(
+                        "could not come to the {address}: it is not on this host, and only a server's own socket lets the superuser in"
+                    ),
+                )
+                .hint("run this on that host, or name a socket here with --socket"));
+            }
+            _ => lava_backup_pg::DEBIAN_SOCKETS.to_owned(),
+        };
+        // Of any version that could take the dump: to ask which one is there.
+        let programs =
+            Programs::at_least(dump.server.major).could_not("find PostgreSQL's programs")?;
         let asked = Superuser::new(programs, user, &socket, port);
         let version = asked
             .value("postgres", "SHOW server_version_num")
@@ -168,6 +182,12 @@ impl Target {
     }
 }
 
+/// Does a host name of LAVA's settings stand for this host?
+fn is_here(host: &str) -> bool {
+    let address: Option<std::net::IpAddr> = host.parse().ok();
+    host.eq_ignore_ascii_case("localhost") || address.is_some_and(|a| a.is_loopback())
+}
+
 fn restore(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
     let backup = backup_facts::open_named(&args.store.store, &args.backup)?;
     let dump = backup_facts::need_dump(&backup)?;
@@ -181,6 +201,7 @@ fn restore(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
         password: known
             .filter(|a| a.user == dump.server.owner)
             .and_then(|a| a.password.clone()),
+        roles: dump.server.roles.clone(),
         encoding: dump.server.encoding.clone(),
         collate: dump.server.collate.clone(),
         ctype: dump.server.ctype.clone(),
@@ -190,6 +211,16 @@ fn restore(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
         stamp: clock::now().compact(),
     };
     let progress = Progress::new(quiet);
+    // A plan that was interrupted after the swap comes here again.
+    progress.say("looking at the database that is there");
+    let there = lava_backup_pg::compare(&target.admin, &target.name, &dump.contents, &mut |_| ());
+    if let Ok(comparison) = there
+        && comparison.holds()
+    {
+        let compared = compared(&backup, &target.name, comparison, None);
+        let out = format!("it is there already: {}", said(&compared));
+        return Ok(Answer::new(Exit::Done, &compared, out));
+    }
     let mut observe = |stage: Stage<'_>| match stage {
         Stage::Loading => progress.say("loading the dump"),
         Stage::Analysing => progress.say("making statistics"),
@@ -205,24 +236,11 @@ fn restore(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
     if let Some(e) = broken {
         return Err(e).could_not("read the dump of the backup");
     }
-    let restored = match restored {
-        // A plan that was interrupted after the swap comes here again.
-        Err(e) if e.kind() == lava_backup_pg::ErrorKind::Refused => {
-            let there =
-                lava_backup_pg::compare(&target.admin, &target.name, &dump.contents, &mut |_| ());
-            match there {
-                Ok(comparison) if comparison.holds() => lava_backup_pg::Restored {
-                    kept: None,
-                    comparison,
-                },
-                _ => {
-                    return Err(e).could_not("restore the database").map_err(|f: Failure| {
-                        f.hint("a database that holds data is kept under another name and replaced with --replace-data")
-                    });
-                }
-            }
+    let restored = match restored.could_not("restore the database") {
+        Err(f) if f.exit == Exit::Refused => {
+            return Err(f.hint("a database that holds data is kept under another name and replaced with --replace-data"));
         }
-        other => other.could_not("restore the database")?,
+        other => other?,
     };
     let compared = compared(&backup, &target.name, restored.comparison, restored.kept);
     let mut out = said(&compared);
@@ -319,4 +337,19 @@ fn said(compared: &Compared) -> String {
         out += &format!("BEHIND   the sequence {sequence}\n");
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_elsewhere_is_not_mistaken_for_the_one_on_this_host() {
+        assert!(["localhost", "127.0.0.1", "::1"].into_iter().all(is_here));
+        assert!(
+            !["db.example.com", "10.0.0.1", "localhost.example.com"]
+                .into_iter()
+                .any(is_here)
+        );
+    }
 }

@@ -11,6 +11,7 @@ use crate::answer::Answer;
 use crate::args::DrillArgs;
 use crate::exit::{CouldNot, Exit, Failure};
 use crate::progress::Progress;
+use crate::throwaway::Throwaway;
 use crate::{TOOL, backup_facts, clock, database, host, text};
 
 /// What a drill found.
@@ -40,6 +41,8 @@ pub(crate) struct Drilled {
     pub(crate) milliseconds: u64,
     /// What this drill did not prove.
     pub(crate) not_proved: Vec<String>,
+    /// Why this could not be recorded beside the backup; `null` if it was.
+    pub(crate) unrecorded: Option<String>,
 }
 
 pub(crate) fn drill(args: &DrillArgs, quiet: bool) -> Result<Answer, Failure> {
@@ -63,6 +66,7 @@ pub(crate) fn drill(args: &DrillArgs, quiet: bool) -> Result<Answer, Failure> {
             "that the services start".into(),
             "the owners of files: they were checked against the index alone".into(),
         ],
+        unrecorded: None,
     };
     if let Some(comparison) = restore_database(&backup, &args.scratch, &progress, &mut drilled)? {
         drilled.tables_equal = comparison.equal;
@@ -90,12 +94,13 @@ pub(crate) fn drill(args: &DrillArgs, quiet: bool) -> Result<Answer, Failure> {
     record.began = began.rfc3339();
     record.milliseconds = drilled.milliseconds;
     record.findings = serde_json::to_value(&drilled).unwrap_or_default();
-    backup.record(record).could_not("record what was found")?;
+    // What was found is told all the same: a store may be mounted to be read.
+    drilled.unrecorded = backup.record(record).err().map(|e| e.to_string());
 
-    let exit = if drilled.passed {
-        Exit::Done
-    } else {
-        Exit::Damaged
+    let exit = match (drilled.passed, &drilled.unrecorded) {
+        (false, _) => Exit::Damaged,
+        (true, Some(_)) => Exit::Failed,
+        (true, None) => Exit::Done,
     };
     let out = drilled.text();
     Ok(Answer::new(exit, &drilled, out))
@@ -120,6 +125,7 @@ fn restore_database(
         database: dump.server.database.clone(),
         owner: dump.server.owner.clone(),
         password: None,
+        roles: dump.server.roles.clone(),
         encoding: dump.server.encoding.clone(),
         collate: dump.server.collate.clone(),
         ctype: dump.server.ctype.clone(),
@@ -171,10 +177,8 @@ fn restore_files(
     progress: &Progress,
     drilled: &mut Drilled,
 ) -> Result<(), Failure> {
-    let dir = tempfile::Builder::new()
-        .prefix("lava-backup-drill-")
-        .tempdir_in(scratch)
-        .could_not(format!("make a directory in {}", scratch.display()))?;
+    let dir =
+        Throwaway::new(scratch).could_not(format!("make a directory in {}", scratch.display()))?;
     let select: Vec<MemberPath> = backup
         .seal()
         .sections
@@ -189,6 +193,7 @@ fn restore_files(
         let mut options = Extract {
             select: vec![section],
             exclude: Vec::new(),
+            complete: Vec::new(),
             dry_run: false,
             replace: false,
             keep_in: "replaced".parse()?,
@@ -231,7 +236,7 @@ impl Drilled {
         let mut out = format!("drill    {word} {}\n", self.backup);
         if let Some(major) = self.postgresql {
             out += &format!(
-                "database {}, {}, back in PostgreSQL {major}, equal byte for byte\n",
+                "database {}, {}, equal byte for byte in PostgreSQL {major}\n",
                 text::count(self.tables_equal, "table"),
                 text::count(self.rows, "row")
             );
@@ -250,6 +255,9 @@ impl Drilled {
         out += &format!("took     {}\n", text::duration(self.milliseconds));
         for open in &self.not_proved {
             out += &format!("not proved: {open}\n");
+        }
+        if let Some(why) = &self.unrecorded {
+            out += &format!("could not record what was found: {why}\n");
         }
         out
     }

@@ -8,7 +8,7 @@ use crate::answer::Answer;
 use crate::args::ExtractArgs;
 use crate::exit::{CouldNot, Exit, Failure};
 use crate::progress::Progress;
-use crate::{backup_facts, clock, text};
+use crate::{backup_facts, clock, paths, text};
 
 /// What `extract` did, would do, or saw.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -38,7 +38,8 @@ pub(crate) struct Extracted {
 pub(crate) struct Changed {
     /// Its path below the root.
     pub(crate) path: String,
-    /// `new`, `content`, `metadata` or `type`.
+    /// `new`, `content`, `metadata`, `type`, or `extra` for one that the backup
+    /// does not hold.
     pub(crate) what: String,
 }
 
@@ -49,13 +50,22 @@ pub(crate) fn extract(args: &ExtractArgs, quiet: bool) -> Result<Answer, Failure
     let backup = backup_facts::open_named(&args.store.store, &args.backup)?;
     let root = Root::open(&args.root).could_not("open the target")?;
     let keep_in: MemberPath = format!("{KEEP_IN}/{}", clock::now().compact()).parse()?;
-    // Without names given, whatever of the host's sections there is.
-    let present = |path: &&MemberPath| {
-        let name = path.to_string();
-        name.contains('/') || backup.seal().sections.contains_key(&name)
-    };
+    let mut select = args.paths.clone();
+    if select.is_empty() {
+        let of_host = [paths::CONFIG, paths::DATA, paths::LOGS];
+        let held = of_host
+            .iter()
+            .filter(|s| backup.seal().sections.contains_key(**s));
+        select = held.map(|s| s.parse()).collect::<Result<_, _>>()?;
+    }
     let options = Extract {
-        select: args.paths.iter().filter(present).cloned().collect(),
+        // LAVA reads whatever lies there: a file too many changes what it does.
+        complete: if args.check {
+            vec!["config/etc/lava-server".parse()?]
+        } else {
+            Vec::new()
+        },
+        select,
         exclude: args.exclude.clone(),
         dry_run: args.dry_run || args.check,
         replace: args.replace || args.check,

@@ -29,6 +29,7 @@ mod progress;
 mod schemas;
 mod settings;
 mod text;
+mod throwaway;
 mod verify;
 
 use answer::Answer;

@@ -185,14 +185,30 @@ fn address(database: &Value) -> Result<Address, Failure> {
             "a PostgreSQL database, but the engine {engine:?}"
         )));
     }
+    let options = database.get("OPTIONS");
+    let ssl = options.and_then(|o| o.get("sslmode")).and_then(scalar);
+    if let Some(mode @ ("require" | "verify-ca" | "verify-full")) = ssl.as_deref() {
+        return Err(Failure::new(
+            Exit::Failed,
+            format!(
+                "could not use LAVA's database: its settings say sslmode {mode}, and this version does not speak TLS"
+            ),
+        ));
+    }
     let port = field("PORT").map_or(Ok(5432), |port| port.parse());
+    let password = field("PASSWORD").map(Password::new);
+    // Without a host Django comes through the socket, where the server knows
+    // LAVA by its user of the system; with a password we may come as we are.
+    let local = match password {
+        Some(_) => "localhost",
+        None => lava_backup_pg::DEBIAN_SOCKETS,
+    };
     Ok(Address {
-        // Without a host Django comes through the socket.
-        host: field("HOST").unwrap_or_else(|| lava_backup_pg::DEBIAN_SOCKETS.into()),
+        host: field("HOST").unwrap_or_else(|| local.into()),
         port: port.map_err(|_| lacks("a port that is a number"))?,
         database: field("NAME").ok_or_else(|| lacks("its NAME"))?,
         user: field("USER").ok_or_else(|| lacks("its USER"))?,
-        password: field("PASSWORD").map(Password::new),
+        password,
     })
 }
 
@@ -216,10 +232,8 @@ fn settings_files(root: &Root) -> Result<Vec<PathBuf>, Failure> {
         let mut names = Vec::new();
         for found in std::fs::read_dir(root.path().join(found.as_path()))? {
             let name = found?.file_name();
-            let name = Path::new(&name);
-            // As Python's glob: no dot files.
-            let hidden = name.to_string_lossy().starts_with('.');
-            if name.extension().is_some_and(|e| e == "yaml") && !hidden {
+            // Dot files too: LAVA looks with pathlib's glob, which takes them.
+            if name.as_encoded_bytes().ends_with(b".yaml") {
                 names.push(dir.join(name));
             }
         }
@@ -293,11 +307,13 @@ mod tests {
             ("etc/lava-server/settings.d/00-database.yaml",
              "DATABASES:\n  default:\n    ENGINE: django.db.backends.postgresql\n    NAME: lavaserver\n    USER: lavaserver\n    PASSWORD: \"p:w\"\n    HOST: localhost\n    PORT: 5433\n"),
             ("etc/lava-server/settings.d/10-site.yaml", "MEDIA_ROOT: /srv/b\n"),
+            ("etc/lava-server/settings.d/.00-early.yaml", "MEDIA_ROOT: /srv/d\nLAVA_LOG_BACKEND: hidden\n"),
             ("etc/lava-server/settings.d/20-ignored.yaml.bak", "MEDIA_ROOT: /srv/c\n"),
             ("etc/lava-server/lava-server-gunicorn", "# WORKERS=4\nLAVA_SETTINGS_INSTANCE_NAME=\"site\"\n"),
         ])
         .unwrap();
         assert_eq!(found.media_root, Path::new("/srv/b"));
+        assert_eq!(found.log_backend, "hidden");
         assert_eq!(found.instance_name.as_deref(), Some("site"));
         let database = found.database.unwrap();
         assert_eq!(database.database, "lavaserver");
@@ -311,6 +327,13 @@ mod tests {
         assert_eq!(found.media_root, Path::new(MEDIA_ROOT));
         assert_eq!(found.log_backend, LOGS_IN_FILES);
         assert!(found.database.is_none());
+    }
+
+    #[test]
+    fn a_connection_that_must_be_encrypted_is_not_made_in_the_clear() {
+        let text = "DATABASES:\n  default:\n    NAME: l\n    USER: l\n    OPTIONS: {sslmode: verify-full}\n";
+        let failed = settings(&[("etc/lava-server/settings.yaml", text)]).unwrap_err();
+        assert!(failed.to_string().contains("verify-full"), "{failed}");
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub(crate) struct VerifiedBackup {
     pub(crate) entries: u64,
     /// What is not as it was written.
     pub(crate) damage: Vec<Broken>,
+    /// Why this could not be recorded beside the backup; `null` if it was.
+    pub(crate) unrecorded: Option<String>,
 }
 
 /// A file of the store that is not as it was written.
@@ -103,12 +105,18 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<Answer, Failure> {
                         what: failure.message,
                         members: Vec::new(),
                     }],
+                    unrecorded: None,
                 }
             }
         });
     }
     let sound = verified.foreign.is_empty() && verified.backups.iter().all(|b| b.sound);
-    let exit = if sound { Exit::Done } else { Exit::Damaged };
+    let recorded = verified.backups.iter().all(|b| b.unrecorded.is_none());
+    let exit = match (sound, recorded) {
+        (false, _) => Exit::Damaged,
+        (true, false) => Exit::Failed,
+        (true, true) => Exit::Done,
+    };
     let out = verified.text();
     Ok(Answer::new(exit, &verified, out))
 }
@@ -117,13 +125,14 @@ fn one(backup: &Backup, depth: Depth) -> Result<VerifiedBackup, Failure> {
     let began = clock::now();
     let report = lava_backup_core::verify(backup, depth)
         .could_not(format!("verify the backup {}", backup.id()))?;
-    let verified = VerifiedBackup {
+    let mut verified = VerifiedBackup {
         backup: backup.id().to_string(),
         sound: report.damage.is_empty(),
         frames: report.frames,
         bytes: report.bytes,
         entries: report.entries,
         damage: report.damage.into_iter().map(Into::into).collect(),
+        unrecorded: None,
     };
     let depth = match depth {
         Depth::Quick => "structure; no content was read",
@@ -134,7 +143,8 @@ fn one(backup: &Backup, depth: Depth) -> Result<VerifiedBackup, Failure> {
     record.began = began.rfc3339();
     record.milliseconds = began.elapsed();
     record.findings = serde_json::to_value(&verified).unwrap_or_default();
-    backup.record(record).could_not("record what was found")?;
+    // What was found is told all the same: a store may be mounted to be read.
+    verified.unrecorded = backup.record(record).err().map(|e| e.to_string());
     Ok(verified)
 }
 
@@ -154,6 +164,9 @@ impl Verified {
                 }
             );
             out += &broken(&backup.damage);
+            if let Some(why) = &backup.unrecorded {
+                out += &format!("  could not record what was found: {why}\n");
+            }
         }
         out += &broken(&self.foreign);
         if self.backups.is_empty() {

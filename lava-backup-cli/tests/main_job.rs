@@ -201,3 +201,29 @@ fn no_secret_is_printed_or_sealed() {
         assert!(!said.contains(&secret), "{secret} was told");
     }
 }
+
+/// Promise 2: configuration read before and after agrees, or nothing is sealed.
+#[test]
+fn configuration_that_changes_meanwhile_leaves_no_backup() {
+    let host = Host::new(60);
+    let cluster = cluster();
+    database(&cluster, Some(&host.lab));
+    let (root, address) = (host.text("root"), url(&cluster, "lavaserver"));
+    // Slow enough to be overtaken.
+    let create = common::program()
+        .args(["create", "--store", &host.store(), "--root", &root])
+        .args(["--database", &address, "--rate", "200K"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    while fs::read_dir(host.at("store/tmp")).unwrap().count() == 0 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let late = host.at("root/etc/lava-server/settings.d/99-late.yaml");
+    fs::write(late, "ALLOWED_HOSTS: [late]\n").unwrap();
+    let ran: common::Ran = create.wait_with_output().unwrap().into();
+    ran.says(1, &["LAVA's configuration changed while it was made"]);
+    assert_eq!(fs::read_dir(host.at("store/backups")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(host.at("store/tmp")).unwrap().count(), 0);
+}

@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use common::{Host, cluster, lava_backup, url};
+use common::{Host, cluster, database, lava_backup, url};
 
 fn files_below(path: &std::path::Path) -> Vec<String> {
     let found = std::process::Command::new("find")
@@ -97,7 +97,11 @@ fn a_database_that_can_not_be_read_leaves_no_backup() {
     let cluster = cluster();
     let root = host.text("root");
     let create = |url: &str| host.run("create", &["--root", &root, "--database", url]);
-    create("nonsense").says(2, &["postgres://"]);
+    create("nonsense").says(2, &["could not understand", "postgres://"]);
+    create("postgres://l@db/lab?sslmode=require").says(2, &["TLS"]);
+    let address = url(&cluster, "lavaserver");
+    let worker = ["--root", &root, "--role", "worker", "--database", &address];
+    host.run("create", &worker).says(2, &["worker"]);
     create("postgres://lavaserver@localhost:5432").says(2, &["names no database"]);
     create("postgres://lavaserver@127.0.0.1:1/lavaserver").says(1, &["127.0.0.1:1", "refused"]);
     create(&url(&cluster, "nowhere")).says(1, &["nowhere", "does not exist"]);
@@ -123,6 +127,51 @@ fn a_root_that_is_no_debian_or_has_no_lava_is_named() {
     fs::write(&status, "Package: x\nPackage: y\n").unwrap();
     create("root").says(1, &["status"]);
     assert_eq!(files_below(&host.at("store/backups")).len(), 1);
+}
+
+/// A store may be mounted read-only just to be looked at.
+#[test]
+fn what_was_found_is_told_though_it_can_not_be_recorded() {
+    let host = Host::new(1);
+    let root = host.text("root");
+    host.run("create", &["--root", &root, "--no-database"])
+        .ends(0);
+    fs::remove_dir(host.at("store/tmp")).unwrap();
+    fs::write(host.at("store/tmp"), "in the way").unwrap();
+    let sound = host.run("verify", &["latest", "--json"]).ends(1).json();
+    assert_eq!(sound["backups"][0]["sound"], true);
+    assert!(sound["backups"][0]["unrecorded"].is_string());
+    for frame in files_below(&host.at("store/frames")) {
+        let frame = std::path::Path::new(&frame);
+        if frame.is_file() {
+            fs::write(frame, "damaged").unwrap();
+        }
+    }
+    host.run("verify", &["latest"]).ends(5);
+    let drilled = host.run("drill", &["--json"]).ends(5).json();
+    assert!(drilled["unrecorded"].is_string());
+}
+
+/// The settings name a server elsewhere; the one on this host is another lab's.
+#[test]
+fn a_database_elsewhere_is_not_restored_into_the_server_that_is_here() {
+    let host = Host::new(1);
+    let cluster = cluster();
+    database(&cluster, Some(&host.lab));
+    let root = host.text("root");
+    let address = url(&cluster, "lavaserver");
+    host.run("create", &["--root", &root, "--database", &address])
+        .ends(0);
+    let text = "DATABASES: {default: {NAME: l, USER: l, PASSWORD: hunter2, HOST: db.example.com}}";
+    let settings = host.at("root/etc/lava-server/settings.d/99-site.yaml");
+    fs::write(settings, text).unwrap();
+    for verb in ["restore", "compare"] {
+        let store = host.text("store");
+        let target = [
+            "database", verb, "--store", &store, "latest", "--root", &root,
+        ];
+        lava_backup(&target).says(3, &["db.example.com", "--socket"]);
+    }
 }
 
 /// One changed byte anywhere in the store.

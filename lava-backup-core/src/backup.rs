@@ -210,8 +210,11 @@ impl Backup {
             .collect();
         let name = format!("{stamp}-{}-{}.json", evidence.check, &digest[..8]);
         let temporary = self.store.path().join("tmp").join(&name);
-        disk::write_new(&dir.join(&name), &temporary, text.as_bytes())?;
-        Ok(evidence)
+        match disk::write_new(&dir.join(&name), &temporary, text.as_bytes()) {
+            // Its name holds its digest: the same was found in the same second.
+            Err(e) if e.kind() == ErrorKind::Exists => Ok(evidence),
+            written => written.map(|_| evidence),
+        }
     }
 
     /// The records of checks, the earliest first.

@@ -73,7 +73,14 @@ impl RunDir {
         DirBuilder::new()
             .mode(0o700)
             .create(path)
-            .at("create directory", path)?;
+            .map_err(|e| match e.kind() {
+                io::ErrorKind::AlreadyExists => Error::new(
+                    ErrorKind::Exists,
+                    path,
+                    "another run makes a backup of this id",
+                ),
+                _ => Error::io(path, "create directory", e),
+            })?;
         let lock = File::open(path).at("open directory", path)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).at("lock", path)?;
         Ok(Self {

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
@@ -26,6 +27,10 @@ pub struct Extract {
     pub select: Vec<MemberPath>,
     /// Members to leave out, with all below them.
     pub exclude: Vec<MemberPath>,
+    /// Members whose directories should hold what the backup holds and nothing
+    /// else, as far as they are selected: whatever else is there is told as a
+    /// change, `extra`, and stays.
+    pub complete: Vec<MemberPath>,
     /// Change nothing; say what would change.
     pub dry_run: bool,
     /// What is there and differs may be replaced; it is kept in `keep_in`.
@@ -60,7 +65,7 @@ pub struct ExtractReport {
 pub struct Change {
     /// The path below the root.
     pub path: MemberPath,
-    /// `new`, `content`, `metadata`, or `type`.
+    /// `new`, `content`, `metadata`, `type`, or `extra`.
     pub what: &'static str,
 }
 
@@ -91,12 +96,16 @@ pub fn extract(
         serial: 0,
     };
     let mut begins = Vec::new();
+    let mut expected = BTreeMap::new();
     for entry in backup.index()? {
         let entry = entry?;
         let Some(path) = target.selects(&entry) else {
             continue;
         };
         target.report.entries += 1;
+        if options.complete.iter().any(|c| entry.path.is_within(c)) {
+            expected.insert(path.clone(), entry.kind == Kind::Dir);
+        }
         match target.compare(&path, &entry)? {
             None => target.report.same += 1,
             Some(what) => {
@@ -116,7 +125,9 @@ pub fn extract(
             format!("the backup {} holds no such member", backup.id()),
         ));
     }
+    let extra = target.extra(&expected)?;
     if options.dry_run || target.report.changes.is_empty() {
+        target.report.changes.extend(extra);
         return Ok(target.report);
     }
     if !options.replace
@@ -146,6 +157,7 @@ pub fn extract(
     }
     target.leave_all()?;
     target.report.changes = planned;
+    target.report.changes.extend(extra);
     if options.sync {
         fs::syncfs(root).at("sync", root.path())?;
     }
@@ -229,6 +241,46 @@ impl Target<'_> {
         let timeless = matches!(entry.kind, Kind::Dir | Kind::Symlink);
         let time = timeless || stat_time(&stat) == entry.mtime;
         Ok((!(mode && time && (owner || !self.options.own))).then_some("metadata"))
+    }
+
+    /// What the expected directories hold beside what is expected.
+    fn extra(&self, expected: &BTreeMap<MemberPath, bool>) -> Result<Vec<Change>> {
+        let mut extra = Vec::new();
+        for (dir, _) in expected.iter().filter(|(_, is_dir)| **is_dir) {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            let place = self.root.show(dir);
+            let found = match self.root.open_at(dir, flags, Mode::empty()) {
+                Ok(found) => found,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(Error::io(place, "read directory", e)),
+            };
+            for name in fs::Dir::read_from(&found).at("read directory", &place)? {
+                let name = name.at("read directory", &place)?;
+                let name = name.file_name().to_bytes();
+                if matches!(name, b"." | b"..") {
+                    continue;
+                }
+                let path = dir.join(name)?;
+                if !expected.contains_key(&path) && !self.is_excluded(&path) {
+                    extra.push(Change {
+                        path,
+                        what: "extra",
+                    });
+                }
+            }
+        }
+        extra.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(extra)
+    }
+
+    /// Was this path of the target left out by name?
+    fn is_excluded(&self, path: &MemberPath) -> bool {
+        let inner = self
+            .options
+            .exclude
+            .iter()
+            .filter_map(MemberPath::in_section);
+        inner.into_iter().any(|excluded| path.is_within(&excluded))
     }
 
     fn digest(&self, path: &MemberPath) -> Result<Option<String>> {

@@ -117,6 +117,21 @@ fn a_stream_of_unknown_length_is_stored_with_its_length() {
     );
 }
 
+/// Two checks may find the same in the same second.
+#[test]
+fn the_same_finding_twice_is_one_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = dir.path().join("tree");
+    fs::create_dir_all(tree.join("etc")).unwrap();
+    let store = Store::init(&dir.path().join("store")).unwrap();
+    let backup = back_up(&store, &tree, "b1");
+    for _ in 0..2 {
+        let draft = lava_backup_core::EvidenceDraft::new("verify", "full", true);
+        backup.record(draft).unwrap();
+    }
+    assert_eq!(backup.evidence().unwrap().len(), 1);
+}
+
 /// Promise 4: any changed byte is found, and named by the files it hits.
 #[test]
 fn every_changed_byte_of_a_store_is_found() {

@@ -158,6 +158,30 @@ fn owners_come_back_by_name() {
 }
 
 #[test]
+fn a_file_too_many_is_told_where_a_directory_should_be_complete() {
+    let lab = Lab::new();
+    let backup = back_up(&lab.store, &lab.at("tree"), "b1");
+    let root = Root::open(&lab.at("target")).unwrap();
+    let mut options = whole(&["config"]);
+    extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    fs::write(lab.at("target/etc/lava/zz.yaml"), "MEDIA_ROOT: /elsewhere").unwrap();
+    options.dry_run = true;
+    let silent = extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    assert_eq!(silent.changes, []);
+    options.complete = vec![path("config/etc/lava")];
+    let told = extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    assert_eq!(told.changes.len(), 1);
+    assert_eq!(
+        (
+            told.changes[0].path.to_string().as_str(),
+            told.changes[0].what
+        ),
+        ("etc/lava/zz.yaml", "extra")
+    );
+    assert!(lab.at("target/etc/lava/zz.yaml").exists());
+}
+
+#[test]
 fn what_is_left_out_stays_as_it_is() {
     let lab = Lab::new();
     let backup = back_up(&lab.store, &lab.at("tree"), "b1");

@@ -374,7 +374,7 @@ impl fmt::Display for LavaVersion {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::collections::{HashMap, hash_map::DefaultHasher};
+    use std::collections::hash_map::DefaultHasher;
 
     use super::*;
 
@@ -443,7 +443,8 @@ mod tests {
 
     #[test]
     fn equal_versions_hash_alike() {
-        let mut seen = HashMap::new();
+        #[expect(clippy::disallowed_types, reason = "hashing is what is tested")]
+        let mut seen = std::collections::HashMap::new();
         for text in ["1.0", "0:1.0-0", "00:01.00", "1.", "1.0-00"] {
             seen.insert(version(text), text);
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::archive::{DumpContents, DumpReader, Observer, TableInfo, TableSummary};
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::{self, Programs};
+use crate::server::{self, PrivateFile, Programs};
 use crate::snapshot::Snapshot;
 
 /// Where a dump goes, piece by piece.
@@ -48,7 +48,7 @@ pub fn dump(
     let address = snapshot.address().clone();
     let passfile = address
         .passfile_line()
-        .map(|line| server::private_file(&line))
+        .map(|line| PrivateFile::new(&line))
         .transpose()?;
     let program = programs.path("pg_dump");
     let mut command = server::command(&program, None);
@@ -61,6 +61,7 @@ pub fn dump(
         .arg(format!("--username={}", address.user))
         .arg(format!("--dbname={}", address.database))
         .env("PGAPPNAME", "lava-backup")
+        .env("PGOPTIONS", SESSION)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -94,6 +95,11 @@ pub fn dump(
     snapshot.still_holds()?;
     Ok(contents)
 }
+
+/// What makes equal rows equal text and `pg_dump` leaves as it finds it: the
+/// server, the database or the role may say otherwise, here or where it is
+/// restored. [`compare`](crate::compare) reads under the same.
+pub(crate) const SESSION: &str = "-c timezone=UTC -c bytea_output=hex";
 
 /// Did we end the dump ourselves, so that `pg_dump` only complains of that?
 fn is_ours(error: &Error) -> bool {

@@ -3,6 +3,8 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use postgres::error::SqlState;
+
 use crate::archive::ArchiveError;
 
 /// What this crate returns when it could not do as asked.
@@ -27,6 +29,8 @@ pub enum ErrorKind {
     Connection,
     /// The server answered a statement with an error.
     Query,
+    /// The server knows no database, schema, table or column of that name.
+    Absent,
     /// A program of PostgreSQL is missing, or has the wrong version.
     Program,
     /// A program of PostgreSQL failed.
@@ -67,6 +71,27 @@ impl Error {
             format!("{doing} {}", place.display()),
             source.into(),
         )
+    }
+
+    /// What the server, or the way to it, said; `kind` if it is not that there
+    /// is no such thing.
+    pub(crate) fn server(
+        kind: ErrorKind,
+        what: impl Into<String>,
+        source: postgres::Error,
+    ) -> Self {
+        // By the code: the words are in the language of the server.
+        let absent = [
+            SqlState::INVALID_CATALOG_NAME,
+            SqlState::INVALID_SCHEMA_NAME,
+            SqlState::UNDEFINED_TABLE,
+            SqlState::UNDEFINED_COLUMN,
+        ];
+        let kind = match source.code() {
+            Some(code) if absent.contains(code) => ErrorKind::Absent,
+            _ => kind,
+        };
+        Self::with(kind, what, source)
     }
 
     /// The kind of failure.

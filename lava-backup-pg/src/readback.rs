@@ -5,8 +5,9 @@ use serde::Serialize;
 
 use crate::archive::{DumpContents, SequenceSet, TableInfo, TableSummary};
 use crate::digest::{RowHasher, TableDigest, TableHasher};
+use crate::dump::SESSION;
 use crate::error::{Error, ErrorKind, Result};
-use crate::server;
+use crate::server::{self, PrivateFile};
 use crate::superuser::Superuser;
 
 /// How a database differs from the dump it should hold.
@@ -116,8 +117,8 @@ fn is_not_behind(sequence: &SequenceSet, found: &[Vec<String>]) -> bool {
     })
 }
 
-/// The rows of one table and their digest, under `pg_dump`'s own session
-/// settings, so that equal rows are equal text.
+/// The rows of one table and their digest, under the session settings of the
+/// dump, so that equal rows are equal text.
 fn read_back(admin: &Superuser, database: &str, table: &TableInfo) -> Result<(u64, TableDigest)> {
     let columns: Vec<String> = table.columns.iter().map(|c| identifier(c)).collect();
     let columns = if columns.is_empty() {
@@ -135,11 +136,8 @@ fn read_back(admin: &Superuser, database: &str, table: &TableInfo) -> Result<(u6
     );
     let mut child = admin
         .psql(database)
-        .stdin(
-            server::private_file(&script)?
-                .reopen()
-                .map_err(|e| Error::with(ErrorKind::Io, "read a private file", e))?,
-        )
+        .env("PGOPTIONS", SESSION)
+        .stdin(PrivateFile::new(&script)?.into_stdin()?)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -16,6 +16,9 @@ pub struct Restore<'r> {
     pub owner: String,
     /// The password that role is to have; unchanged if `None`.
     pub password: Option<Password>,
+    /// Other roles that the dump names; one that is missing is made without a
+    /// right to log in.
+    pub roles: Vec<String>,
     /// Its encoding, such as `UTF8`.
     pub encoding: String,
     /// `LC_COLLATE`.
@@ -78,10 +81,26 @@ pub fn restore(
     let new = format!("{}_restoring", spec.database);
     let old_is_there = exists(admin, &spec.database)?;
     if old_is_there {
+        if is_unfinished(admin, &new)? {
+            // Killed in the middle of the swap, we left it closed.
+            let name = identifier(&spec.database);
+            admin.query(
+                "postgres",
+                &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true"),
+            )?;
+        }
         check_old(admin, spec)?;
     }
     drop_unfinished(admin, &new)?;
     make_owner(admin, spec)?;
+    for role in &spec.roles {
+        if !role_exists(admin, role)? {
+            admin.query(
+                "postgres",
+                &format!("CREATE ROLE {} NOLOGIN", identifier(role)),
+            )?;
+        }
+    }
     admin.query(
         "postgres",
         &format!(
@@ -123,7 +142,8 @@ fn check_old(admin: &Superuser, spec: &Restore<'_>) -> Result<()> {
         "postgres",
         &format!(
             "SELECT usename || ' (' || application_name || ')', count(*) \
-             FROM pg_catalog.pg_stat_activity WHERE datname = {} GROUP BY 1 ORDER BY 1",
+             FROM pg_catalog.pg_stat_activity \
+             WHERE datname = {} AND backend_type = 'client backend' GROUP BY 1 ORDER BY 1",
             literal(&spec.database)
         ),
     )?;
@@ -159,11 +179,8 @@ fn check_old(admin: &Superuser, spec: &Restore<'_>) -> Result<()> {
     }
 }
 
-/// Removes what an interrupted restore of ours has left; nothing else.
-fn drop_unfinished(admin: &Superuser, name: &str) -> Result<()> {
-    if !exists(admin, name)? {
-        return Ok(());
-    }
+/// Is it one that we began and did not swap in?
+fn is_unfinished(admin: &Superuser, name: &str) -> Result<bool> {
     let mark = admin.value(
         "postgres",
         &format!(
@@ -172,7 +189,15 @@ fn drop_unfinished(admin: &Superuser, name: &str) -> Result<()> {
             literal(name)
         ),
     )?;
-    if mark.as_deref() != Some(UNFINISHED) {
+    Ok(mark.as_deref() == Some(UNFINISHED))
+}
+
+/// Removes what an interrupted restore of ours has left; nothing else.
+fn drop_unfinished(admin: &Superuser, name: &str) -> Result<()> {
+    if !exists(admin, name)? {
+        return Ok(());
+    }
+    if !is_unfinished(admin, name)? {
         return Err(Error::new(
             ErrorKind::Refused,
             format!(
@@ -180,20 +205,27 @@ fn drop_unfinished(admin: &Superuser, name: &str) -> Result<()> {
             ),
         ));
     }
-    admin.query("postgres", &format!("DROP DATABASE {}", identifier(name)))?;
+    // The psql of a run that was killed may be dropping it at this moment.
+    let sql = format!("DROP DATABASE IF EXISTS {}", identifier(name));
+    admin.query("postgres", &sql)?;
     Ok(())
+}
+
+fn role_exists(admin: &Superuser, role: &str) -> Result<bool> {
+    let sql = format!(
+        "SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = {}",
+        literal(role)
+    );
+    Ok(admin.value("postgres", &sql)?.is_some())
 }
 
 /// Makes the owner's role, or gives it the password that LAVA will come with.
 fn make_owner(admin: &Superuser, spec: &Restore<'_>) -> Result<()> {
     let role = identifier(&spec.owner);
-    let there = format!(
-        "SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = {}",
-        literal(&spec.owner)
-    );
-    let verb = match admin.value("postgres", &there)? {
-        Some(_) => "ALTER",
-        None => "CREATE",
+    let verb = if role_exists(admin, &spec.owner)? {
+        "ALTER"
+    } else {
+        "CREATE"
     };
     // The verifier, not the password: servers may log statements.
     let password = spec.password.as_ref().map(|password| {
@@ -311,9 +343,12 @@ fn swap(
     let name = identifier(&spec.database);
     let new = identifier(new);
     let ask = |sql: String| admin.query("postgres", &sql).map(|_| ());
-    ask(format!("COMMENT ON DATABASE {new} IS NULL"))?;
+    // The mark goes with the rename: until then an interrupted run is ours to
+    // drop, from then on the database is not.
+    let take_the_name =
+        format!("COMMENT ON DATABASE {new} IS NULL; ALTER DATABASE {new} RENAME TO {name}");
     if !old_is_there {
-        ask(format!("ALTER DATABASE {new} RENAME TO {name}"))?;
+        ask(format!("BEGIN; {take_the_name}; COMMIT"))?;
         return Ok(None);
     }
     let kept = format!("{}_before_{}", spec.database, spec.stamp);
@@ -329,14 +364,14 @@ fn swap(
         // One transaction: there is never no database of the name.
         .and_then(|()| {
             ask(format!(
-                "BEGIN; ALTER DATABASE {name} RENAME TO {aside}; \
-                 ALTER DATABASE {new} RENAME TO {name}; COMMIT"
+                "BEGIN; ALTER DATABASE {name} RENAME TO {aside}; {take_the_name}; \
+                 ALTER DATABASE {aside} ALLOW_CONNECTIONS true; COMMIT"
             ))
         });
-    // Whichever way it went, the old database may be looked into again.
-    let old = if swapped.is_ok() { &aside } else { &name };
-    let opened = ask(format!("ALTER DATABASE {old} ALLOW_CONNECTIONS true"));
+    if swapped.is_err() {
+        // The first error is the one to tell.
+        let _ = ask(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true"));
+    }
     swapped?;
-    opened?;
     Ok(Some(kept))
 }

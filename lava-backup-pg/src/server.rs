@@ -1,8 +1,12 @@
 use std::fmt;
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+
+use rustix::fs::{MemfdFlags, Mode, fchmod, memfd_create};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -59,7 +63,7 @@ impl Address {
     ///
     /// # Errors
     /// [`ErrorKind::Connection`] if it is neither, or names no database, or no
-    /// role.
+    /// role, or asks for a connection under TLS.
     pub fn parse(url: &str) -> Result<Self> {
         use postgres::config::Host;
         // Nothing of the text is told: it may hold a password.
@@ -72,6 +76,9 @@ impl Address {
         let config: postgres::Config = url
             .parse()
             .map_err(|_| bad("it is no postgres://USER@HOST:PORT/NAME"))?;
+        if config.get_ssl_mode() == postgres::config::SslMode::Require {
+            return Err(bad("it asks for TLS, which this version does not speak"));
+        }
         let host = match config.get_hosts().first() {
             Some(Host::Tcp(name)) => name.clone(),
             Some(Host::Unix(path)) => path.to_string_lossy().into_owned(),
@@ -171,8 +178,8 @@ impl Programs {
         Ok(programs)
     }
 
-    /// The newest major whose server is installed, for a scratch cluster of at
-    /// least `major`.
+    /// The oldest major of at least `major` whose server is installed: nearest
+    /// to what a dump came from.
     ///
     /// # Errors
     /// [`ErrorKind::Program`] if there is none.
@@ -252,12 +259,34 @@ pub(crate) fn command(program: &Path, user: Option<OsUser>) -> Command {
     command
 }
 
-/// A file that only its owner can read, gone when dropped.
-pub(crate) fn private_file(text: &str) -> Result<tempfile::NamedTempFile> {
-    let io = |e| Error::with(ErrorKind::Io, "write a private file", e);
-    let mut file = tempfile::NamedTempFile::new().map_err(io)?;
-    file.write_all(text.as_bytes()).map_err(io)?;
-    Ok(file)
+/// A file without a name, for a child to read by [`path`](Self::path): killed,
+/// we leave nothing behind.
+pub(crate) struct PrivateFile(File);
+
+impl PrivateFile {
+    pub(crate) fn new(text: &str) -> Result<Self> {
+        let io = |e: io::Error| Error::with(ErrorKind::Io, "write a private file", e);
+        // Not closed in children, so that the path means the same to them.
+        let fd = memfd_create("lava-backup", MemfdFlags::empty()).map_err(|e| io(e.into()))?;
+        // libpq takes no password file that others could read.
+        fchmod(&fd, Mode::RUSR | Mode::WUSR).map_err(|e| io(e.into()))?;
+        let mut file = File::from(fd);
+        file.write_all(text.as_bytes()).map_err(io)?;
+        Ok(Self(file))
+    }
+
+    /// Its path in this process and in its children.
+    pub(crate) fn path(&self) -> String {
+        format!("/proc/self/fd/{}", self.0.as_raw_fd())
+    }
+
+    /// From its beginning, as the standard input of a child.
+    pub(crate) fn into_stdin(mut self) -> Result<Stdio> {
+        self.0
+            .rewind()
+            .map_err(|e| Error::with(ErrorKind::Io, "read a private file", e))?;
+        Ok(self.0.into())
+    }
 }
 
 /// What a program said, for an error: its last lines, never more than a page.

@@ -39,6 +39,14 @@ pub struct ServerFacts {
     pub size: u64,
     /// Extensions but `plpgsql`, as `name version`.
     pub extensions: Vec<String>,
+    /// Settings of the database's own, as `name=value`: a dump does not hold
+    /// them.
+    #[serde(default)]
+    pub settings: Vec<String>,
+    /// Roles that own something in the database or hold a right to it, which
+    /// a dump names and does not hold.
+    #[serde(default)]
+    pub roles: Vec<String>,
 }
 
 /// A row as text, `None` for a null.
@@ -48,10 +56,11 @@ impl Snapshot {
     /// Connects and takes the snapshot: from here on it is that instant.
     ///
     /// # Errors
-    /// [`ErrorKind::Connection`] or [`ErrorKind::Query`].
+    /// [`ErrorKind::Connection`], [`ErrorKind::Absent`] if there is no such
+    /// database, or [`ErrorKind::Query`].
     pub fn take(address: &Address) -> Result<Self> {
         let mut client = address.config().connect(NoTls).map_err(|e| {
-            Error::with(
+            Error::server(
                 ErrorKind::Connection,
                 format!("connect to the {address}"),
                 e,
@@ -65,9 +74,10 @@ impl Snapshot {
             )
         };
         // A dump lasts as long as it lasts; no time-out may end its snapshot.
+        // Who locks a table out of reach holds us up no longer than pg_dump.
         client
             .batch_execute(
-                "SET statement_timeout = 0; SET lock_timeout = 0; \
+                "SET statement_timeout = 0; SET lock_timeout = '60s'; \
                  SET idle_in_transaction_session_timeout = 0; SET search_path = ''; \
                  BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
             )
@@ -87,6 +97,8 @@ impl Snapshot {
                 provider: String::new(),
                 size: 0,
                 extensions: Vec::new(),
+                settings: Vec::new(),
+                roles: Vec::new(),
             },
         };
         // Not through `query`: nothing is exported from within a savepoint.
@@ -126,15 +138,31 @@ impl Snapshot {
         self.facts.ctype = next();
         self.facts.provider = next();
         self.facts.size = next().parse().unwrap_or(0);
-        self.facts.extensions = self
-            .query(
-                "SELECT extname || ' ' || extversion FROM pg_catalog.pg_extension \
-                 WHERE extname <> 'plpgsql' ORDER BY 1",
-            )?
-            .into_iter()
-            .filter_map(|row| row.into_iter().next().flatten())
-            .collect();
+        self.facts.extensions = self.column(
+            "SELECT extname || ' ' || extversion FROM pg_catalog.pg_extension \
+             WHERE extname <> 'plpgsql' ORDER BY 1",
+        )?;
+        self.facts.settings = self.column(
+            "SELECT pg_catalog.unnest(s.setconfig) FROM pg_catalog.pg_db_role_setting s \
+             JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase \
+             WHERE d.datname = pg_catalog.current_database() AND s.setrole = 0 ORDER BY 1",
+        )?;
+        self.facts.roles = self.column(
+            "SELECT rolname FROM pg_catalog.pg_roles \
+             WHERE oid IN (SELECT refobjid FROM pg_catalog.pg_shdepend s \
+                 JOIN pg_catalog.pg_database d ON d.oid = s.dbid \
+                 WHERE d.datname = pg_catalog.current_database() \
+                 AND s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass) ORDER BY 1",
+        )?;
         Ok(())
+    }
+
+    /// The first value of every row.
+    fn column(&mut self, sql: &str) -> Result<Vec<String>> {
+        let rows = self.query(sql)?.into_iter();
+        Ok(rows
+            .filter_map(|row| row.into_iter().next().flatten())
+            .collect())
     }
 
     /// What the server and the database are.
@@ -159,10 +187,11 @@ impl Snapshot {
     /// undone alone, and the snapshot stays.
     ///
     /// # Errors
+    /// [`ErrorKind::Absent`] if it names what is not there, or
     /// [`ErrorKind::Query`].
     pub fn query(&mut self, sql: &str) -> Result<Vec<Row>> {
         let failed = |e| {
-            Error::with(
+            Error::server(
                 ErrorKind::Query,
                 format!("ask the {} ({sql})", self.address),
                 e,

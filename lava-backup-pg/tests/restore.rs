@@ -77,6 +77,7 @@ fn spec(contents: &DumpContents) -> Restore<'_> {
         database: "lab".into(),
         owner: "lavaserver".into(),
         password: Some(Password::new("new")),
+        roles: Vec::new(),
         encoding: "UTF8".into(),
         collate: "C.UTF-8".into(),
         ctype: "C.UTF-8".into(),
@@ -129,7 +130,7 @@ fn a_bad_question_does_not_end_the_snapshot() {
     cluster.superuser().query("postgres", LAB).unwrap();
     let mut snapshot = Snapshot::take(&cluster.address("lab")).unwrap();
     let error = snapshot.query("SELECT * FROM nothing").unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Query);
+    assert_eq!(error.kind(), ErrorKind::Absent);
     assert!(error.to_string().contains("nothing"), "{error}");
     let error = snapshot.query("DELETE FROM public.job").unwrap_err();
     assert!(error.to_string().contains("read-only"), "{error}");
@@ -229,12 +230,93 @@ fn a_restore_that_fails_leaves_everything_as_it_was() {
     assert_eq!(databases(&cluster), ["lab", "lab_restoring"]);
 }
 
+/// A kill can fall between any two statements; what it leaves is ours to mend.
+#[test]
+fn a_restore_killed_while_it_swaps_can_be_repeated() {
+    let cluster = cluster();
+    let (kept, contents) = lab(&cluster);
+    let admin = cluster.superuser();
+    let mut asked = spec(&contents);
+    asked.holds_data = "SELECT 0".into();
+    admin
+        .query(
+            "postgres",
+            "CREATE DATABASE lab_restoring; \
+             COMMENT ON DATABASE lab_restoring IS 'lava-backup: being restored'; \
+             ALTER DATABASE lab ALLOW_CONNECTIONS false",
+        )
+        .unwrap();
+    bring(&cluster, &asked, &kept.bytes).unwrap();
+    assert_eq!(databases(&cluster), ["lab", "lab_before_20261122"]);
+    let closed =
+        "SELECT count(*) FROM pg_database WHERE NOT datallowconn AND datname <> 'template0'";
+    let closed = admin.value("postgres", closed).unwrap();
+    assert_eq!(closed.as_deref(), Some("0"));
+}
+
+#[test]
+fn a_swap_that_fails_leaves_the_old_database_open_and_nothing_beside_it() {
+    let cluster = cluster();
+    let (kept, contents) = lab(&cluster);
+    let admin = cluster.superuser();
+    admin
+        .query("postgres", "CREATE DATABASE lab_before_20261122")
+        .unwrap();
+    let mut asked = spec(&contents);
+    asked.replace_data = true;
+    bring(&cluster, &asked, &kept.bytes).unwrap_err();
+    assert_eq!(databases(&cluster), ["lab", "lab_before_20261122"]);
+    asked.stamp = "later".into();
+    bring(&cluster, &asked, &kept.bytes).unwrap();
+}
+
+/// A master lives in its town's time zone; where it is restored may not.
+#[test]
+fn rows_are_the_same_whatever_the_settings_of_database_and_role() {
+    let from = cluster();
+    lab(&from);
+    let sql = "ALTER TABLE job ADD COLUMN raw bytea DEFAULT '\\x00ff5c'; \
+               ALTER DATABASE lab SET timezone = 'Asia/Tokyo'; \
+               ALTER DATABASE lab SET bytea_output = escape; \
+               ALTER DATABASE lab SET intervalstyle = sql_standard; \
+               ALTER DATABASE lab SET datestyle = 'SQL, DMY'; \
+               ALTER DATABASE lab SET extra_float_digits = 0";
+    from.superuser().query("lab", sql).unwrap();
+    let (kept, contents) = dump_of(&from, "lab");
+    let to = cluster();
+    let brought = bring(&to, &spec(&contents), &kept.bytes).unwrap();
+    assert_eq!(brought.comparison.equal, 2);
+    let there = compare(from.superuser(), "lab", &contents, &mut |_| ()).unwrap();
+    assert!(there.holds(), "{there:?}");
+}
+
+#[test]
+fn a_role_that_may_only_read_comes_back_with_its_rights() {
+    let from = cluster();
+    lab(&from);
+    let sql = "CREATE ROLE \"grafana ro\" LOGIN; GRANT SELECT ON job TO \"grafana ro\"";
+    from.superuser().query("lab", sql).unwrap();
+    let roles = Snapshot::take(&from.address("lab")).unwrap();
+    let roles = roles.facts().roles.clone();
+    assert_eq!(roles, ["grafana ro", "lavaserver"]);
+    let (kept, contents) = dump_of(&from, "lab");
+
+    let to = cluster();
+    let mut asked = spec(&contents);
+    asked.roles = roles;
+    bring(&to, &asked, &kept.bytes).unwrap();
+    let sql = "SELECT has_table_privilege('grafana ro', 'job', 'SELECT'), rolcanlogin \
+               FROM pg_roles WHERE rolname = 'grafana ro'";
+    let may = to.superuser().query("lab", sql).unwrap();
+    assert_eq!(may, [["t", "f"]]);
+}
+
 #[test]
 fn what_is_wrong_with_an_address_is_said() {
     let cluster = cluster();
     let kind = |address: &Address| Snapshot::take(address).err().unwrap();
     let no_database = kind(&cluster.address("nowhere"));
-    assert_eq!(no_database.kind(), ErrorKind::Connection);
+    assert_eq!(no_database.kind(), ErrorKind::Absent);
     assert!(no_database.to_string().contains("nowhere"), "{no_database}");
     let refused = Address {
         host: "127.0.0.1".into(),
@@ -245,6 +327,8 @@ fn what_is_wrong_with_an_address_is_said() {
     let refused = kind(&refused);
     assert_eq!(refused.kind(), ErrorKind::Connection);
     assert!(!refused.to_string().contains("hunter2"));
+    let in_clear = Address::parse("postgres://l@db/lab?sslmode=require").unwrap_err();
+    assert!(in_clear.to_string().contains("TLS"), "{in_clear}");
     assert_eq!(Programs::find(9).unwrap_err().kind(), ErrorKind::Program);
 }
 
@@ -264,6 +348,59 @@ fn a_dump_whose_sink_is_full_ends_with_the_sinks_error() {
     let mut snapshot = Snapshot::take(&cluster.address("lab")).unwrap();
     let error = dump(&mut snapshot, None, &mut Full).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+}
+
+#[test]
+fn no_such_role_is_not_taken_for_no_such_database() {
+    let cluster = cluster();
+    let nobody = Address {
+        user: "nobody".into(),
+        ..cluster.address("postgres")
+    };
+    let refused = Snapshot::take(&nobody).err().unwrap();
+    assert!(refused.to_string().contains("does not exist"), "{refused}");
+    assert_eq!(refused.kind(), ErrorKind::Connection);
+    let mut snapshot = Snapshot::take(&cluster.address("postgres")).unwrap();
+    let missing = snapshot.query("SELECT 1 FROM public.nothing").unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::Absent);
+}
+
+/// The password reaches `pg_dump` by a file that has no name to be left under.
+#[test]
+fn a_dump_comes_in_by_password_and_writes_it_to_no_directory() {
+    struct Look(usize);
+    impl DumpSink for Look {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+            self.0 += bytes.len();
+            let ours = |f: io::Result<std::fs::DirEntry>| {
+                let text = std::fs::read(f.ok()?.path()).ok()?;
+                text.windows(7).any(|w| w == b"hunter2").then_some(())
+            };
+            let left = std::fs::read_dir("/tmp")?.filter_map(ours).count();
+            assert_eq!(left, 0);
+            Ok(())
+        }
+        fn table_begins(&mut self, _: &TableInfo) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let cluster = cluster();
+    let admin = cluster.superuser();
+    admin.query("postgres", LAB).unwrap();
+    let host = cluster.address("lab").host;
+    let asks = "local lab lavaserver scram-sha-256\nlocal all all trust\n";
+    std::fs::write(Path::new(&host).with_file_name("data/pg_hba.conf"), asks).unwrap();
+    let sql = "ALTER ROLE lavaserver PASSWORD 'hunter2'; SELECT pg_reload_conf()";
+    admin.query("postgres", sql).unwrap();
+    let by_password = Address {
+        user: "lavaserver".into(),
+        password: Some(Password::new("hunter2")),
+        ..cluster.address("lab")
+    };
+    let mut snapshot = Snapshot::take(&by_password).unwrap();
+    let mut look = Look(0);
+    dump(&mut snapshot, None, &mut look).unwrap();
+    assert!(look.0 > 0);
 }
 
 #[test]

@@ -79,6 +79,7 @@ pub fn whole(select: &[&str]) -> Extract {
     Extract {
         select: select.iter().map(|s| path(s)).collect(),
         exclude: Vec::new(),
+        complete: Vec::new(),
         dry_run: false,
         replace: false,
         keep_in: path("kept"),

@@ -1,0 +1,74 @@
+//! A directory for a drill's files.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, flock};
+
+const PREFIX: &str = "lava-backup-drill-";
+
+/// A directory that nobody else can enter, gone when dropped; one whose program
+/// was killed is removed by the next.
+#[derive(Debug)]
+pub(crate) struct Throwaway {
+    dir: tempfile::TempDir,
+    _lock: File,
+}
+
+impl Throwaway {
+    /// Makes one below `parent`.
+    pub(crate) fn new(parent: &Path) -> io::Result<Self> {
+        sweep(parent);
+        let dir = tempfile::Builder::new()
+            .prefix(PREFIX)
+            // What comes back holds the lab's secrets.
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(parent)?;
+        let lock = lock(dir.path())?;
+        Ok(Self { dir, _lock: lock })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+fn lock(dir: &Path) -> io::Result<File> {
+    let lock = File::open(dir)?;
+    flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(lock)
+}
+
+fn sweep(parent: &Path) {
+    let me = rustix::process::geteuid().as_raw();
+    for found in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let ours = found.file_name().to_string_lossy().starts_with(PREFIX)
+            && found.metadata().is_ok_and(|m| m.is_dir() && m.uid() == me);
+        // One that is just being made is empty, and not locked yet.
+        let used = || fs::read_dir(found.path()).is_ok_and(|mut d| d.next().is_some());
+        if ours && used() && lock(&found.path()).is_ok() {
+            let _ = fs::remove_dir_all(found.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_a_killed_drill_left_is_removed_by_the_next_and_one_in_use_is_not() {
+        let parent = tempfile::tempdir().unwrap();
+        let dead = parent.path().join("lava-backup-drill-dead");
+        fs::create_dir_all(dead.join("config")).unwrap();
+        let first = Throwaway::new(parent.path()).unwrap();
+        fs::write(first.path().join("f"), "").unwrap();
+        let second = Throwaway::new(parent.path()).unwrap();
+        assert!(!dead.exists());
+        assert!(first.path().join("f").exists());
+        assert_eq!(second.path().metadata().unwrap().mode() & 0o777, 0o700);
+    }
+}
