@@ -2,6 +2,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -11,6 +12,7 @@ use crate::entry::{Class, Entry, Kind, LinkTarget, Time};
 use crate::error::{At, Error, Result};
 use crate::owner::Owners;
 use crate::path::MemberPath;
+use crate::readahead::{LEAD, Readahead};
 use crate::root::Root;
 use crate::seal::Problem;
 use crate::writer::{BackupWriter, Meta};
@@ -26,6 +28,7 @@ use crate::writer::{BackupWriter, Meta};
 pub struct Capture<'a> {
     root: &'a Root,
     owners: Owners,
+    readahead: Readahead,
     choose: &'a dyn Fn(&MemberPath) -> Choice,
     observe: &'a mut dyn FnMut(&Entry),
 }
@@ -55,6 +58,7 @@ impl<'a> Capture<'a> {
         Self {
             root,
             owners: Owners::of(root),
+            readahead: Readahead::new(),
             choose,
             observe,
         }
@@ -180,9 +184,20 @@ impl<'a> Capture<'a> {
             return Ok(true);
         }
 
+        let fd = Arc::new(fd);
         let mut listings = 1;
         let mut waiting: Vec<CString> = names.into_iter().rev().collect();
+        for name in waiting.iter().rev().take(LEAD) {
+            self.readahead.soon(&fd, name);
+        }
         while let Some(name) = waiting.pop() {
+            let lead = waiting
+                .len()
+                .checked_sub(LEAD)
+                .and_then(|at| waiting.get(at));
+            if let Some(name) = lead {
+                self.readahead.soon(&fd, name);
+            }
             let inner = Place {
                 parent: &fd,
                 name: &name,

@@ -45,6 +45,7 @@ mod index;
 mod owner;
 mod path;
 mod pipeline;
+mod readahead;
 mod root;
 mod seal;
 mod store;

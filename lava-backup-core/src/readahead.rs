@@ -1,0 +1,97 @@
+//! Asks the kernel for files that are about to be read.
+//!
+//! A lab is a million small files, and reading them one after the other waits
+//! for the disk a million times. Measured on 36,600 job files that were not in
+//! the page cache: a backup took 1.25 times as long as `tar | zstd` without
+//! this.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use rustix::fs::{self, Advice, FileType, Mode, OFlags};
+
+/// Names of a directory that far behind the one being read are asked for.
+pub(crate) const LEAD: usize = 12;
+/// Below a directory that is asked for, as deep as a job's folder goes.
+const DEPTH: usize = 2;
+const THREADS: usize = 2;
+
+/// A name in an open directory.
+type Hint = (Arc<OwnedFd>, CString);
+
+/// Takes hints and drops those that come too fast: they are only hints.
+pub(crate) struct Readahead {
+    hints: Option<SyncSender<Hint>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Readahead {
+    pub(crate) fn new() -> Self {
+        let (hints, queue) = sync_channel::<Hint>(4 * LEAD);
+        let queue = Arc::new(Mutex::new(queue));
+        let threads = (0..THREADS).map(|_| {
+            let queue = Arc::clone(&queue);
+            std::thread::spawn(move || {
+                while let Some((dir, name)) = next(&queue) {
+                    ask(&dir, &name, DEPTH);
+                }
+            })
+        });
+        Self {
+            threads: threads.collect(),
+            hints: Some(hints),
+        }
+    }
+
+    /// Says that a name is read soon.
+    pub(crate) fn soon(&self, dir: &Arc<OwnedFd>, name: &CString) {
+        if let Some(hints) = &self.hints {
+            let _ = hints.try_send((Arc::clone(dir), name.clone()));
+        }
+    }
+}
+
+impl Drop for Readahead {
+    fn drop(&mut self) {
+        self.hints = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn next(queue: &Mutex<Receiver<Hint>>) -> Option<Hint> {
+    let queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+    queue.recv().ok()
+}
+
+/// Follows no link, waits for no pipe, and minds no failure: whoever reads the
+/// file will see it again.
+fn ask(dir: &OwnedFd, name: &CString, depth: usize) {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(fd) = fs::openat(dir, name, flags, Mode::empty()) else {
+        return;
+    };
+    let Ok(stat) = fs::fstat(&fd) else { return };
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => {
+            let _ = fs::fadvise(File::from(fd), 0, None, Advice::WillNeed);
+        }
+        FileType::Directory if depth > 0 => {
+            let Ok(found) = fs::Dir::read_from(&fd) else {
+                return;
+            };
+            for name in found.flatten() {
+                let name = name.file_name();
+                if !matches!(name.to_bytes(), b"." | b"..") {
+                    ask(&fd, &name.to_owned(), depth - 1);
+                }
+            }
+        }
+        _ => {}
+    }
+}
