@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
-use std::path::Path;
 
 use lava_backup_core::{
     BackupId, BackupWriter, Capture, Choice, Class, Entry, MemberPath, Meta, Outcome, Problem,
@@ -26,6 +25,12 @@ use crate::paths::{self, Trees};
 use crate::progress::Progress;
 use crate::settings::LOGS_IN_FILES;
 use crate::{TOOL, text};
+
+mod finished;
+mod state;
+
+use finished::FinishedJobs;
+use state::State;
 
 /// What `create` made.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -181,50 +186,6 @@ fn host_name(host: &Host) -> String {
         }
     };
     name.chars().map(plain).take(64).collect()
-}
-
-/// What must not change while a backup is made: packages and settings.
-#[derive(PartialEq, Eq)]
-struct State {
-    packages: Vec<u8>,
-    config: Vec<String>,
-}
-
-impl State {
-    fn of(host: &Host) -> Result<Self, Failure> {
-        Ok(Self {
-            packages: debian::state_bytes(&host.debian).could_not("read the state of packages")?,
-            config: config_state(&host.root.path().join("etc/lava-server"))
-                .could_not("read LAVA's configuration")?,
-        })
-    }
-}
-
-/// A line for each file below a directory, which no change leaves the same.
-fn config_state(dir: &Path) -> std::io::Result<Vec<String>> {
-    use std::os::unix::fs::MetadataExt;
-    let mut state = Vec::new();
-    let mut waiting = vec![dir.to_owned()];
-    while let Some(path) = waiting.pop() {
-        let Ok(meta) = path.symlink_metadata() else {
-            continue;
-        };
-        if meta.is_dir() {
-            for found in std::fs::read_dir(&path)? {
-                waiting.push(found?.path());
-            }
-        }
-        let (size, inode) = (meta.size(), meta.ino());
-        let changed = (
-            meta.mtime(),
-            meta.mtime_nsec(),
-            meta.ctime(),
-            meta.ctime_nsec(),
-        );
-        state.push(format!("{path:?} {size} {inode} {changed:?}"));
-    }
-    state.sort();
-    Ok(state)
 }
 
 /// A backup in the making.
@@ -490,40 +451,6 @@ impl DumpSink for Sink<'_> {
     }
 
     fn table_ends(&mut self, _: &TableSummary) {}
-}
-
-/// The jobs that were finished at the instant of the snapshot, until their logs
-/// are seen.
-#[derive(Default)]
-struct FinishedJobs(BTreeSet<u64>);
-
-impl FinishedJobs {
-    /// From a database that is LAVA's; another has none.
-    fn of(snapshot: &mut Snapshot) -> Result<Self, Failure> {
-        let sql = "SELECT id FROM public.lava_scheduler_app_testjob WHERE state = 5";
-        let rows = collect::rows(snapshot, sql)?.unwrap_or_default();
-        let id = |row: lava_backup_pg::Row| row.first()?.as_deref()?.parse().ok();
-        Ok(Self(rows.into_iter().filter_map(id).collect()))
-    }
-
-    /// `…/job-output/YYYY/MM/DD/ID/output.yaml`, or `…/job-output/job-ID/…`
-    /// from before 2017.
-    fn saw(&mut self, entry: &Entry) {
-        let mut parts: Vec<&[u8]> = entry.path.components().collect();
-        let name = parts.pop();
-        if !matches!(name, Some(b"output.yaml" | b"output.yaml.xz")) {
-            return;
-        }
-        let id = parts.pop().and_then(|id| std::str::from_utf8(id).ok());
-        let id = id.and_then(|id| id.strip_prefix("job-").unwrap_or(id).parse().ok());
-        if let Some(id) = id {
-            self.0.remove(&id);
-        }
-    }
-
-    fn lacking(&self) -> u64 {
-        self.0.len() as u64
-    }
 }
 
 fn answer(sealed: &Sealed, contents: Option<&DumpContents>, began: Instant) -> Answer {

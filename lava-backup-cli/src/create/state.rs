@@ -1,0 +1,53 @@
+//! What a backup must find unchanged at its end.
+
+use std::path::Path;
+
+use lava_backup_debian as debian;
+
+use crate::exit::{CouldNot, Failure};
+use crate::host::Host;
+
+/// What must not change while a backup is made: packages and settings.
+#[derive(PartialEq, Eq)]
+pub(super) struct State {
+    pub(super) packages: Vec<u8>,
+    config: Vec<String>,
+}
+
+impl State {
+    /// As it is now.
+    pub(super) fn of(host: &Host) -> Result<Self, Failure> {
+        Ok(Self {
+            packages: debian::state_bytes(&host.debian).could_not("read the state of packages")?,
+            config: config_state(&host.root.path().join("etc/lava-server"))
+                .could_not("read LAVA's configuration")?,
+        })
+    }
+}
+
+/// A line for each file below a directory, which no change leaves the same.
+fn config_state(dir: &Path) -> std::io::Result<Vec<String>> {
+    use std::os::unix::fs::MetadataExt;
+    let mut state = Vec::new();
+    let mut waiting = vec![dir.to_owned()];
+    while let Some(path) = waiting.pop() {
+        let Ok(meta) = path.symlink_metadata() else {
+            continue;
+        };
+        if meta.is_dir() {
+            for found in std::fs::read_dir(&path)? {
+                waiting.push(found?.path());
+            }
+        }
+        let (size, inode) = (meta.size(), meta.ino());
+        let changed = (
+            meta.mtime(),
+            meta.mtime_nsec(),
+            meta.ctime(),
+            meta.ctime_nsec(),
+        );
+        state.push(format!("{path:?} {size} {inode} {changed:?}"));
+    }
+    state.sort();
+    Ok(state)
+}
