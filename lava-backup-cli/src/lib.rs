@@ -2,7 +2,7 @@
 //! the four crates that do the work.
 //!
 //! [`run`] is the whole program. A command is a module with a function of the
-//! same name, which gives an [`Answer`](answer::Answer): a document for
+//! same name, which gives an [`Answer`]: a document for
 //! `--json`, text for a person, and an [`Exit`](exit::Exit).
 
 use std::ffi::OsString;
