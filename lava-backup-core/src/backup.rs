@@ -116,13 +116,11 @@ impl Backup {
     /// [`ErrorKind::Damaged`] if a byte of the list is not what was written.
     pub fn frames(&self) -> Result<Vec<FrameName>> {
         let place = self.path.join("frames");
-        let text = fs::read_to_string(&place).at("read", &place)?;
-        if blake3::hash(text.as_bytes()).to_hex().as_str() != self.seal.archive.frames_digest {
-            return Err(Error::damaged(
-                &place,
-                "its bytes are not those that were written",
-            ));
-        }
+        let text = fs::read(&place).at("read", &place)?;
+        let sealed = blake3::hash(&text).to_hex().as_str() == self.seal.archive.frames_digest;
+        let text = String::from_utf8(text).ok().filter(|_| sealed);
+        let text = text
+            .ok_or_else(|| Error::damaged(&place, "its bytes are not those that were written"))?;
         text.split_terminator('\n')
             .map(|line| {
                 let name = line.get(3..).and_then(|name| name.parse().ok());
@@ -209,7 +207,9 @@ impl Backup {
             .filter(char::is_ascii_alphanumeric)
             .collect();
         let name = format!("{stamp}-{}-{}.json", evidence.check, &digest[..8]);
-        let temporary = self.store.path().join("tmp").join(&name);
+        let tmp = self.store.path().join("tmp");
+        let _lock = disk::DirLock::take(&tmp)?;
+        let temporary = tmp.join(&name);
         match disk::write_new(&dir.join(&name), &temporary, text.as_bytes()) {
             // Its name holds its digest: the same was found in the same second.
             Err(e) if e.kind() == ErrorKind::Exists => Ok(evidence),

@@ -28,6 +28,8 @@ use crate::writer::{BackupWriter, Meta};
 pub struct Capture<'a> {
     root: &'a Root,
     owners: Owners,
+    /// Why there are no names, where there should be.
+    nameless: Option<Error>,
     readahead: Readahead,
     choose: &'a dyn Fn(&MemberPath) -> Choice,
     observe: &'a mut dyn FnMut(&Entry),
@@ -55,9 +57,14 @@ impl<'a> Capture<'a> {
         choose: &'a dyn Fn(&MemberPath) -> Choice,
         observe: &'a mut dyn FnMut(&Entry),
     ) -> Self {
+        let (owners, nameless) = match Owners::read(root) {
+            Ok(owners) => (owners, None),
+            Err(e) => (Owners::default(), Some(e)),
+        };
         Self {
             root,
-            owners: Owners::of(root),
+            owners,
+            nameless,
             readahead: Readahead::new(),
             choose,
             observe,
@@ -76,6 +83,14 @@ impl<'a> Capture<'a> {
         section: &str,
         starts: &[MemberPath],
     ) -> Result<()> {
+        if let Some(error) = self.nameless.take() {
+            writer.problem(Problem {
+                code: "owners.unreadable".into(),
+                path: None,
+                message: format!("the names of owners could not be had: {error}"),
+                degrades: true,
+            });
+        }
         let mut starts = starts.to_vec();
         starts.sort();
         starts.dedup_by(|later, earlier| later.is_within(earlier));
@@ -131,7 +146,10 @@ impl<'a> Capture<'a> {
                         let entry = writer.add_other(at.target, Kind::Symlink, meta, Some(link))?;
                         (self.observe)(&entry);
                     }
-                    Ok(None) | Err(Errno::INVAL) => vanished(writer, &at.target),
+                    Ok(None) | Err(Errno::INVAL) => {
+                        let other = io::Error::other("was replaced by something else");
+                        unreadable(writer, &at.target, &other);
+                    }
                     Err(e) => unreadable(writer, &at.target, &e.into()),
                 }
                 Ok(true)
@@ -198,11 +216,20 @@ impl<'a> Capture<'a> {
             if let Some(name) = lead {
                 self.readahead.soon(&fd, name);
             }
+            let joined = (
+                at.source.join(name.as_bytes()),
+                at.target.join(name.as_bytes()),
+            );
+            let (Ok(source), Ok(target)) = joined else {
+                let long = io::Error::other("what it holds has too long a path");
+                unreadable(writer, &at.target, &long);
+                continue;
+            };
             let inner = Place {
                 parent: &fd,
                 name: &name,
-                source: &at.source.join(name.as_bytes())?,
-                target: at.target.join(name.as_bytes())?,
+                source: &source,
+                target,
                 depth: at.depth + 1,
             };
             let found = self.take(writer, inner)?;
@@ -327,12 +354,15 @@ fn large(
     target: MemberPath,
     meta: Meta,
     beginning: &[u8],
-    mut file: File,
+    file: File,
     before: &Stat,
 ) -> Result<Entry> {
     let class = meta.class;
     let mut problem = None;
     let mut length = beginning.len() as u64;
+    // To where it ends now: one that grows as fast as it is read has no end.
+    let now = fs::fstat(&file).map_err(|e| Error::io(target.as_path(), "read", e))?;
+    let mut file = file.take(size(&now).saturating_sub(length));
     let mut member = writer.stream(target.clone(), meta)?;
     member.write_all(beginning).at("write", "frames")?;
     let mut buffer = vec![0; 1 << 18];
@@ -350,7 +380,7 @@ fn large(
             }
         }
     }
-    let after = fs::fstat(&file).map_err(|e| Error::io(target.as_path(), "read", e))?;
+    let after = fs::fstat(file.get_ref()).map_err(|e| Error::io(target.as_path(), "read", e))?;
     if !same(before, &after) || length != size(&after) {
         member.set_class(class.max(Class::InFlight));
     }

@@ -35,6 +35,18 @@ pub(crate) fn sync_dir(path: &Path) -> Result<()> {
         .at("sync directory", path)
 }
 
+/// Keeps others from this directory who ask for it here, while it lives.
+pub(crate) struct DirLock(#[allow(dead_code, reason = "the lock is the open file's")] File);
+
+impl DirLock {
+    /// Waits for whoever has it.
+    pub(crate) fn take(path: &Path) -> Result<Self> {
+        let dir = File::open(path).at("open directory", path)?;
+        flock(&dir, FlockOperation::LockExclusive).at("lock", path)?;
+        Ok(Self(dir))
+    }
+}
+
 /// Writes a new file whole: it is there with all its bytes, or it is not.
 pub(crate) fn write_new(path: &Path, temporary: &Path, bytes: &[u8]) -> Result<()> {
     if path.exists() {
@@ -94,15 +106,19 @@ impl RunDir {
         &self.path
     }
 
-    /// Syncs the directory and gives it its final name.
+    /// Syncs the directory and gives it its final name, for good or not at all.
     pub(crate) fn publish(mut self, to: &Path) -> Result<()> {
         sync_dir(&self.path)?;
         rename(&self.path, to)?;
-        self.published = true;
-        sync_dir(to.parent().unwrap_or(Path::new(".")))
+        let lasting = sync_dir(to.parent().unwrap_or(Path::new(".")));
+        // What is not sure to last is taken back: whoever hears of an error
+        // must find nothing there.
+        self.published = lasting.is_ok() || rename(to, &self.path).is_err();
+        lasting
     }
 
-    /// Removes what runs that no longer live have left in `parent`.
+    /// Removes what runs that no longer live have left in `parent`, whose
+    /// [`DirLock`] is to be held: what is just being made is not locked yet.
     pub(crate) fn sweep(parent: &Path) -> Result<()> {
         for found in fs::read_dir(parent).at("read directory", parent)? {
             let path = found.at("read directory", parent)?.path();

@@ -39,6 +39,12 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The number of the frame in which its tar header begins: the header of a
+    /// stream has a frame of its own before the content.
+    pub(crate) fn first_frame(&self) -> u64 {
+        self.frame.saturating_sub(u64::from(self.offset == 0))
+    }
+
     /// What can't be true of any entry that was written, if anything is.
     pub(crate) fn contradiction(&self) -> Option<&'static str> {
         let is_file = self.kind == Kind::File;
@@ -46,6 +52,9 @@ impl Entry {
         let hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if self.mode > 0o7777 {
             Some("has a mode that is none")
+        } else if self.uid == u32::MAX || self.gid == u32::MAX {
+            // To the kernel it means: leave the owner as it is.
+            Some("has an owner that nobody can be")
         } else if is_file != digest.is_some() || digest.is_some_and(|d| d.len() != 64 || !hex(d)) {
             Some("has a digest where there is none, or none where there is one")
         } else if (self.kind == Kind::Symlink) != self.link.is_some() {

@@ -54,6 +54,12 @@ impl Error {
         &self.place
     }
 
+    /// Is it that there is nothing at the place?
+    pub(crate) fn is_absent(&self) -> bool {
+        let kind = self.source.as_ref().map(io::Error::kind);
+        kind == Some(io::ErrorKind::NotFound)
+    }
+
     /// What happened, without the place.
     pub(crate) fn what(&self) -> String {
         match &self.source {

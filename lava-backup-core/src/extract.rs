@@ -33,7 +33,8 @@ pub struct Extract {
     pub replace: bool,
     /// A directory below the root, for replaced files; made when needed.
     pub keep_in: MemberPath,
-    /// Give files their owners; otherwise all are whoever's we are.
+    /// Give files their owners; otherwise all are whoever's we are. A file that
+    /// does not get the owner that it had loses setuid and setgid.
     pub own: bool,
     /// Return only when all of it would survive a loss of power.
     pub sync: bool,
@@ -82,7 +83,7 @@ pub fn extract(
     options: &Extract,
     observe: &mut dyn FnMut(&Entry),
 ) -> Result<ExtractReport> {
-    let mut target = Target::new(root, options);
+    let mut target = Target::new(root, options)?;
     let mut begins = Vec::new();
     let mut expected = BTreeMap::new();
     for entry in backup.index()? {

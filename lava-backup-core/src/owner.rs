@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::error::Result;
 use crate::root::Root;
 
 /// The users and groups of a root, from its own `/etc/passwd` and `/etc/group`,
@@ -35,16 +36,29 @@ const LIMIT: u64 = 16 << 20;
 const MAX_NAME: usize = 256;
 
 impl Owners {
-    /// Reads the names of a root; one without the files has no names.
+    /// Reads the names of a root; one without the files, or with files that
+    /// can't be read, has no names.
     pub fn of(root: &Root) -> Self {
+        Self::read(root).unwrap_or_default()
+    }
+
+    /// Reads the names of a root; one without the files has no names.
+    ///
+    /// # Errors
+    /// From files that are there and can't be read: without their names every
+    /// owner would be a number, and the number somebody else's.
+    pub(crate) fn read(root: &Root) -> Result<Self> {
         let read = |path: &str| {
-            let bytes = root.read(Path::new(path), LIMIT).unwrap_or_default();
-            Names::parse(&String::from_utf8_lossy(&bytes))
+            let bytes = match root.read(Path::new(path), LIMIT) {
+                Err(e) if e.is_absent() => Vec::new(),
+                other => other?,
+            };
+            Ok(Names::parse(&String::from_utf8_lossy(&bytes)))
         };
-        Self {
-            users: read("/etc/passwd"),
-            groups: read("/etc/group"),
-        }
+        Ok(Self {
+            users: read("/etc/passwd")?,
+            groups: read("/etc/group")?,
+        })
     }
 
     /// The name of a user; empty if the number has none.
@@ -80,6 +94,10 @@ impl Names {
                 continue;
             };
             let Ok(id) = id.parse() else { continue };
+            // Nobody's number: to the kernel it means no change.
+            if id == u32::MAX {
+                continue;
+            }
             // No user is called so; a header could not hold it.
             if name.len() > MAX_NAME || name.contains('\0') {
                 continue;

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use rustix::fs::{self, Advice, FileType, Mode, OFlags};
+use rustix::fs::{self, Advice, AtFlags, FileType, Mode, OFlags};
 
 /// Names of a directory that far behind the one being read are asked for.
 pub(crate) const LEAD: usize = 12;
@@ -72,6 +72,14 @@ fn next(queue: &Mutex<Receiver<Hint>>) -> Option<Hint> {
 /// Follows no link, waits for no pipe, and minds no failure: whoever reads the
 /// file will see it again.
 fn ask(dir: &OwnedFd, name: &CString, depth: usize) {
+    // To open a pipe or a device is to do something to it.
+    let Ok(stat) = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) else {
+        return;
+    };
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    if !matches!(kind, FileType::RegularFile | FileType::Directory) {
+        return;
+    }
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let Ok(fd) = fs::openat(dir, name, flags, Mode::empty()) else {
         return;

@@ -160,7 +160,8 @@ fn open_beneath(
 ) -> Result<OwnedFd, Errno> {
     let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     match fs::openat2(&dir, path.as_path(), flags, mode, how) {
-        Err(Errno::NOSYS) => open_by_components(dir, path, flags, mode),
+        // A path longer than the kernel takes at once has shorter parts.
+        Err(Errno::NOSYS | Errno::NAMETOOLONG) => open_by_components(dir, path, flags, mode),
         // The kernel saw the tree being moved about; asking again is its advice.
         Err(Errno::AGAIN) => fs::openat2(&dir, path.as_path(), flags, mode, how),
         other => other,

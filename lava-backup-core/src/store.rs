@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::backup::Backup;
-use crate::disk::{self, RunDir};
+use crate::disk::{self, DirLock, RunDir};
 use crate::document;
 use crate::error::{At, Error, ErrorKind, Result};
 use crate::frame::FrameName;
@@ -37,13 +37,14 @@ impl Store {
     /// [`ErrorKind::Refused`] if something else is there.
     pub fn init(path: &Path) -> Result<Self> {
         match fs::read_dir(path) {
-            Ok(_) if path.join("store.json").exists() => {
-                return Err(Error::new(ErrorKind::Exists, path, "is a store already"));
-            }
-            Ok(_) => refuse_foreign(path)?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => disk::make_dir(path)?,
-            Err(e) => return Err(Error::io(path, "read directory", e)),
+            other => drop(other.at("read directory", path)?),
         }
+        let _lock = DirLock::take(path)?;
+        if path.join("store.json").exists() {
+            return Err(Error::new(ErrorKind::Exists, path, "is a store already"));
+        }
+        refuse_foreign(path)?;
         for part in ["frames", "backups", "tmp"] {
             disk::make_dir(&path.join(part))?;
         }
@@ -171,7 +172,9 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::Exists`] if the id is taken.
     pub fn create(&self, id: BackupId) -> Result<BackupWriter> {
-        RunDir::sweep(&self.path.join("tmp"))?;
+        let tmp = self.path.join("tmp");
+        let _lock = DirLock::take(&tmp)?;
+        RunDir::sweep(&tmp)?;
         BackupWriter::new(self, id)
     }
 

@@ -99,7 +99,7 @@ fn quick(backup: &Backup, frames: &[FrameName], report: &mut VerifyReport) -> Re
         Err(e) => return report.lost("index.zst", backup, &e),
     };
     // The lengths of missing frames are unknown, so a content ends where the
-    // next entry's frame begins.
+    // next entry's headers begin.
     let mut last: Option<(MemberPath, u64, bool)> = None;
     let name = |report: &mut VerifyReport, upto: u64, last: Option<(MemberPath, u64, bool)>| {
         let Some((path, frame, streamed)) = last else {
@@ -125,7 +125,7 @@ fn quick(backup: &Backup, frames: &[FrameName], report: &mut VerifyReport) -> Re
             }
         };
         report.saw(&entry);
-        name(report, entry.frame, last.take());
+        name(report, entry.first_frame(), last.take());
         last = Some((entry.path, entry.frame, entry.offset == 0));
     }
     name(report, frames.len() as u64, last);

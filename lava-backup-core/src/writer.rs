@@ -34,7 +34,13 @@ pub struct BackupWriter {
     ended_sections: BTreeSet<Vec<u8>>,
     sections: BTreeMap<String, Section>,
     problems: Vec<Problem>,
+    /// Problems beyond those that are listed, and whether one of them degrades.
+    more_problems: (u64, bool),
 }
+
+/// A seal lists no more problems: it must fit into memory, and whoever may
+/// write below a tree could make millions.
+const MAX_PROBLEMS: usize = 10_000;
 
 /// What is known of a member before its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +124,7 @@ impl BackupWriter {
             ended_sections: BTreeSet::new(),
             sections: BTreeMap::new(),
             problems: Vec::new(),
+            more_problems: (0, false),
         })
     }
 
@@ -191,8 +198,15 @@ impl BackupWriter {
     }
 
     /// Notes something that was not as it should be.
+    ///
+    /// The first 10,000 are listed; of more, the seal says how many.
     pub fn problem(&mut self, problem: Problem) {
-        self.problems.push(problem);
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(problem);
+        } else {
+            self.more_problems.0 += 1;
+            self.more_problems.1 |= problem.degrades;
+        }
     }
 
     /// What was noted so far.
@@ -231,6 +245,15 @@ impl BackupWriter {
         let (entries, index_digest, index) = self.index.finish()?;
         index.sync_all().at("sync", run.join("index.zst"))?;
 
+        let (more, degrades) = self.more_problems;
+        if more > 0 {
+            self.problems.push(Problem {
+                code: "problems.more".into(),
+                path: None,
+                message: format!("{more} more problems are not listed"),
+                degrades,
+            });
+        }
         let degraded = self.problems.iter().any(|p| p.degrades);
         let seal = Seal {
             format: SEAL_FORMAT.into(),

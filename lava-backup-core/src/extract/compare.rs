@@ -7,7 +7,7 @@ use rustix::fs::{self, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::Change;
-use super::target::Target;
+use super::target::{Target, file_type};
 use crate::entry::{Entry, Kind, Time};
 use crate::error::{At, Error, ErrorKind, Result};
 use crate::path::MemberPath;
@@ -43,12 +43,7 @@ impl Target<'_> {
             }
         };
         let found = FileType::from_raw_mode(stat.st_mode);
-        let wanted = match entry.kind {
-            Kind::File => FileType::RegularFile,
-            Kind::Dir => FileType::Directory,
-            Kind::Symlink => FileType::Symlink,
-            Kind::Fifo => FileType::Fifo,
-        };
+        let wanted = file_type(entry.kind);
         if found != wanted {
             if found == FileType::Directory || wanted == FileType::Directory {
                 return Err(Error::new(
@@ -72,14 +67,18 @@ impl Target<'_> {
         if differs {
             return Ok(Some("content"));
         }
+        // One that has other names is made anew: its mode and owner are theirs
+        // too, and they may lie outside the root.
+        let shared = entry.kind != Kind::Dir && stat.st_nlink > 1;
         let (uid, gid) = self.owner_ids(entry);
         let owner = stat.st_uid == uid && stat.st_gid == gid;
-        let mode = entry.kind == Kind::Symlink || stat.st_mode & 0o7777 == entry.mode;
+        let mode = entry.kind == Kind::Symlink || stat.st_mode & 0o7777 == self.mode(entry);
         // The time of a directory is that of its last new name, which others
         // may have made since; the time of a link says nothing.
         let timeless = matches!(entry.kind, Kind::Dir | Kind::Symlink);
         let time = timeless || stat_time(&stat) == entry.mtime;
-        Ok((!(mode && time && (owner || !self.options.own))).then_some("metadata"))
+        let same = mode && time && (owner || !self.options.own);
+        Ok((!same).then_some(if shared { "content" } else { "metadata" }))
     }
 
     /// What the expected directories hold beside what is expected.

@@ -33,16 +33,16 @@ pub(super) struct Target<'t> {
 }
 
 impl<'t> Target<'t> {
-    pub(super) fn new(root: &'t Root, options: &'t Extract) -> Self {
-        Self {
+    pub(super) fn new(root: &'t Root, options: &'t Extract) -> Result<Self> {
+        Ok(Self {
             root,
-            owners: Owners::of(root),
+            owners: Owners::read(root)?,
             options,
             report: ExtractReport::default(),
             open_dirs: Vec::new(),
             parent: None,
             serial: 0,
-        }
+        })
     }
 
     pub(super) fn bring(
@@ -79,8 +79,11 @@ impl<'t> Target<'t> {
         let switched = made.and_then(|()| {
             if change != "new" {
                 self.keep(&parent, name, path)?;
+                return fs::renameat(&parent, temporary, &parent, name).at("rename", &place);
             }
-            fs::renameat(&parent, temporary, &parent, name).at("rename", &place)
+            // Another section, or somebody else, may have made it meanwhile.
+            let flags = fs::RenameFlags::NOREPLACE;
+            fs::renameat_with(&parent, temporary, &parent, name, flags).at("rename to", &place)
         });
         if switched.is_err() {
             let _ = fs::unlinkat(&parent, temporary, AtFlags::empty());
@@ -128,45 +131,66 @@ impl<'t> Target<'t> {
     }
 
     /// Owner first: a change of owner takes setuid away. The mode opens the
-    /// file up only when it has the right owner.
+    /// file up only when it has the right owner, and what the old owner's mode
+    /// allowed is not allowed to the new one for a moment.
     fn dress(&mut self, fd: impl AsFd, entry: &Entry) -> io::Result<()> {
         if self.options.own {
+            let old = fs::fstat(&fd)?.st_mode & 0o7777;
+            if old & !self.mode(entry) != 0 {
+                fs::fchmod(&fd, Mode::from_raw_mode(old & self.mode(entry)))?;
+            }
             let (uid, gid) = self.owner_ids(entry);
             let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
             fs::fchown(&fd, Some(uid), Some(gid))?;
         }
-        fs::fchmod(&fd, Mode::from_raw_mode(entry.mode))?;
+        fs::fchmod(&fd, Mode::from_raw_mode(self.mode(entry)))?;
         fs::futimens(&fd, &times(entry.mtime))?;
         Ok(())
     }
 
     fn dress_by_name(&mut self, parent: &OwnedFd, name: &OsStr, entry: &Entry) -> io::Result<()> {
-        if entry.kind == Kind::File {
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let fd = fs::openat(parent, name, flags, Mode::empty())?;
+        // Whoever owns the directory can put something else there meanwhile,
+        // so it is opened, looked at, and changed by what was opened.
+        let link = entry.kind == Kind::Symlink;
+        let how = match link {
+            true => OFlags::PATH,
+            // A pipe opens at once, whether or not it has a writer.
+            false => OFlags::RDONLY | OFlags::NONBLOCK,
+        };
+        let flags = how | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = fs::openat(parent, name, flags, Mode::empty())?;
+        let stat = fs::fstat(&fd)?;
+        if FileType::from_raw_mode(stat.st_mode) != file_type(entry.kind) || stat.st_nlink > 1 {
+            return Err(io::Error::other("was replaced by something else"));
+        }
+        if !link {
             return self.dress(fd, entry);
         }
         if self.options.own {
             let (uid, gid) = self.owner_ids(entry);
             let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-            fs::chownat(
-                parent,
-                name,
-                Some(uid),
-                Some(gid),
-                AtFlags::SYMLINK_NOFOLLOW,
-            )?;
-        }
-        if entry.kind == Kind::Fifo {
-            fs::chmodat(
-                parent,
-                name,
-                Mode::from_raw_mode(entry.mode),
-                AtFlags::empty(),
-            )?;
+            fs::chownat(&fd, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
         }
         fs::utimensat(parent, name, &times(entry.mtime), AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(())
+    }
+
+    /// The mode that an entry gets here.
+    ///
+    /// Whoever owned a file could make it run as himself. Where it gets another
+    /// owner (root, if the number is taken), it must not run as that one.
+    pub(super) fn mode(&self, entry: &Entry) -> u32 {
+        let known = |owner: OwnerId| self.options.own && owner.known;
+        let mut mode = entry.mode;
+        if entry.kind != Kind::Dir {
+            if !known(self.owners.uid(&entry.user, entry.uid)) {
+                mode &= !0o4000;
+            }
+            if !known(self.owners.gid(&entry.group, entry.gid)) {
+                mode &= !0o2000;
+            }
+        }
+        mode
     }
 
     pub(super) fn owner_ids(&mut self, entry: &Entry) -> (u32, u32) {
@@ -276,6 +300,15 @@ fn make_dirs(root: &Root, path: &MemberPath, mode: u32) -> Result<OwnedFd> {
         at = open_dir(&at, OsStr::from_bytes(part)).at("open directory", &place)?;
     }
     Ok(at)
+}
+
+pub(super) fn file_type(kind: Kind) -> FileType {
+    match kind {
+        Kind::File => FileType::RegularFile,
+        Kind::Dir => FileType::Directory,
+        Kind::Symlink => FileType::Symlink,
+        Kind::Fifo => FileType::Fifo,
+    }
 }
 
 fn open_dir(parent: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {

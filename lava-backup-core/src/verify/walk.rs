@@ -24,6 +24,8 @@ pub(super) struct Walk<'w> {
     damaged: Option<usize>,
     /// Zeros that end the content before, in what comes next.
     padding: usize,
+    /// The member before, if its content may reach into the frames that come.
+    streamed: Option<MemberPath>,
 }
 
 impl<'w> Walk<'w> {
@@ -42,6 +44,7 @@ impl<'w> Walk<'w> {
             position: 0,
             damaged: None,
             padding: 0,
+            streamed: None,
         }
     }
 
@@ -59,7 +62,12 @@ impl<'w> Walk<'w> {
                     tail = tail.saturating_add(bytes.len());
                     zeros &= bytes.iter().all(|b| *b == 0);
                 }
-                None => sure = false,
+                None => {
+                    sure = false;
+                    if index_is_whole {
+                        self.blame_streamed();
+                    }
+                }
             }
             self.advance();
         }
@@ -100,7 +108,6 @@ impl<'w> Walk<'w> {
             self.contradiction("the index points outside the frames", Some(&entry.path));
             return false;
         };
-        let header = tarstream::header(entry).len();
         if between.whole {
             let wrong = match between.bytes.split_at_checked(self.padding) {
                 Some((zeros, _)) if zeros.iter().any(|b| *b != 0) => {
@@ -112,11 +119,9 @@ impl<'w> Walk<'w> {
             if let Some(wrong) = wrong {
                 self.contradiction(&wrong, Some(&entry.path));
             }
-        } else if between.bytes.len() >= header {
-            // What is lost lies before its header.
-            hit.clear();
         }
         self.padding = 0;
+        self.streamed = (entry.offset == 0).then(|| entry.path.clone());
         if entry.kind == Kind::File {
             match self.content(entry, &mut hit) {
                 Content::Same => {}
@@ -133,12 +138,24 @@ impl<'w> Walk<'w> {
         }
         hit.dedup();
         for at in hit {
-            let members = &mut self.report.damage[at].members;
-            if members.last() != Some(&entry.path) {
-                members.push(entry.path.clone());
-            }
+            self.blame(at, &entry.path);
         }
         true
+    }
+
+    /// How long a lost frame was is not known, so all up to the next header
+    /// may be the content of the member before.
+    fn blame_streamed(&mut self) {
+        if let (Some(at), Some(path)) = (self.damaged, self.streamed.clone()) {
+            self.blame(at, &path);
+        }
+    }
+
+    fn blame(&mut self, at: usize, path: &MemberPath) {
+        let members = &mut self.report.damage[at].members;
+        if members.last() != Some(path) {
+            members.push(path.clone());
+        }
     }
 
     /// The bytes up to the content of an entry; `None` if the index points
@@ -154,13 +171,22 @@ impl<'w> Walk<'w> {
         };
         loop {
             let here = self.number == entry.frame;
+            // Of a frame in which the content begins at once, nothing is its
+            // header.
+            if here && offset == 0 {
+                return (self.position == 0).then_some(between);
+            }
             let bytes = self.take(if here { offset } else { usize::MAX });
             match bytes {
                 Some(bytes) => between.bytes.extend_from_slice(&bytes),
                 None => {
                     between.bytes.clear();
                     between.whole = false;
-                    hit.extend(self.damaged);
+                    if self.number < entry.first_frame() {
+                        self.blame_streamed();
+                    } else {
+                        hit.extend(self.damaged);
+                    }
                 }
             }
             if here {
