@@ -61,8 +61,8 @@ impl Entry {
             Some("is a link without a target, or the reverse")
         } else if !is_file && self.size != 0 {
             Some("has content and is no file")
-        } else if self.path.in_section().is_none() {
-            Some("names a section and no member of it")
+        } else if self.path.in_section().is_none() || !self.path.has_plain_section() {
+            Some("names a section and no member of it, or a section that can be none")
         } else {
             None
         }

@@ -73,6 +73,13 @@ impl MemberPath {
         self.components().next().unwrap_or_default()
     }
 
+    /// Is the name of its section one that a section may have: of `a`-`z`,
+    /// `0`-`9` and `-`?
+    pub(crate) fn has_plain_section(&self) -> bool {
+        let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
+        self.section().iter().all(plain)
+    }
+
     /// The path without its section; `None` if there is no more.
     pub fn in_section(&self) -> Option<MemberPath> {
         let cut = self.0.iter().position(|b| *b == b'/')?;

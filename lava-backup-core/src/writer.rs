@@ -306,8 +306,7 @@ impl BackupWriter {
         if path.in_section().is_none() {
             return refuse("names a section and no member of it");
         }
-        let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
-        if !path.section().iter().all(plain) {
+        if !path.has_plain_section() {
             return refuse("belongs to a section whose name is not of a-z, 0-9 and -");
         }
         if let Some(last) = &self.last {
