@@ -296,7 +296,7 @@ impl<'a> Capture<'a> {
             group: self.owners.group(stat.st_gid).to_owned(),
             uid: stat.st_uid,
             gid: stat.st_gid,
-            mtime: mtime(stat),
+            mtime: Time::modified(stat),
             class,
         }
     }
@@ -393,24 +393,13 @@ fn large(
 
 fn same(before: &Stat, after: &Stat) -> bool {
     before.st_size == after.st_size
-        && mtime(before) == mtime(after)
+        && Time::modified(before) == Time::modified(after)
         && before.st_ctime == after.st_ctime
         && before.st_ctime_nsec == after.st_ctime_nsec
 }
 
 fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
-}
-
-fn mtime(stat: &Stat) -> Time {
-    #[allow(
-        clippy::unnecessary_cast,
-        reason = "the types differ between architectures"
-    )]
-    Time {
-        seconds: stat.st_mtime as i64,
-        nanoseconds: stat.st_mtime_nsec as u32,
-    }
 }
 
 fn list(dir: &OwnedFd) -> Result<Vec<CString>, Errno> {

@@ -1,3 +1,4 @@
+use rustix::fs::Stat;
 use serde::{Deserialize, Serialize};
 
 use crate::path::MemberPath;
@@ -105,6 +106,20 @@ pub struct Time {
     pub seconds: i64,
     /// Nanoseconds after them: 0 to 999,999,999.
     pub nanoseconds: u32,
+}
+
+impl Time {
+    /// When the content of a file last changed.
+    pub(crate) fn modified(stat: &Stat) -> Self {
+        #[allow(
+            clippy::unnecessary_cast,
+            reason = "the types differ between architectures"
+        )]
+        Self {
+            seconds: stat.st_mtime as i64,
+            nanoseconds: stat.st_mtime_nsec as u32,
+        }
+    }
 }
 
 impl TryFrom<(i64, u32)> for Time {

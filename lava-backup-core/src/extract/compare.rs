@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use rustix::fs::{self, FileType, Mode, OFlags, Stat};
+use rustix::fs::{self, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::Change;
@@ -76,7 +76,7 @@ impl Target<'_> {
         // The time of a directory is that of its last new name, which others
         // may have made since; the time of a link says nothing.
         let timeless = matches!(entry.kind, Kind::Dir | Kind::Symlink);
-        let time = timeless || stat_time(&stat) == entry.mtime;
+        let time = timeless || Time::modified(&stat) == entry.mtime;
         let same = mode && time && (owner || !self.options.own);
         Ok((!same).then_some(if shared { "content" } else { "metadata" }))
     }
@@ -128,16 +128,5 @@ impl Target<'_> {
             .update_reader(file)
             .at("read", self.root.show(path))?;
         Ok(Some(hasher.finalize().to_hex().to_string()))
-    }
-}
-
-fn stat_time(stat: &Stat) -> Time {
-    #[allow(
-        clippy::unnecessary_cast,
-        reason = "the types differ between architectures"
-    )]
-    Time {
-        seconds: stat.st_mtime as i64,
-        nanoseconds: stat.st_mtime_nsec as u32,
     }
 }
