@@ -75,6 +75,20 @@ pub(crate) struct BackupArgs {
     pub(crate) backup: String,
 }
 
+#[derive(Debug, Default, Args)]
+pub(crate) struct DatabaseAddress {
+    /// The database, as postgres://USER@HOST:PORT/NAME; found in LAVA's settings.
+    /// With a password, give it in the environment: a command line is everybody's
+    #[arg(
+        long = "database",
+        value_name = "URL",
+        env = "LAVA_BACKUP_DATABASE",
+        hide_env_values = true
+    )]
+    #[arg(id = "database")]
+    pub(crate) url: Option<String>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {
     /// Runs lava-server
@@ -96,15 +110,8 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub(crate) root: PathBuf,
 
-    /// The database, as postgres://USER@HOST:PORT/NAME; found in LAVA's settings.
-    /// With a password, give it in the environment: a command line is everybody's
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "LAVA_BACKUP_DATABASE",
-        hide_env_values = true
-    )]
-    pub(crate) database: Option<String>,
+    #[command(flatten)]
+    pub(crate) database: DatabaseAddress,
 
     /// Leave the database out
     #[arg(long, conflicts_with = "database")]
@@ -196,15 +203,8 @@ pub(crate) struct FactsArgs {
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub(crate) root: PathBuf,
 
-    /// The database, as postgres://USER@HOST:PORT/NAME; found in LAVA's settings.
-    /// With a password, give it in the environment: a command line is everybody's
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "LAVA_BACKUP_DATABASE",
-        hide_env_values = true
-    )]
-    pub(crate) database: Option<String>,
+    #[command(flatten)]
+    pub(crate) database: DatabaseAddress,
 }
 
 #[derive(Debug, Args)]

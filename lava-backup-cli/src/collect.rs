@@ -27,12 +27,12 @@ const TIMERS: [&str; 3] = [
 pub(crate) fn facts(args: &FactsArgs) -> Result<Answer, Failure> {
     let host = Host::open(&args.root)?;
     let mut facts = of_files(&host)?;
-    if let Some(address) = address(&host, args.database.as_deref())? {
+    if let Some(address) = address(&host, args.database.url.as_deref())? {
         match Snapshot::take(&address) {
             Ok(mut snapshot) => of_database(&mut facts, &mut snapshot, host.release())?,
             // Named on the command line it is asked for; found in the settings
             // of a host that is being prepared it may well be down.
-            Err(e) if args.database.is_some() => return Err(e).could_not("read the database"),
+            Err(e) if args.database.url.is_some() => return Err(e).could_not("read the database"),
             Err(e) if e.kind() == lava_backup_pg::ErrorKind::Absent => {
                 facts.database = DatabaseState::Absent;
             }

@@ -106,7 +106,7 @@ pub(crate) fn create(args: &CreateArgs, quiet: bool) -> Result<Answer, Failure> 
         )
         .hint("name the role with --role if LAVA was installed without Debian's packages"));
     }
-    if role != Role::Master && args.database.is_some() {
+    if role != Role::Master && args.database.url.is_some() {
         return Err(Failure::new(
             Exit::Usage,
             "could not back up a database with a worker: only a master has one",
@@ -163,7 +163,7 @@ pub(crate) fn create(args: &CreateArgs, quiet: bool) -> Result<Answer, Failure> 
 }
 
 fn take_snapshot(host: &Host, args: &CreateArgs) -> Result<Snapshot, Failure> {
-    let address = collect::address(host, args.database.as_deref())?.ok_or_else(|| {
+    let address = collect::address(host, args.database.url.as_deref())?.ok_or_else(|| {
         Failure::new(
             Exit::Failed,
             format!(

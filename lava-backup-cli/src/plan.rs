@@ -41,7 +41,7 @@ fn target(args: &PlanArgs) -> Result<Facts, Failure> {
     let Some(path) = &args.target else {
         let facts = collect::facts(&crate::args::FactsArgs {
             root: "/".into(),
-            database: None,
+            database: Default::default(),
         })?;
         return Facts::from_json(facts.json().to_string().as_bytes())
             .could_not("read this host's facts");
