@@ -298,6 +298,7 @@ impl<'a> Capture<'a> {
             gid: stat.st_gid,
             mtime: Time::modified(stat),
             class,
+            attributes: None,
         }
     }
 }

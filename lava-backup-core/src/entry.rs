@@ -1,6 +1,7 @@
 use rustix::fs::Stat;
 use serde::{Deserialize, Serialize};
 
+use crate::attributes::{Attributes, Extent};
 use crate::path::MemberPath;
 
 /// One file of a backup, as the index lists it.
@@ -11,7 +12,7 @@ pub struct Entry {
     /// What it is.
     #[serde(rename = "type")]
     pub kind: Kind,
-    /// Bytes of content; 0 for all but regular files.
+    /// Bytes of content, holes counted; 0 for all but regular files.
     pub size: u64,
     /// Permission bits, with setuid, setgid and sticky: 0 to 0o7777.
     pub mode: u32,
@@ -27,12 +28,23 @@ pub struct Entry {
     pub mtime: Time,
     /// Who may see it, and whether it stood still.
     pub class: Class,
-    /// BLAKE3 of the content; regular files only.
+    /// BLAKE3 of the content, its holes left out; regular files only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blake3: Option<String>,
     /// Where a symbolic link points, unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<LinkTarget>,
+    /// The file that a hard link is one more name of: an earlier member of the
+    /// same section.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<MemberPath>,
+    /// Of a sparse file, where its content lies: the rest is holes. Empty for
+    /// a file without holes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extents: Vec<Extent>,
+    /// Access control lists and extended attributes, if it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<Box<Attributes>>,
     /// Number of the frame, from 0, in which the content begins.
     pub frame: u64,
     /// Uncompressed bytes of that frame before the content.
@@ -83,6 +95,8 @@ pub enum Kind {
     Symlink,
     /// A named pipe.
     Fifo,
+    /// One more name of a regular file, which is `target`.
+    Hardlink,
 }
 
 /// The class of a file.

@@ -248,6 +248,9 @@ mod tests {
             class: Class::Plain,
             blake3: None,
             link: None,
+            target: None,
+            extents: Vec::new(),
+            attributes: None,
             frame,
             offset: 512,
         }

@@ -31,6 +31,7 @@
 //! [`Evidence`] keeps what a check has found.
 
 mod ahead;
+mod attributes;
 mod backup;
 mod capture;
 mod cut;
@@ -53,6 +54,7 @@ mod tarstream;
 mod verify;
 mod writer;
 
+pub use attributes::{Attributes, Bytes, Extent};
 pub use backup::Backup;
 pub use capture::{Capture, Choice};
 pub use entry::{Class, Entry, Kind, LinkTarget, Time};

@@ -26,6 +26,7 @@ pub(crate) fn header(entry: &Entry) -> Vec<u8> {
         Kind::Dir => EntryType::Directory,
         Kind::Symlink => EntryType::Symlink,
         Kind::Fifo => EntryType::Fifo,
+        Kind::Hardlink => EntryType::Link,
     });
     header.set_mode(entry.mode);
 

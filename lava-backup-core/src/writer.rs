@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use crate::attributes::Attributes;
 use crate::cut::{self, ContentCutter};
 use crate::disk::{self, RunDir};
 use crate::document;
@@ -59,6 +60,8 @@ pub struct Meta {
     pub mtime: Time,
     /// Its class.
     pub class: Class,
+    /// Access control lists and extended attributes, if it has any.
+    pub attributes: Option<Box<Attributes>>,
 }
 
 impl Meta {
@@ -72,6 +75,7 @@ impl Meta {
             gid: 0,
             mtime,
             class,
+            attributes: None,
         }
     }
 }
@@ -378,6 +382,9 @@ fn new_entry(path: MemberPath, kind: Kind, meta: Meta) -> Entry {
         class: meta.class,
         blake3: None,
         link: None,
+        target: None,
+        extents: Vec::new(),
+        attributes: None,
         frame: 0,
         offset: 0,
     }

@@ -62,7 +62,7 @@ impl Target<'_> {
                     fs::readlinkat(&parent, name, Vec::new()).at("read", self.root.show(path))?;
                 entry.link.as_ref().map(|l| l.as_bytes()) != Some(link.as_bytes())
             }
-            Kind::Dir | Kind::Fifo => false,
+            Kind::Dir | Kind::Fifo | Kind::Hardlink => false,
         };
         if differs {
             return Ok(Some("content"));

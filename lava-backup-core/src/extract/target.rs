@@ -126,7 +126,7 @@ impl<'t> Target<'t> {
                 self.dress_by_name(parent, temporary, entry)
                     .at("change", place)
             }
-            Kind::Dir => Ok(()),
+            Kind::Dir | Kind::Hardlink => Ok(()),
         }
     }
 
@@ -304,7 +304,7 @@ fn make_dirs(root: &Root, path: &MemberPath, mode: u32) -> Result<OwnedFd> {
 
 pub(super) fn file_type(kind: Kind) -> FileType {
     match kind {
-        Kind::File => FileType::RegularFile,
+        Kind::File | Kind::Hardlink => FileType::RegularFile,
         Kind::Dir => FileType::Directory,
         Kind::Symlink => FileType::Symlink,
         Kind::Fifo => FileType::Fifo,
