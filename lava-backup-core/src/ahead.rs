@@ -5,7 +5,6 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::backup::read_frame;
 use crate::error::Result;
 use crate::frame::FrameName;
 use crate::store::Store;
@@ -37,7 +36,7 @@ impl Ahead {
                         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                         let Ok((name, answer)) = job else { return };
                         // Nobody waits for it any more if the reader has stopped.
-                        let _ = answer.send(read_frame(&store, name));
+                        let _ = answer.send(store.read_frame(name));
                     }
                 })
             })

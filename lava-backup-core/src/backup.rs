@@ -1,14 +1,14 @@
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
-use crate::disk;
+use crate::backend;
 use crate::document;
 use crate::entry::{Entry, Kind};
 use crate::error::{At, Error, ErrorKind, Result};
 use crate::evidence::{EVIDENCE_FORMAT, Evidence, EvidenceDraft};
-use crate::frame::{self, FrameName};
+use crate::frame::FrameName;
 use crate::index::Index;
+use crate::layout;
 use crate::path::MemberPath;
 use crate::seal::{BackupId, SEAL_FORMAT, Seal};
 use crate::store::{Store, refuse_unknown};
@@ -17,23 +17,18 @@ use crate::store::{Store, refuse_unknown};
 #[derive(Clone, Debug)]
 pub struct Backup {
     store: Store,
-    path: PathBuf,
     seal: Seal,
     digest: String,
 }
 
 impl Backup {
     pub(crate) fn open(store: &Store, id: &BackupId) -> Result<Self> {
-        let path = store.path().join("backups").join(id.as_str());
-        let place = path.join("backup.json");
-        if !place.exists() {
-            return Err(Error::new(
-                ErrorKind::NotFound,
-                store.path(),
-                format!("holds no backup {:?}", id.as_str()),
-            ));
-        }
-        let text = document::load(&place)?;
+        let key = layout::of_backup(id, layout::SEAL);
+        let place = store.backend().place(&key);
+        let Some(text) = document::load(&**store.backend(), &key)? else {
+            let what = format!("holds no backup {:?}", id.as_str());
+            return Err(Error::new(ErrorKind::NotFound, store.path(), what));
+        };
         let (seal, digest): (Seal, _) = document::read(&place, &text, SEAL_FORMAT)?;
         refuse_unknown(&place, &seal.requires)?;
         if seal.id != *id {
@@ -42,12 +37,8 @@ impl Backup {
                 format!("is the seal of {}, not of {id}", seal.id),
             ));
         }
-        if seal.store != store.id() {
-            return Err(Error::damaged(&place, "is the seal of another store"));
-        }
         Ok(Self {
             store: store.clone(),
-            path,
             seal,
             digest,
         })
@@ -68,9 +59,13 @@ impl Backup {
         &self.digest
     }
 
-    /// Its directory in the store.
-    pub(crate) fn path(&self) -> &std::path::Path {
-        &self.path
+    /// Where one of its files is; for messages.
+    pub(crate) fn place(&self, file: &str) -> PathBuf {
+        self.store.backend().place(&self.key(file))
+    }
+
+    fn key(&self, file: &str) -> String {
+        layout::of_backup(self.id(), file)
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -83,8 +78,9 @@ impl Backup {
     /// # Errors
     /// [`ErrorKind::Damaged`] if a byte of the index is not what was written.
     pub fn index(&self) -> Result<Index> {
-        let place = self.path.join("index.zst");
-        let file = File::open(&place).at("open", &place)?;
+        let place = self.place(layout::INDEX);
+        let opened = self.store.backend().open(&self.key(layout::INDEX))?;
+        let file = opened.ok_or_else(|| Error::damaged(&place, "is missing"))?;
         Index::open(&place, file, &self.seal.archive.index_digest)
     }
 
@@ -115,8 +111,14 @@ impl Backup {
     /// # Errors
     /// [`ErrorKind::Damaged`] if a byte of the list is not what was written.
     pub fn frames(&self) -> Result<Vec<FrameName>> {
-        let place = self.path.join("frames");
-        let text = fs::read(&place).at("read", &place)?;
+        let place = self.place(layout::FRAME_LIST);
+        let limit = self.seal.archive.frames.saturating_mul(LINE);
+        let text = backend::read(
+            &**self.store.backend(),
+            &self.key(layout::FRAME_LIST),
+            limit,
+        )?;
+        let text = text.ok_or_else(|| Error::damaged(&place, "is missing"))?;
         let sealed = blake3::hash(&text).to_hex().as_str() == self.seal.archive.frames_digest;
         let text = String::from_utf8(text).ok().filter(|_| sealed);
         let text = text
@@ -125,16 +127,11 @@ impl Backup {
             .map(|line| {
                 let name = line.get(3..).and_then(|name| name.parse().ok());
                 // One spelling: `xargs cat` would follow any other.
-                let exact = |name: &FrameName| name.file().to_str() == Some(line);
+                let exact = |name: &FrameName| name.file() == line;
                 name.filter(exact)
                     .ok_or_else(|| Error::damaged(&place, format!("has the line {line:?}")))
             })
             .collect()
-    }
-
-    /// The bytes of one frame, checked.
-    pub(crate) fn frame(&self, name: FrameName) -> Result<Vec<u8>> {
-        read_frame(&self.store, name)
     }
 
     /// Writes the content of a regular file to `out`, and checks it on the way.
@@ -154,7 +151,7 @@ impl Backup {
             let name = frames
                 .get(number)
                 .ok_or_else(|| Error::damaged(&place, "its content lies beyond the last frame"))?;
-            let bytes = self.frame(*name)?;
+            let bytes = self.store.read_frame(*name)?;
             let rest = bytes.get(offset..).unwrap_or_default();
             let take = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             hasher.update(&rest[..take]);
@@ -198,22 +195,22 @@ impl Backup {
             findings: draft.findings,
         };
         let (text, digest) = document::write(&evidence)?;
-        let dir = self.path.join("evidence");
-        disk::make_dir(&dir)?;
-        disk::sync_dir(&self.path)?;
         let stamp: String = evidence
             .began
             .chars()
             .filter(char::is_ascii_alphanumeric)
             .collect();
-        let name = format!("{stamp}-{}-{}.json", evidence.check, &digest[..8]);
-        let tmp = self.store.path().join("tmp");
-        let _lock = disk::DirLock::take(&tmp)?;
-        let temporary = tmp.join(&name);
-        match disk::write_new(&dir.join(&name), &temporary, text.as_bytes()) {
+        let name = format!(
+            "{}{stamp}-{}-{}.json",
+            layout::EVIDENCE,
+            evidence.check,
+            &digest[..8]
+        );
+        let backend = self.store.backend();
+        match backend.put_new(&self.key(&name), text.as_bytes()) {
             // Its name holds its digest: the same was found in the same second.
             Err(e) if e.kind() == ErrorKind::Exists => Ok(evidence),
-            written => written.map(|_| evidence),
+            written => written.map(|()| evidence),
         }
     }
 
@@ -222,44 +219,28 @@ impl Backup {
     /// # Errors
     /// [`ErrorKind::Damaged`] if one of them was changed.
     pub fn evidence(&self) -> Result<Vec<Evidence>> {
-        let dir = self.path.join("evidence");
-        let mut names = Vec::new();
-        match fs::read_dir(&dir) {
-            Ok(found) => {
-                for found in found {
-                    names.push(found.at("read directory", &dir)?.path());
-                }
+        let backend = self.store.backend();
+        let mut keys = Vec::new();
+        backend.list(&self.key(layout::EVIDENCE), &mut |found| {
+            keys.push(found.key);
+            Ok(())
+        })?;
+        let mut records = Vec::new();
+        for key in keys {
+            let place = backend.place(&key);
+            let Some(text) = document::load(&**backend, &key)? else {
+                continue;
+            };
+            let (evidence, _): (Evidence, _) = document::read(&place, &text, EVIDENCE_FORMAT)?;
+            if evidence.backup != self.seal.id || evidence.seal != self.digest {
+                let what = format!("is evidence of {}, not of this backup", evidence.backup);
+                return Err(Error::damaged(place, what));
             }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(e) => return Err(Error::io(dir, "read directory", e)),
+            records.push(evidence);
         }
-        names.sort();
-        names
-            .iter()
-            .map(|place| {
-                let text = document::load(place)?;
-                let (evidence, _): (Evidence, _) = document::read(place, &text, EVIDENCE_FORMAT)?;
-                if evidence.backup != self.seal.id || evidence.seal != self.digest {
-                    let what = format!("is evidence of {}, not of this backup", evidence.backup);
-                    return Err(Error::damaged(place, what));
-                }
-                Ok(evidence)
-            })
-            .collect()
+        Ok(records)
     }
 }
 
-/// Reads and checks one frame of a store.
-pub(crate) fn read_frame(store: &Store, name: FrameName) -> Result<Vec<u8>> {
-    let place = store.frame_path(name);
-    let file = File::open(&place).map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => Error::damaged(&place, "the frame is missing"),
-        _ => Error::io(&place, "read", e),
-    })?;
-    let mut stored = Vec::new();
-    // Compressed bytes are never much longer than what they hold.
-    file.take(frame::MAX_FRAME as u64 + (1 << 20))
-        .read_to_end(&mut stored)
-        .at("read", &place)?;
-    frame::decode(&place, name, &stored)
-}
+/// Bytes of a line of the list of frames.
+const LINE: u64 = 68;

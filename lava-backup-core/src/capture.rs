@@ -1,21 +1,28 @@
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{self, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use crate::attributes::{Attributes, Extent};
+use crate::backup::Backup;
 use crate::cut::SMALL_FILE;
 use crate::entry::{Class, Entry, Kind, LinkTarget, Time};
 use crate::error::{At, Error, Result};
 use crate::owner::Owners;
 use crate::path::MemberPath;
-use crate::readahead::{LEAD, Readahead};
+use crate::previous::{Group, Previous};
+use crate::readahead::Readahead;
 use crate::root::Root;
 use crate::seal::Problem;
-use crate::writer::{BackupWriter, Meta};
+use crate::seen::{GroupStand, Stand, is_sure};
+use crate::walk::{Found, Step, Walk};
+use crate::writer::{BackupWriter, Meta, Sparse, new_entry};
 
 /// A tree that is read into a backup, as it stands or as it moves.
 ///
@@ -25,12 +32,18 @@ use crate::writer::{BackupWriter, Meta};
 /// while it was read is read once more, and then stored as read and marked
 /// [`Class::InFlight`]; one that vanished is noted, and its directory listed
 /// again for what may have taken its place.
+///
+/// With an earlier backup at hand, frames whose files all stand as they did then
+/// are taken over without being read.
 pub struct Capture<'a> {
     root: &'a Root,
     owners: Owners,
     /// Why there are no names, where there should be.
     nameless: Option<Error>,
-    readahead: Readahead,
+    readahead: Arc<Readahead>,
+    previous: Option<Previous>,
+    /// The first names of files that have more than one, by device and inode.
+    links: BTreeMap<(u64, u64), MemberPath>,
     choose: &'a dyn Fn(&MemberPath) -> Choice,
     observe: &'a mut dyn FnMut(&Entry),
 }
@@ -44,10 +57,11 @@ pub enum Choice {
     Take(Class),
 }
 
-/// Deeper trees are noted and left out.
-const MAX_DEPTH: usize = 256;
-/// A directory is listed again this often for files that vanish from it.
-const MAX_LISTINGS: usize = 4;
+/// Files with more than one name are kept as such up to this many in a section;
+/// of more, each name is a file of its own.
+const MAX_LINKS: usize = 100_000;
+/// A sparse file has no more extents: short holes between them are stored.
+const MAX_EXTENTS: usize = 4096;
 
 impl<'a> Capture<'a> {
     /// Reads from `root`; `choose` gets paths below the root, without section,
@@ -65,10 +79,24 @@ impl<'a> Capture<'a> {
             root,
             owners,
             nameless,
-            readahead: Readahead::new(),
+            readahead: Arc::new(Readahead::new()),
+            previous: None,
+            links: BTreeMap::new(),
             choose,
             observe,
         }
+    }
+
+    /// Takes over frames of an earlier backup in the same store, where all
+    /// their files kept size, mtime, ctime, inode, mode and owner. Nothing is
+    /// taken over from one that does not tell how its files stood.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) from its lists: then it
+    /// is no help.
+    pub fn after(&mut self, previous: &Backup) -> Result<()> {
+        self.previous = Previous::open(previous)?;
+        Ok(())
     }
 
     /// Adds the trees at `starts` to a section, in path order, each once.
@@ -91,6 +119,7 @@ impl<'a> Capture<'a> {
                 degrades: true,
             });
         }
+        self.links.clear();
         let mut starts = starts.to_vec();
         starts.sort();
         starts.dedup_by(|later, earlier| later.is_within(earlier));
@@ -103,14 +132,10 @@ impl<'a> Capture<'a> {
                     let Ok(name) = CString::new(name) else {
                         continue;
                     };
-                    let at = Place {
-                        parent: &parent,
-                        name: &name,
-                        source: start,
-                        target,
-                        depth: 0,
-                    };
-                    self.take(writer, at)?;
+                    let readahead = Arc::clone(&self.readahead);
+                    let source = start.clone();
+                    let mut walk = Walk::new(self.choose, &readahead, parent, name, source, target);
+                    self.tree(writer, &mut walk)?;
                 }
                 Err(e) => unreadable(writer, &target, &e),
             }
@@ -118,178 +143,314 @@ impl<'a> Capture<'a> {
         Ok(())
     }
 
-    /// Adds one file or tree; `false` if it was not there any more.
-    fn take(&mut self, writer: &mut BackupWriter, at: Place<'_>) -> Result<bool> {
-        let class = match (self.choose)(at.source) {
-            Choice::Skip => return Ok(true),
-            Choice::Take(class) => class,
-        };
-        let stat = match fs::statat(at.parent, at.name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => stat,
-            Err(Errno::NOENT) => {
-                vanished(writer, &at.target);
-                return Ok(false);
+    fn tree(&mut self, writer: &mut BackupWriter, walk: &mut Walk<'_>) -> Result<()> {
+        let mut odd = Vec::new();
+        walk.reads(self.previous.is_none());
+        loop {
+            let next = walk.peek(&mut odd).cloned();
+            for step in odd.drain(..) {
+                note_odd(writer, step);
             }
-            Err(e) => {
-                unreadable(writer, &at.target, &e.into());
-                return Ok(true);
-            }
-        };
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => self.regular(writer, at, class),
-            FileType::Directory => self.directory(writer, at, class),
-            FileType::Symlink => {
-                let link = fs::readlinkat(at.parent, at.name, Vec::new());
-                match link.map(|l| LinkTarget::new(l.into_bytes())) {
-                    Ok(Some(link)) => {
-                        let meta = self.meta(&stat, class);
-                        let entry = writer.add_other(at.target, Kind::Symlink, meta, Some(link))?;
-                        (self.observe)(&entry);
+            let Some(next) = next else { return Ok(()) };
+            if writer.is_at_boundary(next.section())
+                && let Some(previous) = &mut self.previous
+            {
+                let group = match previous.group_at(&next) {
+                    Ok(group) => group,
+                    // Damaged since: no help any more.
+                    Err(_) => {
+                        self.previous = None;
+                        walk.reads(true);
+                        continue;
                     }
-                    Ok(None) | Err(Errno::INVAL) => {
-                        let other = io::Error::other("was replaced by something else");
-                        unreadable(writer, &at.target, &other);
-                    }
-                    Err(e) => unreadable(writer, &at.target, &e.into()),
+                };
+                let taken = match group {
+                    Some(group) => self.take_over(writer, walk, group)?,
+                    None => false,
+                };
+                walk.reads(!taken);
+                if taken {
+                    continue;
                 }
-                Ok(true)
             }
-            FileType::Fifo => {
-                let entry =
-                    writer.add_other(at.target, Kind::Fifo, self.meta(&stat, class), None)?;
-                (self.observe)(&entry);
-                Ok(true)
-            }
-            other => {
-                writer.problem(Problem {
-                    code: "file.type".into(),
-                    path: Some(at.target),
-                    message: format!("left out: {}", type_name(other)),
-                    degrades: false,
-                });
-                Ok(true)
+            match walk.step() {
+                Some(Step::Found(found)) if found.kind() == FileType::RegularFile => {
+                    self.regular(writer, walk, &found)?;
+                }
+                Some(Step::Found(found)) => self.other(writer, *found)?,
+                Some(odd) => {
+                    if matches!(odd, Step::Vanished(_)) {
+                        walk.list_again();
+                    }
+                    note_odd(writer, odd);
+                }
+                None => return Ok(()),
             }
         }
     }
 
-    fn directory(
+    /// Takes over the frames of a group, if its files stand as they did;
+    /// otherwise the walk is where it was.
+    fn take_over(
         &mut self,
         writer: &mut BackupWriter,
-        at: Place<'_>,
-        class: Class,
+        walk: &mut Walk<'_>,
+        group: Group,
     ) -> Result<bool> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = fs::openat(at.parent, at.name, flags, Mode::empty())
-            .and_then(|fd| Ok((fs::fstat(&fd)?, fd)))
-            .and_then(|(stat, fd)| Ok((stat, list(&fd)?, fd)));
-        let (stat, names, fd) = match opened {
-            Ok(opened) => opened,
-            Err(Errno::NOENT) => {
-                vanished(writer, &at.target);
+        let (Some(stood), false) = (group.stand, group.frames.is_empty()) else {
+            return Ok(false);
+        };
+        let mark = walk.mark();
+        let mut standing = GroupStand::default();
+        let mut links = Vec::new();
+        for entry in &group.entries {
+            let same = match walk.step() {
+                Some(Step::Found(found)) if found.target == entry.path => {
+                    standing.add(&self.stand(&found));
+                    self.is_linked_as(entry, &found, &mut links)
+                }
+                _ => false,
+            };
+            if !same {
+                walk.rewind(mark);
                 return Ok(false);
             }
-            Err(e) => {
-                unreadable(writer, &at.target, &e.into());
-                return Ok(true);
-            }
-        };
-        let meta = self.meta(&stat, class);
-        let entry = writer.add_other(at.target.clone(), Kind::Dir, meta, None)?;
-        (self.observe)(&entry);
-        if at.depth >= MAX_DEPTH {
-            let deep = io::Error::other(format!("deeper than {MAX_DEPTH} directories"));
-            unreadable(writer, &at.target, &deep);
-            return Ok(true);
         }
-
-        let fd = Arc::new(fd);
-        let mut listings = 1;
-        let mut waiting: Vec<CString> = names.into_iter().rev().collect();
-        for name in waiting.iter().rev().take(LEAD) {
-            self.readahead.soon(&fd, name);
+        if standing.finish() != stood || !writer.holds(&group.frames)? {
+            walk.rewind(mark);
+            return Ok(false);
         }
-        while let Some(name) = waiting.pop() {
-            let lead = waiting
-                .len()
-                .checked_sub(LEAD)
-                .and_then(|at| waiting.get(at));
-            if let Some(name) = lead {
-                self.readahead.soon(&fd, name);
-            }
-            let joined = (
-                at.source.join(name.as_bytes()),
-                at.target.join(name.as_bytes()),
-            );
-            let (Ok(source), Ok(target)) = joined else {
-                let long = io::Error::other("what it holds has too long a path");
-                unreadable(writer, &at.target, &long);
-                continue;
-            };
-            let inner = Place {
-                parent: &fd,
-                name: &name,
-                source: &source,
-                target,
-                depth: at.depth + 1,
-            };
-            let found = self.take(writer, inner)?;
-            // LAVA replaces `output.yaml` by `output.yaml.xz`, which an older
-            // listing does not show.
-            if !found && listings < MAX_LISTINGS {
-                listings += 1;
-                if let Ok(names) = list(&fd) {
-                    waiting = names.into_iter().filter(|n| *n > name).rev().collect();
-                }
-            }
+        for (inode, path) in links {
+            self.remember(inode, path);
+        }
+        for entry in writer.take_over(group.entries, &group.frames, stood)? {
+            (self.observe)(&entry);
         }
         Ok(true)
     }
 
-    fn regular(&mut self, writer: &mut BackupWriter, at: Place<'_>, class: Class) -> Result<bool> {
-        let mut settled = Attempt::Moved;
-        let mut content = Vec::new();
-        for _ in 0..2 {
-            content.clear();
-            settled = match open_regular(at.parent, at.name) {
-                Ok((file, before)) => match read_small(file, &before, &mut content) {
-                    Ok(attempt) => attempt,
-                    Err(e) => {
-                        unreadable(writer, &at.target, &e);
-                        return Ok(true);
+    /// Is what an entry says of other names of the file true now?
+    fn is_linked_as(
+        &self,
+        entry: &Entry,
+        found: &Found,
+        links: &mut Vec<((u64, u64), MemberPath)>,
+    ) -> bool {
+        if found.kind() != FileType::RegularFile || found.stat.st_nlink < 2 {
+            return entry.kind != Kind::Hardlink;
+        }
+        let here = inode(&found.stat);
+        let first = links.iter().find(|(inode, _)| *inode == here);
+        let first = first.map(|(_, path)| path).or(self.links.get(&here));
+        match (entry.kind, first) {
+            (Kind::Hardlink, first) => first == entry.target.as_ref(),
+            (_, None) => {
+                links.push((here, found.target.clone()));
+                true
+            }
+            (_, Some(_)) => false,
+        }
+    }
+
+    fn remember(&mut self, inode: (u64, u64), path: MemberPath) {
+        if self.links.len() < MAX_LINKS {
+            self.links.insert(inode, path);
+        }
+    }
+
+    fn stand(&self, found: &Found) -> Stand {
+        self.stand_of(&found.target, &found.stat, found.class)
+    }
+
+    fn stand_of(&self, path: &MemberPath, stat: &Stat, class: Class) -> Stand {
+        let owner = [
+            self.owners.user(stat.st_uid),
+            self.owners.group(stat.st_gid),
+        ];
+        Stand::of(path, stat, owner, class)
+    }
+
+    /// How a file stood, if a later change of it is sure to show.
+    fn sure_stand(&self, path: &MemberPath, stat: &Stat, class: Class, now: i64) -> Option<Stand> {
+        is_sure(stat, now).then(|| self.stand_of(path, stat, class))
+    }
+
+    /// Adds one file.
+    fn take(&mut self, writer: &mut BackupWriter, walk: &mut Walk<'_>, found: Found) -> Result<()> {
+        let now = now();
+        match found.kind() {
+            FileType::RegularFile => return self.regular(writer, walk, &found),
+            FileType::Symlink => {
+                let link = fs::readlinkat(&*found.parent, &found.name, Vec::new());
+                match link.map(|l| LinkTarget::new(l.into_bytes())) {
+                    Ok(Some(link)) => {
+                        let mut entry = self.entry(&found, Kind::Symlink, None);
+                        entry.link = Some(link);
+                        self.add(writer, entry, &found, now)?;
                     }
-                },
+                    Ok(None) | Err(Errno::INVAL) => {
+                        unreadable(writer, &found.target, &replaced());
+                    }
+                    Err(e) => unreadable(writer, &found.target, &e.into()),
+                }
+            }
+            FileType::Directory => {
+                let attributes = match &found.dir {
+                    Some(dir) => self.attributes(writer, dir, &found.target, Kind::Dir),
+                    None => None,
+                };
+                let entry = self.entry(&found, Kind::Dir, attributes);
+                self.add(writer, entry, &found, now)?;
+                if found.too_deep {
+                    let deep = io::Error::other("is too deep in directories to look into");
+                    unreadable(writer, &found.target, &deep);
+                }
+            }
+            FileType::Fifo => {
+                let entry = self.entry(&found, Kind::Fifo, None);
+                self.add(writer, entry, &found, now)?;
+            }
+            other => writer.problem(Problem {
+                code: "file.type".into(),
+                path: Some(found.target),
+                message: format!("left out: {}", type_name(other)),
+                degrades: false,
+            }),
+        }
+        Ok(())
+    }
+
+    fn entry(&self, found: &Found, kind: Kind, attributes: Option<Box<Attributes>>) -> Entry {
+        let meta = self.meta(&found.stat, found.class, attributes);
+        new_entry(found.target.clone(), kind, meta)
+    }
+
+    fn add(
+        &mut self,
+        writer: &mut BackupWriter,
+        entry: Entry,
+        found: &Found,
+        now: i64,
+    ) -> Result<()> {
+        let stand = self.sure_stand(&found.target, &found.stat, found.class, now);
+        let entry = writer.add_entry(entry, stand)?;
+        (self.observe)(&entry);
+        Ok(())
+    }
+
+    fn regular(
+        &mut self,
+        writer: &mut BackupWriter,
+        walk: &mut Walk<'_>,
+        found: &Found,
+    ) -> Result<()> {
+        if found.stat.st_nlink > 1
+            && let Some(first) = self.links.get(&inode(&found.stat))
+        {
+            let mut entry = self.entry(found, Kind::Hardlink, None);
+            entry.target = Some(first.clone());
+            return self.add(writer, entry, found, now());
+        }
+        let mut content = Vec::new();
+        let mut attempt = 0;
+        let read = loop {
+            attempt += 1;
+            content.clear();
+            let began = now();
+            let read = open_regular(&found.parent, &found.name)
+                .and_then(|(file, before)| read_small(file, before, &mut content));
+            match read {
+                Ok(Reading::Small { still: false, .. }) if attempt < 2 => {}
+                Ok(read) => break (read, began),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                    vanished(writer, &at.target);
-                    return Ok(false);
+                    vanished(writer, &found.target);
+                    walk.list_again();
+                    return Ok(());
                 }
                 Err(e) => {
-                    unreadable(writer, &at.target, &e);
-                    return Ok(true);
+                    unreadable(writer, &found.target, &e);
+                    return Ok(());
                 }
-            };
-            if !matches!(settled, Attempt::Moving(_)) {
-                break;
             }
-        }
-        let entry = match settled {
-            Attempt::Still(stat) => {
-                writer.add_file(at.target, self.meta(&stat, class), &content)?
-            }
-            Attempt::Moving(stat) => {
-                let class = class.max(Class::InFlight);
-                writer.add_file(at.target, self.meta(&stat, class), &content)?
-            }
-            Attempt::Large(file, stat) => {
-                let meta = self.meta(&stat, class);
-                large(writer, at.target, meta, &content, file, &stat)?
-            }
-            Attempt::Moved => return Ok(true),
         };
+        let target = found.target.clone();
+        let (entry, stat) = match read {
+            (Reading::Small { file, stat, still }, began) => {
+                let class = in_flight(found.class, still);
+                let attributes = self.attributes(writer, &file, &target, Kind::File);
+                let stand = self
+                    .sure_stand(&target, &stat, class, began)
+                    .filter(|_| still);
+                let meta = self.meta(&stat, class, attributes);
+                let entry = writer.add_standing(target, meta, &content, stand)?;
+                (entry, stat)
+            }
+            (Reading::Large { file, stat }, _) => (self.large(writer, found, &file, &stat)?, stat),
+        };
+        if stat.st_nlink > 1 {
+            self.remember(inode(&stat), entry.path.clone());
+        }
         (self.observe)(&entry);
-        Ok(true)
+        Ok(())
     }
 
-    fn meta(&self, stat: &Stat, class: Class) -> Meta {
+    /// Adds a file that is too long to be held, read once more if it moved.
+    fn large(
+        &mut self,
+        writer: &mut BackupWriter,
+        found: &Found,
+        file: &File,
+        stat: &Stat,
+    ) -> Result<Entry> {
+        let target = found.target.clone();
+        let attributes = self.attributes(writer, file, &target, Kind::File);
+        let failed = |e| Error::io(target.as_path(), "read", e);
+        let mut problem = None;
+        let mut member = writer.stream(target.clone(), self.meta(stat, found.class, None))?;
+        for attempt in 1.. {
+            let began = now();
+            let before = fs::fstat(file).map_err(failed)?;
+            let extents = extents(file, size(&before));
+            let length = match copy_extents(file, &extents, &mut member)? {
+                (length, None) => length,
+                (length, Some(e)) => {
+                    problem = Some(e);
+                    length
+                }
+            };
+            let after = fs::fstat(file).map_err(failed)?;
+            let whole: u64 = extents.iter().map(|e| e.length).sum();
+            let still = same(&before, &after) && length == whole;
+            if !still && attempt < 2 && problem.is_none() {
+                member.restart()?;
+                continue;
+            }
+            let class = in_flight(found.class, still);
+            let stand = self
+                .sure_stand(&target, &after, class, began)
+                .filter(|_| still);
+            let sparse = (whole != size(&before)).then(|| read_part(&extents, length, &before));
+            member.set_read(self.meta(&after, class, attributes), stand, sparse);
+            break;
+        }
+        let entry = member.finish()?;
+        if let Some(e) = problem {
+            unreadable(writer, &target, &e);
+        }
+        Ok(entry)
+    }
+
+    fn attributes(
+        &self,
+        _writer: &mut BackupWriter,
+        _file: impl AsFd,
+        _target: &MemberPath,
+        _kind: Kind,
+    ) -> Option<Box<Attributes>> {
+        None
+    }
+
+    fn meta(&self, stat: &Stat, class: Class, attributes: Option<Box<Attributes>>) -> Meta {
         Meta {
             mode: stat.st_mode & 0o7777,
             user: self.owners.user(stat.st_uid).to_owned(),
@@ -298,30 +459,17 @@ impl<'a> Capture<'a> {
             gid: stat.st_gid,
             mtime: Time::modified(stat),
             class,
-            attributes: None,
+            attributes,
         }
     }
 }
 
-/// A name in an open directory, and the paths that it has.
-struct Place<'p> {
-    parent: &'p OwnedFd,
-    name: &'p CString,
-    source: &'p MemberPath,
-    target: MemberPath,
-    depth: usize,
-}
-
 /// How the reading of a file went.
-enum Attempt {
-    /// The file was the same before and after.
-    Still(Stat),
-    /// It changed meanwhile.
-    Moving(Stat),
-    /// It is longer than a small file; what was read so far is its beginning.
-    Large(File, Stat),
-    /// Never read.
-    Moved,
+enum Reading {
+    /// All of it was read; was it the same before and after?
+    Small { file: File, stat: Stat, still: bool },
+    /// It is longer than a small file.
+    Large { file: File, stat: Stat },
 }
 
 fn open_regular(parent: impl AsFd, name: &CString) -> io::Result<(File, Stat)> {
@@ -329,90 +477,172 @@ fn open_regular(parent: impl AsFd, name: &CString) -> io::Result<(File, Stat)> {
     let file = File::from(fs::openat(parent, name, flags, Mode::empty())?);
     let stat = fs::fstat(&file)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(io::Error::other("was replaced by something else"));
+        return Err(replaced());
     }
     Ok((file, stat))
 }
 
-fn read_small(file: File, before: &Stat, content: &mut Vec<u8>) -> io::Result<Attempt> {
+fn read_small(file: File, before: Stat, content: &mut Vec<u8>) -> io::Result<Reading> {
+    if size(&before) > SMALL_FILE as u64 {
+        return Ok(Reading::Large { file, stat: before });
+    }
     let expected = usize::try_from(before.st_size).unwrap_or(0);
-    content.reserve(expected.min(SMALL_FILE) + 1);
+    content.reserve(expected + 1);
     (&file).take(SMALL_FILE as u64 + 1).read_to_end(content)?;
     if content.len() > SMALL_FILE {
-        return Ok(Attempt::Large(file, *before));
+        return Ok(Reading::Large { file, stat: before });
     }
     let after = fs::fstat(&file)?;
-    let still = same(before, &after) && content.len() as u64 == size(&after);
-    Ok(if still {
-        Attempt::Still(after)
-    } else {
-        Attempt::Moving(after)
+    let still = same(&before, &after) && content.len() as u64 == size(&after);
+    Ok(Reading::Small {
+        file,
+        stat: after,
+        still,
     })
 }
 
-fn large(
-    writer: &mut BackupWriter,
-    target: MemberPath,
-    meta: Meta,
-    beginning: &[u8],
-    file: File,
-    before: &Stat,
-) -> Result<Entry> {
-    let class = meta.class;
-    let mut problem = None;
-    let mut length = beginning.len() as u64;
-    // To where it ends now: one that grows as fast as it is read has no end.
-    let now = fs::fstat(&file).map_err(|e| Error::io(target.as_path(), "read", e))?;
-    let mut file = file.take(size(&now).saturating_sub(length));
-    let mut member = writer.stream(target.clone(), meta)?;
-    member.write_all(beginning).at("write", "frames")?;
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => {
-                length += read as u64;
-                member.write_all(&buffer[..read]).at("write", "frames")?;
+/// Where a file of this size has data. One without holes has one extent, and
+/// one that is nothing but a hole has an empty one at its end.
+fn extents(file: &File, size: u64) -> Vec<Extent> {
+    let whole = vec![Extent {
+        offset: 0,
+        length: size,
+    }];
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < size {
+        let begin = match fs::seek(file, fs::SeekFrom::Data(at)) {
+            Ok(begin) if begin < size => begin,
+            Ok(_) | Err(Errno::NXIO) => break,
+            // Not every file system can tell.
+            Err(_) => return whole,
+        };
+        let end = match fs::seek(file, fs::SeekFrom::Hole(begin)) {
+            Ok(end) => end.min(size),
+            Err(_) => return whole,
+        };
+        if end <= begin {
+            return whole;
+        }
+        found.push(Extent {
+            offset: begin,
+            length: end - begin,
+        });
+        at = end;
+    }
+    if found.is_empty() {
+        found.push(Extent {
+            offset: size,
+            length: 0,
+        });
+    }
+    // The shortest holes are stored as the zeros that they read as.
+    let mut least = 4096;
+    while found.len() > MAX_EXTENTS {
+        least *= 2;
+        found.dedup_by(|next, last| {
+            let joins = next.offset - (last.offset + last.length) < least;
+            if joins {
+                last.length = next.offset + next.length - last.offset;
             }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => {
-                problem = Some(e);
-                break;
+            joins
+        });
+    }
+    found
+}
+
+/// Copies the extents of a file, up to where it ends by now. Gives the bytes
+/// copied, and why there are no more.
+fn copy_extents(
+    mut file: &File,
+    extents: &[Extent],
+    out: &mut impl Write,
+) -> Result<(u64, Option<io::Error>)> {
+    let mut length = 0;
+    let mut buffer = vec![0; 1 << 18];
+    for extent in extents {
+        if let Err(e) = file.seek(io::SeekFrom::Start(extent.offset)) {
+            return Ok((length, Some(e)));
+        }
+        let mut rest = file.take(extent.length);
+        loop {
+            match rest.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => {
+                    length += read as u64;
+                    out.write_all(&buffer[..read]).at("write", "frames")?;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Ok((length, Some(e))),
             }
         }
+        if rest.limit() > 0 {
+            break;
+        }
     }
-    let after = fs::fstat(file.get_ref()).map_err(|e| Error::io(target.as_path(), "read", e))?;
-    if !same(before, &after) || length != size(&after) {
-        member.set_class(class.max(Class::InFlight));
+    Ok((length, None))
+}
+
+/// Of a sparse file, the part of which so many bytes were read.
+fn read_part(extents: &[Extent], length: u64, stat: &Stat) -> Sparse {
+    let mut left = length;
+    let mut part = extents.to_vec();
+    for extent in &mut part {
+        extent.length = extent.length.min(left);
+        left -= extent.length;
     }
-    let entry = member.finish()?;
-    if let Some(e) = problem {
-        unreadable(writer, &target, &e);
+    if part == extents {
+        let size = size(stat);
+        return Sparse {
+            size,
+            extents: part,
+        };
     }
-    Ok(entry)
+    part.retain(|e| e.length > 0);
+    let end = part.last().map_or(0, |e| e.offset + e.length);
+    Sparse {
+        size: end,
+        extents: part,
+    }
 }
 
 fn same(before: &Stat, after: &Stat) -> bool {
     before.st_size == after.st_size
         && Time::modified(before) == Time::modified(after)
-        && before.st_ctime == after.st_ctime
-        && before.st_ctime_nsec == after.st_ctime_nsec
+        && Time::changed(before) == Time::changed(after)
+}
+
+fn in_flight(class: Class, still: bool) -> Class {
+    match still {
+        true => class,
+        false => class.max(Class::InFlight),
+    }
 }
 
 fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
 
-fn list(dir: &OwnedFd) -> Result<Vec<CString>, Errno> {
-    let mut names = Vec::new();
-    for found in fs::Dir::read_from(dir)? {
-        let name = found?.file_name().to_owned();
-        if !matches!(name.as_bytes(), b"." | b"..") {
-            names.push(name);
-        }
+fn inode(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
+}
+
+/// Whole seconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |s| i64::try_from(s.as_secs()).unwrap_or(i64::MAX))
+}
+
+fn replaced() -> io::Error {
+    io::Error::other("was replaced by something else")
+}
+
+fn note_odd(writer: &mut BackupWriter, step: Step) {
+    match step {
+        Step::Vanished(target) => vanished(writer, &target),
+        Step::Unreadable(target, e) => unreadable(writer, &target, &e),
+        Step::Found(_) => {}
     }
-    names.sort();
-    Ok(names)
 }
 
 fn type_name(kind: FileType) -> &'static str {

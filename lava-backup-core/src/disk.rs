@@ -1,145 +1,100 @@
-//! How the store's files come into being: under a temporary name, synced,
-//! renamed, and their directory synced.
+//! What the files of a directory come into being through: the few operations
+//! of a file system that change it, so that tests can make each of them fail,
+//! or be lost by a crash.
 
+use std::fmt::Debug;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
-use crate::error::{At, Error, ErrorKind, Result};
-
-/// Makes a file that only its owner may read; one that exists is an error.
-pub(crate) fn create_new(path: &Path) -> Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .at("create", path)
+/// The operations of a file system that change it.
+pub(crate) trait Disk: Debug + Send + Sync {
+    /// Makes a directory that only its owner may enter; `AlreadyExists` if
+    /// something is there.
+    fn make_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes a file that only its owner may read; `AlreadyExists` if something
+    /// is there.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn Output>>;
+    /// Gives a file or directory another name; a file that has it is replaced.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file another name; `AlreadyExists` if something has it.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Makes the names in a directory last.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
 }
 
-/// Makes a directory that only its owner may enter; one that exists is fine.
-pub(crate) fn make_dir(path: &Path) -> Result<()> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        other => other.at("create directory", path),
-    }
+/// A new file.
+pub(crate) trait Output: Write + Send {
+    /// Makes its bytes last.
+    fn sync(&mut self) -> io::Result<()>;
 }
 
-/// Makes the names in a directory last.
-pub(crate) fn sync_dir(path: &Path) -> Result<()> {
-    File::open(path)
-        .and_then(|dir| dir.sync_all())
-        .at("sync directory", path)
-}
+/// The file system of the host.
+#[derive(Debug)]
+pub(crate) struct RealDisk;
 
-/// Keeps others from this directory who ask for it here, while it lives.
-pub(crate) struct DirLock(#[allow(dead_code, reason = "the lock is the open file's")] File);
-
-impl DirLock {
-    /// Waits for whoever has it.
-    pub(crate) fn take(path: &Path) -> Result<Self> {
-        let dir = File::open(path).at("open directory", path)?;
-        flock(&dir, FlockOperation::LockExclusive).at("lock", path)?;
-        Ok(Self(dir))
-    }
-}
-
-/// Writes a new file whole: it is there with all its bytes, or it is not.
-pub(crate) fn write_new(path: &Path, temporary: &Path, bytes: &[u8]) -> Result<()> {
-    if path.exists() {
-        return Err(Error::new(ErrorKind::Exists, path, "exists already"));
-    }
-    let mut file = create_new(temporary)?;
-    let written = file
-        .write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .at("write", temporary)
-        .and_then(|()| rename(temporary, path));
-    if written.is_err() {
-        let _ = fs::remove_file(temporary);
-    }
-    written?;
-    sync_dir(path.parent().unwrap_or(Path::new(".")))
-}
-
-/// Gives a finished file or directory its name.
-pub(crate) fn rename(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to).at("rename", to)
-}
-
-/// A directory of the store that belongs to one run, locked while it lives.
-///
-/// The lock is the kernel's, so it ends with the process however that ends, and
-/// what a killed run left is known by being unlocked.
-pub(crate) struct RunDir {
-    path: std::path::PathBuf,
-    _lock: File,
-    published: bool,
-}
-
-impl RunDir {
-    pub(crate) fn new(path: &Path) -> Result<Self> {
-        DirBuilder::new()
-            .mode(0o700)
-            .create(path)
-            .map_err(|e| match e.kind() {
-                io::ErrorKind::AlreadyExists => Error::new(
-                    ErrorKind::Exists,
-                    path,
-                    "another run makes a backup of this id",
-                ),
-                _ => Error::io(path, "create directory", e),
-            })?;
-        let lock = File::open(path).at("open directory", path)?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).at("lock", path)?;
-        Ok(Self {
-            path: path.to_owned(),
-            _lock: lock,
-            published: false,
-        })
+impl Disk for RealDisk {
+    fn make_dir(&self, path: &Path) -> io::Result<()> {
+        DirBuilder::new().mode(0o700).create(path)
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    fn create(&self, path: &Path) -> io::Result<Box<dyn Output>> {
+        let mut options = OpenOptions::new();
+        let file = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
+        Ok(Box::new(file))
     }
 
-    /// Syncs the directory and gives it its final name, for good or not at all.
-    pub(crate) fn publish(mut self, to: &Path) -> Result<()> {
-        sync_dir(&self.path)?;
-        rename(&self.path, to)?;
-        let lasting = sync_dir(to.parent().unwrap_or(Path::new(".")));
-        // What is not sure to last is taken back: whoever hears of an error
-        // must find nothing there.
-        self.published = lasting.is_ok() || rename(to, &self.path).is_err();
-        lasting
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
     }
 
-    /// Removes what runs that no longer live have left in `parent`, whose
-    /// [`DirLock`] is to be held: what is just being made is not locked yet.
-    pub(crate) fn sweep(parent: &Path) -> Result<()> {
-        for found in fs::read_dir(parent).at("read directory", parent)? {
-            let path = found.at("read directory", parent)?.path();
-            let Ok(dir) = File::open(&path) else { continue };
-            if flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                let removed = if path.is_dir() {
-                    fs::remove_dir_all(&path)
-                } else {
-                    fs::remove_file(&path)
-                };
-                removed.at("remove", &path)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Drop for RunDir {
-    fn drop(&mut self) {
-        if !self.published {
-            let _ = fs::remove_dir_all(&self.path);
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // Not every file system can; there, whoever writes here at the same
+            // moment may be overwritten by the same bytes.
+            Err(Errno::INVAL | Errno::NOSYS) if !to.exists() => fs::rename(from, to),
+            Err(Errno::INVAL | Errno::NOSYS) => Err(io::ErrorKind::AlreadyExists.into()),
+            other => Ok(other?),
         }
     }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+}
+
+impl Output for File {
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_all()
+    }
+}
+
+/// Removes a directory and all that is in it, following no link.
+pub(crate) fn remove_tree(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    for found in fs::read_dir(path)? {
+        let found = found?;
+        match found.file_type()?.is_dir() {
+            true => remove_tree(disk, &found.path())?,
+            false => disk.remove_file(&found.path())?,
+        }
+    }
+    disk.remove_dir(path)
 }

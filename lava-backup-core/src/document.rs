@@ -5,15 +5,14 @@
 //! that member, so a reader needs nothing but the document to see damage, and
 //! whoever noted the digest elsewhere can see a forgery.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::error::{At, Error, ErrorKind, Result};
+use crate::backend::{self, Backend};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Prints a value canonically.
 fn canonical(value: &Value) -> String {
@@ -60,20 +59,9 @@ fn holds_fraction(value: &Value) -> bool {
 /// No document is longer; a seal of a large lab has some megabytes.
 const LIMIT: u64 = 256 << 20;
 
-/// The bytes of a document.
-pub(crate) fn load(place: &Path) -> Result<Vec<u8>> {
-    let file = File::open(place).at("read", place)?;
-    let mut text = Vec::new();
-    file.take(LIMIT + 1)
-        .read_to_end(&mut text)
-        .at("read", place)?;
-    if text.len() as u64 > LIMIT {
-        return Err(Error::damaged(
-            place,
-            format!("is longer than {LIMIT} bytes"),
-        ));
-    }
-    Ok(text)
+/// The bytes of a document; `None` if there is none.
+pub(crate) fn load(backend: &dyn Backend, key: &str) -> Result<Option<Vec<u8>>> {
+    backend::read(backend, key, LIMIT)
 }
 
 fn digest_of(value: &Value) -> String {

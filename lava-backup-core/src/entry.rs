@@ -134,6 +134,18 @@ impl Time {
             nanoseconds: stat.st_mtime_nsec as u32,
         }
     }
+
+    /// When anything of a file last changed: its content, mode, owner, names.
+    pub(crate) fn changed(stat: &Stat) -> Self {
+        #[allow(
+            clippy::unnecessary_cast,
+            reason = "the types differ between architectures"
+        )]
+        Self {
+            seconds: stat.st_ctime as i64,
+            nanoseconds: stat.st_ctime_nsec as u32,
+        }
+    }
 }
 
 impl TryFrom<(i64, u32)> for Time {

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -18,9 +18,21 @@ impl FrameName {
     }
 
     /// Where the frame lies below `frames/`: `ab/abcdef…`.
-    pub fn file(&self) -> PathBuf {
+    pub fn file(&self) -> String {
         let hex = self.to_string();
-        Path::new(&hex[..2]).join(&hex)
+        format!("{}/{hex}", &hex[..2])
+    }
+}
+
+impl From<[u8; 32]> for FrameName {
+    fn from(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+}
+
+impl From<FrameName> for [u8; 32] {
+    fn from(name: FrameName) -> Self {
+        name.0
     }
 }
 
@@ -56,6 +68,8 @@ impl FromStr for FrameName {
 /// A zstd decoder skips a frame that begins with this.
 const SKIPPABLE: u32 = 0x184D_2A5B;
 const TRAILER: usize = 4 + 4 + 32;
+/// No stored frame is longer: what does not compress gets little longer.
+pub(crate) const MAX_STORED: u64 = MAX_FRAME as u64 + (1 << 20);
 
 /// Ends a run of zstd frames with a digest of their bytes.
 ///

@@ -1,29 +1,42 @@
 //! Hash, known?, compress, put: on all cores, through bounded queues.
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::disk;
-use crate::error::{At, Error, Result};
+use crate::error::{Error, Result};
 use crate::frame::{self, Encoder, FrameName};
-use crate::store::Store;
 
 /// The level that `zstd` itself takes: the peers' measure.
 const LEVEL: i32 = 3;
 /// A sync waits for the disk, not for a core, so a few run beside the work.
-const SYNCERS: usize = 3;
+const PUTTERS: usize = 3;
 
-/// Puts frames into a store, out of order, and gives their names in order.
+/// Where frames go.
+pub(crate) trait Sink: Send + Sync {
+    /// The length of a frame as stored, if it is there and intact.
+    ///
+    /// One that is there but damaged is written anew: what is sealed now must
+    /// verify, and the older backups that share it are healed.
+    fn known(&self, name: FrameName) -> Option<u64>;
+
+    /// Puts a frame, the `number`th of the backup.
+    fn put(&self, number: u64, name: FrameName, stored: Vec<u8>) -> Result<()>;
+
+    /// Forgets the frames from this number on, which come once more.
+    fn rewind(&self, number: u64);
+}
+
+/// Puts frames, out of order, and gives their names in order.
 pub(crate) struct Pipeline {
     jobs: Option<SyncSender<Job>>,
-    results: Receiver<Result<Put>>,
+    results: Receiver<Result<(u64, Put)>>,
     threads: Vec<JoinHandle<()>>,
     submitted: u64,
+    /// Handed over, with no answer yet.
+    outstanding: u64,
     done: Vec<Option<Put>>,
+    sink: Arc<dyn Sink>,
 }
 
 struct Job {
@@ -31,55 +44,49 @@ struct Job {
     bytes: Vec<u8>,
 }
 
-/// A frame that the store holds.
+/// A frame that was put, or was there.
 #[derive(Clone, Copy)]
 pub(crate) struct Put {
-    number: u64,
     pub(crate) name: FrameName,
     /// Uncompressed bytes.
     pub(crate) bytes: u64,
-    /// Bytes on the disk.
+    /// Bytes as stored.
     pub(crate) stored: u64,
     /// Was it written now?
     pub(crate) new: bool,
 }
 
-/// A frame that is written but not yet sure to last.
-struct Written {
-    put: Put,
-    file: File,
-    temporary: PathBuf,
-    path: PathBuf,
-}
-
 impl Pipeline {
-    pub(crate) fn new(store: &Store, run_dir: PathBuf) -> Self {
+    pub(crate) fn new(sink: Arc<dyn Sink>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (jobs, job_queue) = sync_channel::<Job>(cores);
-        let (written, sync_queue) = sync_channel::<Written>(SYNCERS);
+        let (encoded, put_queue) = sync_channel::<Encoded>(PUTTERS);
         let (results_in, results) = channel();
         let job_queue = Arc::new(Mutex::new(job_queue));
-        let sync_queue = Arc::new(Mutex::new(sync_queue));
+        let put_queue = Arc::new(Mutex::new(put_queue));
         let mut threads = Vec::new();
         for _ in 0..cores {
             let queue = Arc::clone(&job_queue);
             let worker = Worker {
-                store: store.clone(),
-                run_dir: run_dir.clone(),
-                written: written.clone(),
+                sink: Arc::clone(&sink),
+                encoded: encoded.clone(),
                 results: results_in.clone(),
             };
             threads.push(std::thread::spawn(move || worker.run(&queue)));
         }
-        for _ in 0..SYNCERS {
-            let queue = Arc::clone(&sync_queue);
+        for _ in 0..PUTTERS {
+            let queue = Arc::clone(&put_queue);
             let results = results_in.clone();
+            let sink = Arc::clone(&sink);
             threads.push(std::thread::spawn(move || {
-                while let Some(written) = next(&queue) {
-                    if results
-                        .send(finish(&written).map(|()| written.put))
-                        .is_err()
-                    {
+                while let Some(Encoded {
+                    number,
+                    put,
+                    stored,
+                }) = next(&queue)
+                {
+                    let done = sink.put(number, put.name, stored);
+                    if results.send(done.map(|()| (number, put))).is_err() {
                         return;
                     }
                 }
@@ -90,7 +97,9 @@ impl Pipeline {
             results,
             threads,
             submitted: 0,
+            outstanding: 0,
             done: Vec::new(),
+            sink,
         }
     }
 
@@ -118,10 +127,37 @@ impl Pipeline {
             .as_ref()
             .is_some_and(|jobs| jobs.send(job).is_ok());
         if sent {
+            self.outstanding += 1;
             return Ok(());
         }
         self.collect(true)?;
         Err(Error::io("frames", "write", std::io::ErrorKind::BrokenPipe))
+    }
+
+    /// Takes a frame that is there, next in the order.
+    pub(crate) fn take_over(&mut self, put: Put) {
+        let number = self.reserve();
+        self.note(number, put);
+    }
+
+    /// Takes back all frames from this number on, which was reserved.
+    ///
+    /// # Errors
+    /// Whatever went wrong with an earlier frame.
+    pub(crate) fn rewind(&mut self, number: u64) -> Result<()> {
+        while self.outstanding > 0 {
+            let Ok(result) = self.results.recv() else {
+                break;
+            };
+            self.outstanding -= 1;
+            let (number, put) = result?;
+            self.note(number, put);
+        }
+        self.done
+            .truncate(usize::try_from(number).unwrap_or(usize::MAX));
+        self.submitted = number;
+        self.sink.rewind(number);
+        Ok(())
     }
 
     /// Waits for all frames and gives them in order.
@@ -143,13 +179,18 @@ impl Pipeline {
                 self.results.try_recv().ok()
             };
             let Some(result) = result else { return Ok(()) };
-            let put = result?;
-            let at = usize::try_from(put.number).unwrap_or(usize::MAX);
-            if self.done.len() <= at {
-                self.done.resize(at + 1, None);
-            }
-            self.done[at] = Some(put);
+            self.outstanding = self.outstanding.saturating_sub(1);
+            let (number, put) = result?;
+            self.note(number, put);
         }
+    }
+
+    fn note(&mut self, number: u64, put: Put) {
+        let at = usize::try_from(number).unwrap_or(usize::MAX);
+        if self.done.len() <= at {
+            self.done.resize(at + 1, None);
+        }
+        self.done[at] = Some(put);
     }
 }
 
@@ -171,74 +212,50 @@ fn next<T>(queue: &Mutex<Receiver<T>>) -> Option<T> {
         .ok()
 }
 
+/// A frame that is compressed and not put yet.
+struct Encoded {
+    number: u64,
+    put: Put,
+    stored: Vec<u8>,
+}
+
 struct Worker {
-    store: Store,
-    run_dir: PathBuf,
-    written: SyncSender<Written>,
-    results: Sender<Result<Put>>,
+    sink: Arc<dyn Sink>,
+    encoded: SyncSender<Encoded>,
+    results: Sender<Result<(u64, Put)>>,
 }
 
 impl Worker {
     fn run(self, queue: &Mutex<Receiver<Job>>) {
         let mut encoder = Encoder::new(LEVEL);
-        while let Some(job) = next(queue) {
-            let outcome = self.put(&mut encoder, &job);
-            let delivered = match outcome {
-                Ok(Stage::Known(put)) => self.results.send(Ok(put)).is_ok(),
-                Ok(Stage::Written(written)) => self.written.send(written).is_ok(),
-                Err(e) => self.results.send(Err(e)).is_ok(),
+        while let Some(Job { number, bytes }) = next(queue) {
+            let mut put = Put {
+                name: FrameName::of(&bytes),
+                bytes: bytes.len() as u64,
+                stored: 0,
+                new: false,
+            };
+            let delivered = if let Some(stored) = self.sink.known(put.name) {
+                put.stored = stored;
+                self.results.send(Ok((number, put))).is_ok()
+            } else {
+                match encoder.encode(put.name, &bytes) {
+                    Ok(stored) => {
+                        put.stored = stored.len() as u64;
+                        put.new = true;
+                        let encoded = Encoded {
+                            number,
+                            put,
+                            stored,
+                        };
+                        self.encoded.send(encoded).is_ok()
+                    }
+                    Err(e) => self.results.send(Err(e)).is_ok(),
+                }
             };
             if !delivered {
                 return;
             }
         }
     }
-
-    fn put(&self, encoder: &mut Encoder, job: &Job) -> Result<Stage> {
-        let name = FrameName::of(&job.bytes);
-        let path = self.store.frame_path(name);
-        let mut put = Put {
-            number: job.number,
-            name,
-            bytes: job.bytes.len() as u64,
-            stored: 0,
-            new: false,
-        };
-        // A frame that is there but damaged is written anew: what is sealed now
-        // must verify, and the older backups that share it are healed.
-        if let Ok(stored) = fs::read(&path)
-            && frame::is_intact(name, &stored)
-        {
-            put.stored = stored.len() as u64;
-            return Ok(Stage::Known(put));
-        }
-        let stored = encoder.encode(name, &job.bytes)?;
-        let temporary = self.run_dir.join(format!("frame-{}", job.number));
-        let mut file = disk::create_new(&temporary)?;
-        file.write_all(&stored).at("write", &temporary)?;
-        put.stored = stored.len() as u64;
-        put.new = true;
-        Ok(Stage::Written(Written {
-            put,
-            file,
-            temporary,
-            path,
-        }))
-    }
-}
-
-enum Stage {
-    Known(Put),
-    Written(Written),
-}
-
-/// Makes a written frame last, then gives it its name.
-fn finish(written: &Written) -> Result<()> {
-    written.file.sync_data().at("sync", &written.temporary)?;
-    if let Some(dir) = written.path.parent()
-        && !dir.is_dir()
-    {
-        disk::make_dir(dir)?;
-    }
-    disk::rename(&written.temporary, &written.path)
 }

@@ -1,23 +1,25 @@
-use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backend::directory::Directory;
+use crate::backend::{self, Backend, Found};
 use crate::backup::Backup;
-use crate::disk::{self, DirLock, RunDir};
 use crate::document;
 use crate::error::{At, Error, ErrorKind, Result};
-use crate::frame::FrameName;
+use crate::frame::{self, FrameName};
+use crate::layout::{self, Named};
 use crate::seal::BackupId;
 use crate::writer::BackupWriter;
 
 const STORE_FORMAT: &str = "lava-backup-store/1";
 
-/// A directory in which backups live.
+/// Where backups live.
 #[derive(Clone, Debug)]
 pub struct Store {
+    backend: Arc<dyn Backend>,
     path: PathBuf,
     config: StoreConfig,
 }
@@ -36,75 +38,79 @@ impl Store {
     /// [`ErrorKind::Exists`] if there is a store already,
     /// [`ErrorKind::Refused`] if something else is there.
     pub fn init(path: &Path) -> Result<Self> {
-        match fs::read_dir(path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => disk::make_dir(path)?,
-            other => drop(other.at("read directory", path)?),
-        }
-        let _lock = DirLock::take(path)?;
-        if path.join("store.json").exists() {
-            return Err(Error::new(ErrorKind::Exists, path, "is a store already"));
-        }
-        refuse_foreign(path)?;
-        for part in ["frames", "backups", "tmp"] {
-            disk::make_dir(&path.join(part))?;
-        }
-        let mut id = [0; 16];
-        let place = Path::new("/dev/urandom");
-        fs::File::open(place)
-            .and_then(|mut f| io::Read::read_exact(&mut f, &mut id))
-            .at("read", place)?;
-        let config = StoreConfig {
-            format: STORE_FORMAT.into(),
-            requires: Vec::new(),
-            id: id.iter().map(|b| format!("{b:02x}")).collect(),
-        };
-        let (text, _) = document::write(&config)?;
-        let temporary = path.join("tmp/store.json");
-        disk::write_new(&path.join("store.json"), &temporary, text.as_bytes())?;
-        disk::sync_dir(
-            path.parent()
-                .filter(|p| p.exists())
-                .unwrap_or(Path::new(".")),
-        )?;
+        let directory = Directory::new(path);
+        directory.lay_out()?;
+        Self::init_on(Arc::new(directory))?;
         Self::open(path)
     }
 
-    /// Opens a store.
+    /// Makes a store on a backend that holds none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Exists`] if there is a store already.
+    pub fn init_on(backend: Arc<dyn Backend>) -> Result<Self> {
+        let config = StoreConfig {
+            format: STORE_FORMAT.into(),
+            requires: Vec::new(),
+            id: random()?.iter().map(|b| format!("{b:02x}")).collect(),
+        };
+        let (text, _) = document::write(&config)?;
+        backend.put_new(layout::STORE, text.as_bytes())?;
+        Self::on(backend)
+    }
+
+    /// Opens a store in a directory, or the backup in a file that `export` or
+    /// `create --to` has written.
     ///
     /// # Errors
     /// [`ErrorKind::StoreMissing`], [`ErrorKind::NotAStore`],
     /// [`ErrorKind::TooNew`] or [`ErrorKind::Damaged`], or [`ErrorKind::Io`].
     pub fn open(path: &Path) -> Result<Self> {
-        let place = path.join("store.json");
         let is = |kind, what: &str| Err(Error::new(kind, path, what));
-        match fs::metadata(&place) {
-            Ok(_) => {}
+        match std::fs::metadata(path) {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => return is(ErrorKind::NotAStore, "is no directory"),
             Err(e) => match e.kind() {
-                io::ErrorKind::NotFound if path.is_dir() => {
-                    return is(ErrorKind::NotAStore, "is no store: it has no store.json");
-                }
-                io::ErrorKind::NotFound if !path.exists() => {
+                std::io::ErrorKind::NotFound => {
                     return is(ErrorKind::StoreMissing, "there is no such directory");
                 }
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                std::io::ErrorKind::NotADirectory => {
                     return is(ErrorKind::NotAStore, "is no directory");
                 }
-                _ => return Err(Error::io(&place, "read", e)),
+                _ => return Err(Error::io(path, "open", e)),
             },
         }
-        let text = document::load(&place)?;
-        let (config, _): (StoreConfig, _) = document::read(&place, &text, STORE_FORMAT)?;
-        refuse_unknown(&place, &config.requires)?;
         let path = path.canonicalize().at("find", path)?;
-        Ok(Self { path, config })
+        Self::on(Arc::new(Directory::new(&path)))
     }
 
-    /// The directory.
+    /// Opens a store on a backend.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn on(backend: Arc<dyn Backend>) -> Result<Self> {
+        let path = backend.place("");
+        let place = backend.place(layout::STORE);
+        let Some(text) = document::load(&*backend, layout::STORE)? else {
+            let what = "is no store: it has no store.json";
+            return Err(Error::new(ErrorKind::NotAStore, path, what));
+        };
+        let (config, _): (StoreConfig, _) = document::read(&place, &text, STORE_FORMAT)?;
+        refuse_unknown(&place, &config.requires)?;
+        Ok(Self {
+            backend,
+            path,
+            config,
+        })
+    }
+
+    /// Where it is; for messages.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A random name, given when the store was made and kept in every seal.
+    /// A random name, given when the store was made and kept in every seal that
+    /// is made here.
     pub fn id(&self) -> &str {
         &self.config.id
     }
@@ -115,17 +121,15 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::Io`] if the directory can't be read.
     pub fn backups(&self) -> Result<Vec<BackupId>> {
-        let place = self.path.join("backups");
         let mut ids = Vec::new();
-        for found in fs::read_dir(&place).at("read directory", &place)? {
-            let found = found.at("read directory", &place)?;
-            let id = found.file_name().to_str().and_then(|n| n.parse().ok());
-            if let Some(id) = id
-                && found.path().join("backup.json").exists()
+        self.backend.list(layout::BACKUPS, &mut |found| {
+            if let Named::OfBackup(id, file) = layout::name(&found.key)
+                && file == layout::SEAL
             {
                 ids.push(id);
             }
-        }
+            Ok(())
+        })?;
         ids.sort();
         Ok(ids)
     }
@@ -172,38 +176,62 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::Exists`] if the id is taken.
     pub fn create(&self, id: BackupId) -> Result<BackupWriter> {
-        let tmp = self.path.join("tmp");
-        let _lock = DirLock::take(&tmp)?;
-        RunDir::sweep(&tmp)?;
-        BackupWriter::new(self, id)
+        self.backend.sweep()?;
+        BackupWriter::into_store(self, id)
     }
 
-    /// Where a frame lies.
-    pub(crate) fn frame_path(&self, name: FrameName) -> PathBuf {
-        self.path.join("frames").join(name.file())
+    pub(crate) fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
     }
 
-    /// The files below `frames/` that no name of a frame fits, and the number
-    /// of frames there.
-    pub(crate) fn survey_frames(&self) -> Result<(Vec<PathBuf>, BTreeMap<FrameName, u64>)> {
-        let place = self.path.join("frames");
-        let mut foreign = Vec::new();
-        let mut frames = BTreeMap::new();
-        for found in walkdir::WalkDir::new(&place).min_depth(1) {
-            let found = found.map_err(|e| Error::io(&place, "walk", e))?;
-            let name = found.file_name().to_str().and_then(|n| n.parse().ok());
-            let fits = |n: &FrameName| self.frame_path(*n) == found.path();
-            match (found.file_type().is_file(), name.filter(fits)) {
-                (true, Some(name)) => {
-                    let length = found.metadata().map_err(|e| Error::io(&place, "walk", e))?;
-                    frames.insert(name, length.len());
-                }
-                (false, None) if found.file_type().is_dir() && found.depth() == 1 => {}
-                _ => foreign.push(found.into_path()),
-            }
+    /// Where a frame lies; for messages.
+    pub(crate) fn frame_place(&self, name: FrameName) -> PathBuf {
+        self.backend.place(&layout::frame(name))
+    }
+
+    /// The bytes of one frame, checked.
+    pub(crate) fn read_frame(&self, name: FrameName) -> Result<Vec<u8>> {
+        let key = layout::frame(name);
+        let place = self.backend.place(&key);
+        match backend::read(&*self.backend, &key, frame::MAX_STORED)? {
+            Some(stored) => frame::decode(&place, name, &stored),
+            None => Err(Error::damaged(place, "the frame is missing")),
         }
-        Ok((foreign, frames))
     }
+
+    /// The length of a frame as stored, if it is there and every stored byte is
+    /// what was written.
+    pub(crate) fn intact_frame(&self, name: FrameName) -> Option<u64> {
+        let key = layout::frame(name);
+        let stored = backend::read(&*self.backend, &key, frame::MAX_STORED);
+        let stored = stored.ok().flatten()?;
+        frame::is_intact(name, &stored).then_some(stored.len() as u64)
+    }
+
+    /// Calls `each` for every frame that is there, whether or not a backup
+    /// needs it.
+    pub(crate) fn each_frame(
+        &self,
+        each: &mut dyn FnMut(FrameName, &Found) -> Result<()>,
+    ) -> Result<()> {
+        self.backend.list(
+            layout::FRAMES,
+            &mut |found| match layout::name(&found.key) {
+                Named::Frame(name) if !found.foreign => each(name, &found),
+                _ => Ok(()),
+            },
+        )
+    }
+}
+
+/// Sixteen bytes that nobody can guess.
+pub(crate) fn random() -> Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    let place = Path::new("/dev/urandom");
+    std::fs::File::open(place)
+        .and_then(|mut f| f.read_exact(&mut bytes))
+        .at("read", place)?;
+    Ok(bytes)
 }
 
 /// Refuses a document that needs a feature this version does not have.
@@ -216,26 +244,4 @@ pub(crate) fn refuse_unknown(place: &Path, requires: &[String]) -> Result<()> {
         )),
         None => Ok(()),
     }
-}
-
-/// An interrupted `init` may be repeated; anything else that is there stays.
-fn refuse_foreign(path: &Path) -> Result<()> {
-    for found in fs::read_dir(path).at("read directory", path)? {
-        let found = found.at("read directory", path)?.path();
-        let ours = ["frames", "backups", "tmp"].map(|part| path.join(part));
-        let empty = || {
-            fs::read_dir(&found).is_ok_and(|mut inner| {
-                inner.all(|f| f.is_ok_and(|f| f.path() == path.join("tmp/store.json")))
-            })
-        };
-        if !(ours.contains(&found) && empty()) {
-            return Err(Error::new(
-                ErrorKind::Refused,
-                path,
-                format!("is not empty: it holds {}", found.display()),
-            ));
-        }
-    }
-    let _ = fs::remove_file(path.join("tmp/store.json"));
-    Ok(())
 }

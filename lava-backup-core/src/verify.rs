@@ -1,14 +1,16 @@
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::backup::Backup;
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::FrameName;
+use crate::layout::{self, Named};
+use crate::marks::Marks;
 use crate::path::MemberPath;
-use crate::seal::Section;
+use crate::previous::Previous;
+use crate::seal::{BackupId, Section};
 use crate::store::Store;
 
 #[cfg(test)]
@@ -70,7 +72,7 @@ pub fn verify(backup: &Backup, depth: Depth) -> Result<VerifyReport> {
     let frames = match backup.frames() {
         Ok(frames) => frames,
         Err(e) => {
-            report.lost("frames", backup, &e)?;
+            report.lost(layout::FRAME_LIST, backup, &e)?;
             return Ok(report);
         }
     };
@@ -88,15 +90,21 @@ fn quick(backup: &Backup, frames: &[FrameName], report: &mut VerifyReport) -> Re
     let mut missing: BTreeMap<u64, usize> = BTreeMap::new();
     for (number, name) in frames.iter().enumerate() {
         report.frames += 1;
-        let path = backup.store().frame_path(*name);
-        if !path.is_file() {
-            let at = report.damaged(path, "the frame is missing");
+        let key = layout::frame(*name);
+        let place = backup.store().backend().place(&key);
+        let wrong = match backup.store().backend().open(&key) {
+            Ok(Some(_)) => None,
+            Ok(None) => Some("the frame is missing".to_owned()),
+            Err(e) => Some(e.what()),
+        };
+        if let Some(wrong) = wrong {
+            let at = report.damaged(place, &wrong);
             missing.insert(number as u64, at);
         }
     }
     let index = match backup.index() {
         Ok(index) => index,
-        Err(e) => return report.lost("index.zst", backup, &e),
+        Err(e) => return report.lost(layout::INDEX, backup, &e),
     };
     // The lengths of missing frames are unknown, so a content ends where the
     // next entry's headers begin.
@@ -120,7 +128,7 @@ fn quick(backup: &Backup, frames: &[FrameName], report: &mut VerifyReport) -> Re
         let entry = match entry {
             Ok(entry) => entry,
             Err(e) => {
-                report.lost("index.zst", backup, &e)?;
+                report.lost(layout::INDEX, backup, &e)?;
                 break;
             }
         };
@@ -137,59 +145,52 @@ fn quick(backup: &Backup, frames: &[FrameName], report: &mut VerifyReport) -> Re
 /// # Errors
 /// [`ErrorKind::Io`] if the store can't be read.
 pub fn verify_store(store: &Store) -> Result<Vec<Damage>> {
-    let foreign = |file: PathBuf| Damage {
-        file,
-        what: "does not belong to the store".into(),
-        members: Vec::new(),
-    };
-    let (found, _) = store.survey_frames()?;
-    let mut damage: Vec<Damage> = found.into_iter().map(foreign).collect();
-    let known = ["store.json", "frames", "backups", "tmp"];
-    for (place, known) in [(store.path().to_owned(), &known[..])] {
-        let io = |e| Error::io(&place, "read directory", e);
-        for found in fs::read_dir(&place).map_err(io)? {
-            let found = found.map_err(io)?;
-            if !known.iter().any(|k| found.file_name() == *k) {
-                damage.push(foreign(found.path()));
-            }
+    let backend = store.backend();
+    let mut damage = Vec::new();
+    let mut unsealed: BTreeMap<BackupId, bool> = BTreeMap::new();
+    backend.list("", &mut |found| {
+        let named = layout::name(&found.key);
+        if let Named::OfBackup(id, file) = &named {
+            *unsealed.entry(id.clone()).or_default() |= file == layout::SEAL;
         }
-    }
-    let place = store.path().join("backups");
-    let io = |e| Error::io(&place, "read directory", e);
-    let sealed = store.backups()?;
-    for found in fs::read_dir(&place).map_err(io)? {
-        let found = found.map_err(io)?;
-        if !sealed.iter().any(|id| found.file_name() == id.as_str()) {
+        if named == Named::Foreign || (found.foreign && named != Named::Own) {
             damage.push(Damage {
-                what: "has no seal, so it is no backup".into(),
-                ..foreign(found.path())
+                file: backend.place(&found.key),
+                what: "does not belong to the store".into(),
+                members: Vec::new(),
             });
         }
+        Ok(())
+    })?;
+    for (id, _) in unsealed.into_iter().filter(|(_, sealed)| !sealed) {
+        damage.push(Damage {
+            file: backend.place(&layout::backup(&id)),
+            what: "has no seal, so it is no backup".into(),
+            members: Vec::new(),
+        });
+    }
+    if let Err(e) = Marks::read(store) {
+        damage.push(Damage {
+            file: e.place().to_owned(),
+            what: e.what(),
+            members: Vec::new(),
+        });
     }
     damage.sort_by(|a, b| a.file.cmp(&b.file));
     Ok(damage)
 }
 
-/// The evidence, and files that do not belong beside a seal.
+/// The evidence, and what the next run reads.
 fn check_own_files(backup: &Backup, report: &mut VerifyReport) -> Result<()> {
-    if let Err(e) = backup.evidence() {
-        if e.kind() == ErrorKind::Io {
-            return Err(e);
-        }
-        report.damaged(e.place().to_owned(), &e.what());
-    }
-    let place = backup.path();
-    let io = |e| Error::io(place, "read directory", e);
-    for found in fs::read_dir(place).map_err(io)? {
-        let found = found.map_err(io)?;
-        let known = ["backup.json", "frames", "index.zst", "evidence"];
-        if !known.iter().any(|k| found.file_name() == *k) {
-            report.damage.push(Damage {
-                file: found.path(),
-                what: "does not belong to the backup".into(),
-                members: Vec::new(),
-            });
-        }
+    let documents = [
+        backup.evidence().map(drop),
+        Previous::open(backup).map(drop),
+    ];
+    for error in documents.into_iter().filter_map(Result::err) {
+        match error.kind() {
+            ErrorKind::Io => return Err(error),
+            _ => report.damaged(error.place().to_owned(), &error.what()),
+        };
     }
     Ok(())
 }
@@ -197,13 +198,10 @@ fn check_own_files(backup: &Backup, report: &mut VerifyReport) -> Result<()> {
 impl VerifyReport {
     /// A list without which no member can be found.
     fn lost(&mut self, list: &str, backup: &Backup, error: &Error) -> Result<()> {
-        let file = backup.path().join(list);
-        if error.kind() == ErrorKind::Io && file.exists() {
-            return Err(Error::io(
-                file,
-                "read",
-                std::io::Error::other(error.to_string()),
-            ));
+        let file = backup.place(list);
+        if error.kind() == ErrorKind::Io {
+            let again = std::io::Error::other(error.to_string());
+            return Err(Error::io(file, "read", again));
         }
         self.damaged(file, &error.what());
         Ok(())
@@ -224,9 +222,9 @@ impl VerifyReport {
     }
 
     /// Notes that index and frames of a backup contradict each other.
-    fn contradiction(&mut self, backup: &Path, what: &str, member: Option<&MemberPath>) {
+    fn contradiction(&mut self, backup: &Backup, what: &str, member: Option<&MemberPath>) {
         self.damage.push(Damage {
-            file: backup.join("index.zst"),
+            file: backup.place(layout::INDEX),
             what: what.to_owned(),
             members: member.cloned().into_iter().collect(),
         });
@@ -255,6 +253,6 @@ impl VerifyReport {
         } else {
             return;
         };
-        self.contradiction(backup.path(), what, None);
+        self.contradiction(backup, what, None);
     }
 }

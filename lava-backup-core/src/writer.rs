@@ -1,19 +1,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::attributes::Attributes;
+use crate::attributes::{Attributes, Extent};
+use crate::backend::{Content, Guard, Lock};
 use crate::cut::{self, ContentCutter};
-use crate::disk::{self, RunDir};
 use crate::document;
 use crate::entry::{Class, Entry, Kind, LinkTarget, Time};
 use crate::error::{At, Error, ErrorKind, Result};
+use crate::frame::FrameName;
 use crate::index::IndexWriter;
+use crate::layout;
+use crate::marks::Marks;
 use crate::path::MemberPath;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Put, Sink};
 use crate::seal::{Archive, BackupId, Outcome, Problem, SEAL_FORMAT, Seal, Section};
+use crate::seen::{GroupStand, SEEN_FORMAT, SeenDocument, SeenFrame, Stand};
 use crate::store::Store;
 use crate::tarstream;
 
@@ -24,11 +28,9 @@ use crate::tarstream;
 /// before that, it leaves the store as it was but for frames that the next run
 /// uses or a sweep removes.
 pub struct BackupWriter {
-    store: Store,
+    destination: Destination,
     id: BackupId,
-    // Before `run`: its threads end before their directory is removed.
     pipeline: Pipeline,
-    run: RunDir,
     index: IndexWriter,
     gathering: Vec<u8>,
     last: Option<MemberPath>,
@@ -37,6 +39,22 @@ pub struct BackupWriter {
     problems: Vec<Problem>,
     /// Problems beyond those that are listed, and whether one of them degrades.
     more_problems: (u64, bool),
+    /// How the files that gather stand; nothing if one of them is not known.
+    standing: Option<GroupStand>,
+    /// How the files of frames stand, by the number of the frame.
+    stands: BTreeMap<u64, Stand>,
+    /// Entries that were taken over.
+    unread: u64,
+}
+
+/// Where a backup goes.
+enum Destination {
+    Store {
+        store: Store,
+        sink: Arc<StoreSink>,
+        /// While it lives, nothing is swept.
+        _lock: Option<Box<dyn Guard>>,
+    },
 }
 
 /// A seal lists no more problems: it must fit into memory, and whoever may
@@ -106,22 +124,44 @@ pub struct Sealed {
     pub new_frames: u64,
     /// Their bytes on the disk.
     pub new_bytes: u64,
+    /// Entries that were taken over with their frames, unread.
+    pub unread: u64,
 }
 
 impl BackupWriter {
-    pub(crate) fn new(store: &Store, id: BackupId) -> Result<Self> {
-        let place = store.path().join("backups").join(id.as_str());
-        if place.exists() {
+    pub(crate) fn into_store(store: &Store, id: BackupId) -> Result<Self> {
+        let backend = store.backend();
+        if backend
+            .open(&layout::of_backup(&id, layout::SEAL))?
+            .is_some()
+        {
+            let place = backend.place(&layout::backup(&id));
             return Err(Error::new(ErrorKind::Exists, place, "exists already"));
         }
-        let run = RunDir::new(&store.path().join("tmp").join(id.as_str()))?;
-        let index = run.path().join("index.zst");
-        let index = IndexWriter::new(index.clone(), disk::create_new(&index)?)?;
-        Ok(Self {
-            pipeline: Pipeline::new(store, run.path().to_owned()),
+        let lock = backend.lock(Lock::Shared)?;
+        let index = IndexWriter::new(backend.place(layout::INDEX), backend.spool()?)?;
+        let sink = Arc::new(StoreSink {
             store: store.clone(),
+            marks: Marks::load(store)?,
+        });
+        let destination = Destination::Store {
+            store: store.clone(),
+            sink: Arc::clone(&sink),
+            _lock: lock,
+        };
+        Ok(Self::new(destination, id, index, sink))
+    }
+
+    fn new(
+        destination: Destination,
+        id: BackupId,
+        index: IndexWriter,
+        sink: Arc<dyn Sink>,
+    ) -> Self {
+        Self {
+            destination,
             id,
-            run,
+            pipeline: Pipeline::new(sink),
             index,
             gathering: Vec::new(),
             last: None,
@@ -129,7 +169,10 @@ impl BackupWriter {
             sections: BTreeMap::new(),
             problems: Vec::new(),
             more_problems: (0, false),
-        })
+            standing: None,
+            stands: BTreeMap::new(),
+            unread: 0,
+        }
     }
 
     /// The id of the backup.
@@ -143,19 +186,31 @@ impl BackupWriter {
     /// [`ErrorKind::Refused`] for a path that does not come after the one
     /// before; [`ErrorKind::Io`] from the store.
     pub fn add_file(&mut self, path: MemberPath, meta: Meta, content: &[u8]) -> Result<Entry> {
+        self.add_standing(path, meta, content, None)
+    }
+
+    /// Adds a regular file, with how it stood if that is sure.
+    pub(crate) fn add_standing(
+        &mut self,
+        path: MemberPath,
+        meta: Meta,
+        content: &[u8],
+        stand: Option<Stand>,
+    ) -> Result<Entry> {
         if content.len() > cut::SMALL_FILE {
             let mut member = self.stream(path, meta)?;
             member.write_all(content).at("write", "frames")?;
+            member.stand = stand;
             return member.finish();
         }
-        self.check_order(&path)?;
+        self.enter(&path)?;
         let mut entry = new_entry(path, Kind::File, meta);
         entry.size = content.len() as u64;
         entry.blake3 = Some(blake3::hash(content).to_hex().to_string());
         self.begin(&mut entry);
         self.gathering.extend_from_slice(content);
         self.pad(entry.size);
-        self.end(&entry)?;
+        self.end(&entry, stand)?;
         Ok(entry)
     }
 
@@ -170,13 +225,68 @@ impl BackupWriter {
         meta: Meta,
         link: Option<LinkTarget>,
     ) -> Result<Entry> {
-        debug_assert!(kind != Kind::File && (kind == Kind::Symlink) == link.is_some());
-        self.check_order(&path)?;
+        debug_assert!(!matches!(kind, Kind::File | Kind::Hardlink));
+        debug_assert!((kind == Kind::Symlink) == link.is_some());
         let mut entry = new_entry(path, kind, meta);
         entry.link = link;
+        self.add_entry(entry, None)
+    }
+
+    /// Adds a member without content, with how it stood if that is sure.
+    pub(crate) fn add_entry(&mut self, mut entry: Entry, stand: Option<Stand>) -> Result<Entry> {
+        self.enter(&entry.path)?;
         self.begin(&mut entry);
-        self.end(&entry)?;
+        self.end(&entry, stand)?;
         Ok(entry)
+    }
+
+    /// Would the next member, of this section, begin a frame?
+    pub(crate) fn is_at_boundary(&self, section: &[u8]) -> bool {
+        self.gathering.is_empty() || self.last.as_ref().is_some_and(|l| l.section() != section)
+    }
+
+    /// Are these frames there, as long as they were?
+    ///
+    /// Their bytes are not read: that is what `verify` is for.
+    pub(crate) fn holds(&self, frames: &[Put]) -> Result<bool> {
+        let Destination::Store { store, sink, .. } = &self.destination;
+        for frame in frames {
+            let found = store.backend().open(&layout::frame(frame.name))?;
+            let there = found.is_some_and(|f| f.len() == frame.stored);
+            if !there || sink.marks.holds(frame.name) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes over frames that are there, with all the members in them.
+    ///
+    /// `entries` are those of another backup in this store, whose numbers of
+    /// frames are turned into ours.
+    pub(crate) fn take_over(
+        &mut self,
+        mut entries: Vec<Entry>,
+        frames: &[Put],
+        stand: Stand,
+    ) -> Result<Vec<Entry>> {
+        let Some(first) = entries.first() else {
+            return Ok(entries);
+        };
+        let theirs = first.first_frame();
+        self.enter(&first.path)?;
+        debug_assert!(self.gathering.is_empty());
+        let ours = self.pipeline.next_number();
+        for put in frames {
+            self.pipeline.take_over(*put);
+        }
+        self.stands.insert(ours, stand);
+        self.unread += entries.len() as u64;
+        for entry in &mut entries {
+            entry.frame = entry.frame - theirs + ours;
+            self.note(entry)?;
+        }
+        Ok(entries)
     }
 
     /// Begins a regular file whose size is known only when it has ended.
@@ -187,17 +297,17 @@ impl BackupWriter {
     /// # Errors
     /// As [`add_file`](Self::add_file).
     pub fn stream(&mut self, path: MemberPath, meta: Meta) -> Result<StreamMember<'_>> {
-        self.check_order(&path)?;
+        self.enter(&path)?;
         self.cut()?;
         let header = self.pipeline.reserve();
-        let mut entry = new_entry(path, Kind::File, meta);
-        entry.frame = self.pipeline.next_number();
         Ok(StreamMember {
-            writer: self,
-            entry,
+            entry: new_entry(path, Kind::File, meta),
             header,
             hasher: blake3::Hasher::new(),
             cutter: ContentCutter::new(),
+            stored: 0,
+            stand: None,
+            writer: self,
         })
     }
 
@@ -223,31 +333,16 @@ impl BackupWriter {
     /// # Errors
     /// [`ErrorKind::Io`]; then there is no backup.
     pub fn seal(mut self, input: SealInput) -> Result<Sealed> {
+        self.cut()?;
         self.gathering.extend_from_slice(&tarstream::END);
         self.cut()?;
         let put = self.pipeline.finish()?;
-        let run = self.run.path();
 
-        let mut list = String::with_capacity(put.len() * 68);
-        let mut dirs = BTreeSet::new();
-        for frame in &put {
-            let file = frame.name.file();
-            list.push_str(&file.to_string_lossy());
-            list.push('\n');
-            // Also of frames that were there: whoever put them may have died
-            // before its own sync.
-            let path = self.store.frame_path(frame.name);
-            dirs.extend(path.parent().map(PathBuf::from));
-        }
-        for dir in &dirs {
-            disk::sync_dir(dir)?;
-        }
-        disk::sync_dir(&self.store.path().join("frames"))?;
-        let frames = run.join("frames");
-        let temporary = run.join("new");
-        disk::write_new(&frames, &temporary, list.as_bytes())?;
+        let list = frame_list(&put);
+        let frames_digest = blake3::hash(list.as_bytes()).to_hex().to_string();
+        let seen = seen(&put, &self.stands, &frames_digest)?;
         let (entries, index_digest, index) = self.index.finish()?;
-        index.sync_all().at("sync", run.join("index.zst"))?;
+        let index = index.finish()?;
 
         let (more, degrades) = self.more_problems;
         if more > 0 {
@@ -259,11 +354,12 @@ impl BackupWriter {
             });
         }
         let degraded = self.problems.iter().any(|p| p.degrades);
+        let Destination::Store { store, .. } = &self.destination;
         let seal = Seal {
             format: SEAL_FORMAT.into(),
             requires: Vec::new(),
             id: self.id.clone(),
-            store: self.store.id().to_owned(),
+            store: store.id().to_owned(),
             tool: input.tool,
             host: input.host,
             taken: input.taken,
@@ -279,16 +375,22 @@ impl BackupWriter {
                 frames: put.len() as u64,
                 bytes: put.iter().map(|p| p.bytes).sum(),
                 stored: put.iter().map(|p| p.stored).sum(),
-                frames_digest: blake3::hash(list.as_bytes()).to_hex().to_string(),
+                frames_digest,
                 entries,
                 index_digest,
             },
             documents: input.documents,
         };
         let (text, digest) = document::write(&seal)?;
-        disk::write_new(&run.join("backup.json"), &temporary, text.as_bytes())?;
-        let place = self.store.path().join("backups").join(self.id.as_str());
-        self.run.publish(&place)?;
+        let backend = store.backend();
+        backend.settle()?;
+        let files = vec![
+            (layout::FRAME_LIST, Content::Bytes(list.into_bytes())),
+            (layout::INDEX, Content::Spooled(index)),
+            (layout::SEEN, Content::Bytes(seen.into_bytes())),
+            (layout::SEAL, Content::Bytes(text.into_bytes())),
+        ];
+        backend.publish(&layout::backup(&self.id), files)?;
 
         let new = put.iter().filter(|p| p.new);
         Ok(Sealed {
@@ -296,10 +398,12 @@ impl BackupWriter {
             digest,
             new_frames: new.clone().count() as u64,
             new_bytes: new.map(|p| p.stored).sum(),
+            unread: self.unread,
         })
     }
 
-    fn check_order(&mut self, path: &MemberPath) -> Result<()> {
+    /// Checks that a member may come next; a section begins a frame.
+    fn enter(&mut self, path: &MemberPath) -> Result<()> {
         let refuse = |why: &str| {
             Err(Error::new(
                 ErrorKind::Refused,
@@ -311,7 +415,9 @@ impl BackupWriter {
             return refuse("names a section and no member of it");
         }
         if !path.has_plain_section() {
-            return refuse("belongs to a section whose name is not of a-z, 0-9 and -");
+            return refuse(
+                "belongs to a section whose name is not of a-z, 0-9 and -, or is lava-backup",
+            );
         }
         if let Some(last) = &self.last {
             if last.section() == path.section() {
@@ -320,6 +426,7 @@ impl BackupWriter {
                 }
             } else {
                 self.ended_sections.insert(last.section().to_vec());
+                self.cut()?;
             }
         }
         if self.ended_sections.contains(path.section()) {
@@ -330,6 +437,9 @@ impl BackupWriter {
 
     /// Puts the header of an entry whose content follows at once.
     fn begin(&mut self, entry: &mut Entry) {
+        if self.gathering.is_empty() {
+            self.standing = Some(GroupStand::default());
+        }
         self.gathering.extend_from_slice(&tarstream::header(entry));
         entry.frame = self.pipeline.next_number();
         entry.offset = self.gathering.len() as u64;
@@ -340,8 +450,12 @@ impl BackupWriter {
         self.gathering.resize(padded, 0);
     }
 
-    fn end(&mut self, entry: &Entry) -> Result<()> {
+    fn end(&mut self, entry: &Entry, stand: Option<Stand>) -> Result<()> {
         self.note(entry)?;
+        match (&mut self.standing, stand) {
+            (Some(standing), Some(stand)) => standing.add(&stand),
+            (standing, _) => *standing = None,
+        }
         if cut::after_file(self.gathering.len(), entry.path.as_bytes()) {
             self.cut()?;
         }
@@ -364,11 +478,62 @@ impl BackupWriter {
         let room = self.gathering.capacity();
         let bytes = std::mem::replace(&mut self.gathering, Vec::with_capacity(room));
         let number = self.pipeline.reserve();
+        if let Some(standing) = self.standing.take() {
+            self.stands.insert(number, standing.finish());
+        }
         self.pipeline.put(number, bytes)
     }
 }
 
-fn new_entry(path: MemberPath, kind: Kind, meta: Meta) -> Entry {
+/// Puts frames into a store.
+struct StoreSink {
+    store: Store,
+    marks: Marks,
+}
+
+impl Sink for StoreSink {
+    fn known(&self, name: FrameName) -> Option<u64> {
+        // One that is marked may be swept; written anew, it is not.
+        let safe = !self.marks.holds(name);
+        safe.then(|| self.store.intact_frame(name)).flatten()
+    }
+
+    fn put(&self, _number: u64, name: FrameName, stored: Vec<u8>) -> Result<()> {
+        self.store.backend().put(&layout::frame(name), &stored)
+    }
+
+    fn rewind(&self, _number: u64) {}
+}
+
+/// The file `frames`.
+fn frame_list(put: &[Put]) -> String {
+    let mut list = String::with_capacity(put.len() * 68);
+    for frame in put {
+        list.push_str(&frame.name.file());
+        list.push('\n');
+    }
+    list
+}
+
+/// The text of the document that lets the next run take frames over.
+fn seen(put: &[Put], stands: &BTreeMap<u64, Stand>, frames_digest: &str) -> Result<String> {
+    let frames = put.iter().zip(0..).map(|(put, number)| {
+        let seen = SeenFrame {
+            bytes: put.bytes,
+            stored: put.stored,
+            stand: stands.get(&number).copied(),
+        };
+        seen.to_text()
+    });
+    let seen = SeenDocument {
+        format: SEEN_FORMAT.into(),
+        frames_digest: frames_digest.to_owned(),
+        frames: frames.collect(),
+    };
+    Ok(document::write(&seen)?.0)
+}
+
+pub(crate) fn new_entry(path: MemberPath, kind: Kind, meta: Meta) -> Entry {
     Entry {
         path,
         kind,
@@ -399,6 +564,9 @@ pub struct StreamMember<'w> {
     header: u64,
     hasher: blake3::Hasher,
     cutter: ContentCutter,
+    /// Bytes written.
+    stored: u64,
+    stand: Option<Stand>,
 }
 
 impl StreamMember<'_> {
@@ -427,25 +595,76 @@ impl StreamMember<'_> {
         self.entry.class = class;
     }
 
+    /// Sets what is known of the file only when it was read: its metadata, how
+    /// it stood if that is sure, and, if what was written is not all of it,
+    /// where that lies.
+    pub(crate) fn set_read(&mut self, meta: Meta, stand: Option<Stand>, sparse: Option<Sparse>) {
+        let path = self.entry.path.clone();
+        self.entry = new_entry(path, Kind::File, meta);
+        self.stand = stand;
+        if let Some(sparse) = sparse {
+            self.entry.size = sparse.size;
+            self.entry.extents = sparse.extents;
+        }
+    }
+
+    /// Begins anew: what was written so far is not in the backup.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] from the store.
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        self.writer.pipeline.rewind(self.header + 1)?;
+        self.cutter = ContentCutter::new();
+        self.hasher = blake3::Hasher::new();
+        self.stored = 0;
+        Ok(())
+    }
+
     /// Ends the member.
     ///
     /// # Errors
     /// [`ErrorKind::Io`] from the store.
     pub fn finish(mut self) -> Result<Entry> {
+        let padding = [0; tarstream::BLOCK as usize];
+        let pipeline = &mut self.writer.pipeline;
+        self.cutter
+            .push(&padding[..tarstream::padding(self.stored)], |bytes| {
+                let number = pipeline.reserve();
+                pipeline.put(number, bytes)
+            })?;
         self.flush_frames()?;
         self.entry.blake3 = Some(self.hasher.finalize().to_hex().to_string());
+        if self.entry.extents.is_empty() {
+            self.entry.size = self.stored;
+        }
         let header = tarstream::header(&self.entry);
+        // The headers have a frame of their own; the content begins the next.
+        (self.entry.frame, self.entry.offset) = match self.stored {
+            0 => (self.header, header.len() as u64),
+            _ => (self.header + 1, 0),
+        };
         self.writer.pipeline.put(self.header, header)?;
-        self.writer.pad(self.entry.size);
+        if let Some(stand) = self.stand {
+            let mut group = GroupStand::default();
+            group.add(&stand);
+            self.writer.stands.insert(self.header, group.finish());
+        }
         self.writer.note(&self.entry)?;
         Ok(self.entry)
     }
 }
 
+/// A file of which only some runs hold data.
+pub(crate) struct Sparse {
+    /// Bytes, holes counted.
+    pub(crate) size: u64,
+    pub(crate) extents: Vec<Extent>,
+}
+
 impl Write for StreamMember<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.hasher.update(bytes);
-        self.entry.size += bytes.len() as u64;
+        self.stored += bytes.len() as u64;
         let pipeline = &mut self.writer.pipeline;
         self.cutter
             .push(bytes, |frame| {

@@ -146,6 +146,10 @@ fn every_changed_byte_of_a_store_is_found() {
     let draft = lava_backup_core::EvidenceDraft::new("verify", "full", true);
     backup.record(draft).unwrap();
 
+    // The last frame is the end of the stream, and no member's.
+    let end = place
+        .join("frames")
+        .join(backup.frames().unwrap().pop().unwrap().file());
     let sound = || -> Result<bool, lava_backup_core::Error> {
         let store = Store::open(&place)?;
         let mut sound = verify_store(&store)?.is_empty();
@@ -155,7 +159,7 @@ fn every_changed_byte_of_a_store_is_found() {
             if report
                 .damage
                 .iter()
-                .any(|d| d.file.starts_with(place.join("frames")))
+                .any(|d| d.file.starts_with(place.join("frames")) && d.file != end)
             {
                 let named = report.damage.iter().flat_map(|d| &d.members);
                 assert!(named.map(ToString::to_string).any(|m| m == "config/etc/a"));
@@ -164,7 +168,7 @@ fn every_changed_byte_of_a_store_is_found() {
         Ok(sound)
     };
     assert!(sound().unwrap());
-    let files = sh("find store -type f", dir.path());
+    let files = sh("find store -type f -size +0", dir.path());
     let mut tried = 0;
     for file in files.lines() {
         let file = dir.path().join(file);

@@ -71,10 +71,7 @@ impl Forge {
         for line in lines {
             text += &format!("{line}\n");
         }
-        let list: String = frames
-            .iter()
-            .map(|f| format!("{}\n", f.file().display()))
-            .collect();
+        let list: String = frames.iter().map(|f| format!("{}\n", f.file())).collect();
         self.put_index(&text, blake3::hash(text.as_bytes()).as_bytes());
         fs::write(self.at("store/backups/b1/frames"), &list).unwrap();
         self.reseal(|seal| {
@@ -577,12 +574,12 @@ fn runs_that_begin_together_do_not_sweep_each_other() {
 fn of_two_runs_with_one_id_the_second_is_told_so() {
     let forge = Forge::new();
     let first = forge.store.create("b2".parse().unwrap()).unwrap();
-    let second = forge.store.create("b2".parse().unwrap()).map(|_| ());
-    assert_eq!(
-        second.unwrap_err().kind(),
-        lava_backup_core::ErrorKind::Exists
-    );
-    first.seal(SealInput::default()).unwrap();
+    let second = forge.store.create("b2".parse().unwrap()).unwrap();
+    let sealed = first.seal(SealInput::default()).unwrap();
+    let error = second.seal(SealInput::default()).unwrap_err();
+    assert_eq!(error.kind(), lava_backup_core::ErrorKind::Exists);
+    let there = forge.store.backup(&"b2".parse().unwrap()).unwrap();
+    assert_eq!(there.digest(), sealed.digest);
 }
 
 #[test]

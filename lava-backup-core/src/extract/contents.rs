@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::ahead::Ahead;
-use crate::backup::{Backup, read_frame};
+use crate::backup::Backup;
 use crate::entry::Entry;
 use crate::error::{At, Error, Result};
 use crate::frame::FrameName;
@@ -69,7 +69,7 @@ impl Contents {
             while left > 0 {
                 number += 1;
                 let name = self.frames.get(number).ok_or_else(beyond)?;
-                put(&read_frame(&self.store, *name)?, &mut left)?;
+                put(&self.store.read_frame(*name)?, &mut left)?;
             }
         }
         if Some(hasher.finalize().to_hex().as_str()) != entry.blake3.as_deref() {

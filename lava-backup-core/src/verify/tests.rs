@@ -6,7 +6,6 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
-use crate::disk;
 use crate::document;
 use crate::entry::{Class, Entry, Time};
 use crate::index::IndexWriter;
@@ -44,22 +43,21 @@ fn forge(
     let mut frames = backup.frames().unwrap();
     let mut seal = backup.seal().clone();
     change(&mut entries, &mut frames, &mut seal);
-    let dir = backup.path();
+    let dir = backup.place("");
     for name in ["index.zst", "frames", "backup.json"] {
         fs::remove_file(dir.join(name)).unwrap();
     }
     let place = dir.join("index.zst");
-    let mut index = IndexWriter::new(place.clone(), disk::create_new(&place).unwrap()).unwrap();
+    let spool = store.backend().spool().unwrap();
+    let mut index = IndexWriter::new(place.clone(), spool).unwrap();
     for entry in &entries {
         index.push(entry).unwrap();
     }
-    let (count, digest, _) = index.finish().unwrap();
+    let (count, digest, spool) = index.finish().unwrap();
+    fs::rename(spool.finish().unwrap().path(), &place).unwrap();
     seal.archive.entries = count;
     seal.archive.index_digest = digest;
-    let list: String = frames
-        .iter()
-        .map(|f| format!("{}\n", f.file().display()))
-        .collect();
+    let list: String = frames.iter().map(|f| format!("{}\n", f.file())).collect();
     seal.archive.frames = frames.len() as u64;
     seal.archive.frames_digest = blake3::hash(list.as_bytes()).to_hex().to_string();
     fs::write(dir.join("frames"), list).unwrap();
@@ -125,7 +123,7 @@ fn an_index_that_points_outside_the_frames_is_found_whatever_the_depth() {
             (last.frame, last.offset) = (frame, offset);
         });
         assert!(!damage(&forged).is_empty());
-        fs::remove_file(store.frame_path(lost)).unwrap();
+        fs::remove_file(store.frame_place(lost)).unwrap();
         let quick = verify(&forged, Depth::Quick).unwrap();
         assert!(!quick.damage.is_empty());
     }
@@ -154,7 +152,7 @@ fn a_missing_frame_is_named_with_its_members_at_every_depth() {
         (1, "data/large"),
         (3, "data/large"),
     ] {
-        let path = store.frame_path(frames[number]);
+        let path = store.frame_place(frames[number]);
         let good = fs::read(&path).unwrap();
         fs::remove_file(&path).unwrap();
         for depth in [Depth::Quick, Depth::Full] {
@@ -180,7 +178,7 @@ fn evidence_of_another_backup_is_no_evidence() {
     other.record(draft).unwrap();
     let copied = std::process::Command::new("cp")
         .arg("-r")
-        .args([other.path().join("evidence"), one.path().join("evidence")])
+        .args([other.place("evidence"), one.place("evidence")])
         .status();
     assert!(copied.unwrap().success());
     assert!(one.evidence().is_err());

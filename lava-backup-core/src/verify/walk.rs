@@ -7,6 +7,7 @@ use crate::backup::Backup;
 use crate::entry::{Entry, Kind};
 use crate::error::Result;
 use crate::frame::{FrameName, MAX_FRAME};
+use crate::layout;
 use crate::path::MemberPath;
 use crate::tarstream;
 
@@ -83,7 +84,7 @@ impl<'w> Walk<'w> {
         let index = match self.backup.index() {
             Ok(index) => index,
             Err(e) => {
-                self.report.lost("index.zst", self.backup, &e)?;
+                self.report.lost(layout::INDEX, self.backup, &e)?;
                 return Ok(false);
             }
         };
@@ -92,7 +93,7 @@ impl<'w> Walk<'w> {
                 Ok(entry) if !self.entry(&entry) => return Ok(false),
                 Ok(_) => {}
                 Err(e) => {
-                    self.report.lost("index.zst", self.backup, &e)?;
+                    self.report.lost(layout::INDEX, self.backup, &e)?;
                     return Ok(false);
                 }
             }
@@ -266,7 +267,7 @@ impl<'w> Walk<'w> {
             }
             // A frame that can't be read is lost, whatever the reason.
             Err(e) => {
-                let file = self.backup.store().frame_path(name);
+                let file = self.backup.store().frame_place(name);
                 self.damaged = Some(self.report.damaged(file, &e.what()));
             }
         }
@@ -274,7 +275,7 @@ impl<'w> Walk<'w> {
     }
 
     fn contradiction(&mut self, what: &str, member: Option<&MemberPath>) {
-        self.report.contradiction(self.backup.path(), what, member);
+        self.report.contradiction(self.backup, what, member);
     }
 }
 
