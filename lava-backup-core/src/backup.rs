@@ -83,9 +83,26 @@ impl Backup {
     /// # Errors
     /// [`ErrorKind::Damaged`] if a byte of the index is not what was written.
     pub fn index(&self) -> Result<Index> {
+        let (place, file) = self.index_file()?;
+        Index::open(&place, file, &self.seal.archive.index_digest)
+    }
+
+    /// The entries of a member and all that is below it, in the order of the
+    /// archive; none if the backup has no such member. Takes about as long as
+    /// they are many, however many others there are.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Damaged`] if a byte that was looked at is not what was
+    /// written.
+    pub fn entries_below(&self, path: &MemberPath) -> Result<Index> {
+        let (place, file) = self.index_file()?;
+        Index::open_at(&place, file, &self.seal.archive.index_digest, path)
+    }
+
+    fn index_file(&self) -> Result<(PathBuf, File)> {
         let place = self.path.join("index.zst");
         let file = File::open(&place).at("open", &place)?;
-        Index::open(&place, file, &self.seal.archive.index_digest)
+        Ok((place, file))
     }
 
     /// The entry of one member.
@@ -93,14 +110,8 @@ impl Backup {
     /// # Errors
     /// [`ErrorKind::NotFound`] if there is none.
     pub fn entry(&self, path: &MemberPath) -> Result<Entry> {
-        let mut found = None;
-        // To its end, where the index proves to be the sealed one.
-        for entry in self.index()? {
-            let entry = entry?;
-            if entry.path == *path {
-                found = Some(entry);
-            }
-        }
+        let (place, file) = self.index_file()?;
+        let found = Index::find(&place, file, &self.seal.archive.index_digest, path)?;
         found.ok_or_else(|| {
             Error::new(
                 ErrorKind::NotFound,

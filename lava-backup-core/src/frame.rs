@@ -17,6 +17,14 @@ impl FrameName {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
+    pub(crate) fn from_bytes(name: [u8; 32]) -> Self {
+        Self(name)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Where the frame lies below `frames/`: `ab/abcdef…`.
     pub fn file(&self) -> PathBuf {
         let hex = self.to_string();
@@ -55,7 +63,7 @@ impl FromStr for FrameName {
 
 /// A zstd decoder skips a frame that begins with this.
 const SKIPPABLE: u32 = 0x184D_2A5B;
-const TRAILER: usize = 4 + 4 + 32;
+pub(crate) const TRAILER: usize = 4 + 4 + 32;
 
 /// Ends a run of zstd frames with a digest of their bytes.
 ///
