@@ -19,7 +19,14 @@ fn forged() -> &'static Forge {
 fuzz_target!(|data: &[u8]| {
     let forge = forged();
     let text = [b"{\"format\":\"lava-backup-index/1\"}\n", data].concat();
-    let digest = forge.index(&text);
+    // The lines in three blocks, wherever these end.
+    let cuts = [text.len() / 3, text.len() / 3 * 2].map(|at| {
+        let end = text[at..].iter().position(|b| *b == b'\n');
+        end.map_or(text.len(), |end| at + end + 1)
+    });
+    let blocks = [&text[..cuts[0]], &text[cuts[0]..cuts[1]], &text[cuts[1]..]];
+    let blocks: Vec<&[u8]> = blocks.into_iter().filter(|b| !b.is_empty()).collect();
+    let digest = forge.index(&blocks);
     let lines = data.iter().filter(|b| **b == b'\n').count();
     let seal = document(&forge.seal(&digest, lines));
     fs::write(forge.backup().join("backup.json"), seal).unwrap();
@@ -44,6 +51,14 @@ fuzz_target!(|data: &[u8]| {
     }
     // A full look starts threads, which takes far longer than what an unsound index leaves to see.
     let whole = backup.index().unwrap().all(|entry| entry.is_ok());
+    // What is looked for is found in a sound index; nothing else is, in any.
+    if let Some(last) = &last {
+        let found = backup.entry(&last.path);
+        assert!(found.map_or(!whole, |found| found.path == last.path));
+        let below = backup.entries_below(&last.path).into_iter().flatten();
+        let mut below = below.map_while(Result::ok);
+        assert!(below.all(|entry| entry.path.is_within(&last.path)));
+    }
     for depth in [Depth::Quick, Depth::Full]
         .into_iter()
         .take(1 + usize::from(whole))

@@ -15,7 +15,7 @@ fn forged() -> &'static (Forge, String) {
     static FORGE: OnceLock<(Forge, String)> = OnceLock::new();
     FORGE.get_or_init(|| {
         let forge = Forge::new(&[&[0; 1024]]);
-        let digest = forge.index(b"{\"format\":\"lava-backup-index/1\"}\n");
+        let digest = forge.index(&[b"{\"format\":\"lava-backup-index/1\"}\n"]);
         (forge, digest)
     })
 }

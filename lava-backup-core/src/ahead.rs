@@ -1,4 +1,4 @@
-//! Frames read and checked ahead of their use, on all cores, given in order.
+//! Work done ahead of the use of its results, on several threads, given in order.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -9,40 +9,54 @@ use crate::error::Result;
 use crate::frame::FrameName;
 use crate::store::Store;
 
-/// An iterator over the decoded frames of a list.
-pub(crate) struct Ahead {
-    names: std::vec::IntoIter<FrameName>,
-    jobs: Option<SyncSender<Job>>,
-    coming: VecDeque<Receiver<Result<Vec<u8>>>>,
+/// An iterator over what is made of each item of a list: here, over the decoded
+/// frames of a list of names.
+pub(crate) struct Ahead<I = FrameName, T = Result<Vec<u8>>> {
+    items: std::vec::IntoIter<I>,
+    jobs: Option<SyncSender<Job<I, T>>>,
+    coming: VecDeque<Receiver<T>>,
     depth: usize,
     threads: Vec<JoinHandle<()>>,
 }
 
-/// A frame to read, and where the answer is awaited.
-type Job = (FrameName, SyncSender<Result<Vec<u8>>>);
+/// An item, and where what is made of it is awaited.
+type Job<I, T> = (I, SyncSender<T>);
 
 impl Ahead {
+    /// Reads and checks frames on all cores.
     pub(crate) fn new(store: &Store, names: Vec<FrameName>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let depth = 2 * cores;
-        let (jobs, queue) = sync_channel::<Job>(depth);
-        let queue = Arc::new(Mutex::new(queue));
-        let threads = (0..cores)
+        let store = store.clone();
+        Self::of(names, cores, move |name| store.read_frame(name))
+    }
+}
+
+impl<I: Send + 'static, T: Send + 'static> Ahead<I, T> {
+    /// Works on that many threads; twice as many results wait for their use at most.
+    pub(crate) fn of(
+        items: Vec<I>,
+        threads: usize,
+        work: impl Fn(I) -> T + Send + Sync + 'static,
+    ) -> Self {
+        let depth = 2 * threads;
+        let (jobs, queue) = sync_channel::<Job<I, T>>(depth);
+        let shared = Arc::new((Mutex::new(queue), work));
+        let threads = (0..threads)
             .map(|_| {
-                let queue = Arc::clone(&queue);
-                let store = store.clone();
+                let shared = Arc::clone(&shared);
                 std::thread::spawn(move || {
+                    let (queue, work) = &*shared;
                     loop {
                         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                        let Ok((name, answer)) = job else { return };
+                        let Ok((item, answer)) = job else { return };
                         // Nobody waits for it any more if the reader has stopped.
-                        let _ = answer.send(store.read_frame(name));
+                        let _ = answer.send(work(item));
                     }
                 })
             })
             .collect();
         Self {
-            names: names.into_iter(),
+            items: items.into_iter(),
             jobs: Some(jobs),
             coming: VecDeque::new(),
             depth,
@@ -51,14 +65,14 @@ impl Ahead {
     }
 }
 
-impl Iterator for Ahead {
-    type Item = Result<Vec<u8>>;
+impl<I, T> Iterator for Ahead<I, T> {
+    type Item = T;
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.coming.len() < self.depth {
-            let Some(name) = self.names.next() else { break };
+            let Some(item) = self.items.next() else { break };
             let (answer, coming) = sync_channel(1);
-            let sent = self.jobs.as_ref().map(|jobs| jobs.send((name, answer)));
+            let sent = self.jobs.as_ref().map(|jobs| jobs.send((item, answer)));
             debug_assert!(matches!(sent, Some(Ok(()))));
             self.coming.push_back(coming);
         }
@@ -66,7 +80,7 @@ impl Iterator for Ahead {
     }
 }
 
-impl Drop for Ahead {
+impl<I, T> Drop for Ahead<I, T> {
     fn drop(&mut self) {
         self.jobs = None;
         self.coming.clear();

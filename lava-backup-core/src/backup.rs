@@ -1,7 +1,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use crate::backend;
+use crate::backend::{self, Blob};
 use crate::document;
 use crate::entry::{Entry, Kind};
 use crate::error::{At, Error, ErrorKind, Result};
@@ -78,10 +78,27 @@ impl Backup {
     /// # Errors
     /// [`ErrorKind::Damaged`] if a byte of the index is not what was written.
     pub fn index(&self) -> Result<Index> {
+        let (place, file) = self.index_file()?;
+        Index::open(&place, file, &self.seal.archive.index_digest)
+    }
+
+    /// The entries of a member and all that is below it, in the order of the
+    /// archive; none if the backup has no such member. Takes about as long as
+    /// they are many, however many others there are.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Damaged`] if a byte that was looked at is not what was
+    /// written.
+    pub fn entries_below(&self, path: &MemberPath) -> Result<Index> {
+        let (place, file) = self.index_file()?;
+        Index::open_at(&place, file, &self.seal.archive.index_digest, path)
+    }
+
+    fn index_file(&self) -> Result<(PathBuf, Box<dyn Blob>)> {
         let place = self.place(layout::INDEX);
         let opened = self.store.backend().open(&self.key(layout::INDEX))?;
         let file = opened.ok_or_else(|| Error::damaged(&place, "is missing"))?;
-        Index::open(&place, file, &self.seal.archive.index_digest)
+        Ok((place, file))
     }
 
     /// The entry of one member.
@@ -89,14 +106,8 @@ impl Backup {
     /// # Errors
     /// [`ErrorKind::NotFound`] if there is none.
     pub fn entry(&self, path: &MemberPath) -> Result<Entry> {
-        let mut found = None;
-        // To its end, where the index proves to be the sealed one.
-        for entry in self.index()? {
-            let entry = entry?;
-            if entry.path == *path {
-                found = Some(entry);
-            }
-        }
+        let (place, file) = self.index_file()?;
+        let found = Index::find(&place, file, &self.seal.archive.index_digest, path)?;
         found.ok_or_else(|| {
             Error::new(
                 ErrorKind::NotFound,

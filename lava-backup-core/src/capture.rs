@@ -275,11 +275,10 @@ impl<'a> Capture<'a> {
         is_sure(stat, now).then(|| self.stand_of(path, stat, class))
     }
 
-    /// Adds one file.
-    fn take(&mut self, writer: &mut BackupWriter, walk: &mut Walk<'_>, found: Found) -> Result<()> {
+    /// Adds one file that is not a regular one.
+    fn other(&mut self, writer: &mut BackupWriter, found: Found) -> Result<()> {
         let now = now();
         match found.kind() {
-            FileType::RegularFile => return self.regular(writer, walk, &found),
             FileType::Symlink => {
                 let link = fs::readlinkat(&*found.parent, &found.name, Vec::new());
                 match link.map(|l| LinkTarget::new(l.into_bytes())) {

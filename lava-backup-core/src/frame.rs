@@ -17,22 +17,18 @@ impl FrameName {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
+    pub(crate) fn from_bytes(name: [u8; 32]) -> Self {
+        Self(name)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Where the frame lies below `frames/`: `ab/abcdef…`.
     pub fn file(&self) -> String {
         let hex = self.to_string();
         format!("{}/{hex}", &hex[..2])
-    }
-}
-
-impl From<[u8; 32]> for FrameName {
-    fn from(digest: [u8; 32]) -> Self {
-        Self(digest)
-    }
-}
-
-impl From<FrameName> for [u8; 32] {
-    fn from(name: FrameName) -> Self {
-        name.0
     }
 }
 
@@ -67,7 +63,7 @@ impl FromStr for FrameName {
 
 /// A zstd decoder skips a frame that begins with this.
 const SKIPPABLE: u32 = 0x184D_2A5B;
-const TRAILER: usize = 4 + 4 + 32;
+pub(crate) const TRAILER: usize = 4 + 4 + 32;
 /// No stored frame is longer: what does not compress gets little longer.
 pub(crate) const MAX_STORED: u64 = MAX_FRAME as u64 + (1 << 20);
 

@@ -48,6 +48,7 @@ mod layout;
 mod marks;
 mod owner;
 mod path;
+mod piece;
 mod pipeline;
 mod previous;
 mod prune;

@@ -36,7 +36,9 @@ pub(crate) struct SeenFrame {
 
 impl SeenFrame {
     pub(crate) fn to_text(self) -> String {
-        let stand = self.stand.map(|stand| FrameName::from(stand.0).to_string());
+        let stand = self
+            .stand
+            .map(|stand| FrameName::from_bytes(stand.0).to_string());
         let stand = stand.unwrap_or_else(|| "-".into());
         format!("{} {} {stand}", self.bytes, self.stored)
     }
@@ -48,7 +50,7 @@ impl SeenFrame {
         let (bytes, stored) = (number()?, number()?);
         let stand = match (words.next(), words.next()) {
             (Some("-"), None) => None,
-            (Some(stand), None) => Some(Stand(stand.parse::<FrameName>()?.into())),
+            (Some(stand), None) => Some(Stand(*stand.parse::<FrameName>()?.as_bytes())),
             _ => return Err(bad()),
         };
         Ok(Self {

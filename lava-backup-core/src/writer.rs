@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::attributes::{Attributes, Extent};
-use crate::backend::{Content, Guard, Lock};
+use crate::backend::{Content, Guard, Lock, Spool};
 use crate::cut::{self, ContentCutter};
 use crate::document;
 use crate::entry::{Class, Entry, Kind, LinkTarget, Time};
@@ -31,7 +31,7 @@ pub struct BackupWriter {
     destination: Destination,
     id: BackupId,
     pipeline: Pipeline,
-    index: IndexWriter,
+    index: IndexWriter<Box<dyn Spool>>,
     gathering: Vec<u8>,
     last: Option<MemberPath>,
     ended_sections: BTreeSet<Vec<u8>>,
@@ -155,7 +155,7 @@ impl BackupWriter {
     fn new(
         destination: Destination,
         id: BackupId,
-        index: IndexWriter,
+        index: IndexWriter<Box<dyn Spool>>,
         sink: Arc<dyn Sink>,
     ) -> Self {
         Self {

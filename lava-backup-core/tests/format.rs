@@ -186,6 +186,9 @@ fn the_backup_of_the_page_is_the_one_that_is_made() {
     let index = fs::File::open(made.file("index.zst")).unwrap();
     let index = zstd::decode_all(index).unwrap();
     assert_eq!(String::from_utf8(index).unwrap(), example("index"));
+    let name = FrameName::of(example("index").as_bytes()).to_string();
+    let sealed = &made.backup.seal().archive.index_digest;
+    assert_eq!(FrameName::of(&hex(&json!(name))).to_string(), *sealed);
     let frames = fs::read_to_string(made.file("frames")).unwrap();
     assert_eq!(frames, example("frames"));
     // What zstd makes of the same bytes may differ between its versions.
@@ -268,6 +271,35 @@ fn the_stored_frame_of_the_page_decodes_and_no_bit_of_it_is_free() {
         assert_eq!(error.kind(), ErrorKind::Damaged, "bit {bit}");
     }
     assert_eq!(vector["longest"], json!(MAX_FRAME));
+}
+
+#[test]
+fn the_index_is_pieces_as_the_page_says() {
+    let vector = example_value("piece");
+    let frame = example_value("frame");
+    for member in ["content", "zstd", "trailer"] {
+        assert_eq!(vector[member], frame[member]);
+    }
+    let stored = [hex(&vector["zstd"]), hex(&vector["trailer"])].concat();
+    let prelude = |text: &[u8], stored: &[u8]| {
+        let (magic, length) = ([0x5c, 0x2a, 0x4d, 0x18, 40, 0, 0, 0], stored.len() as u64);
+        let name = hex(&json!(FrameName::of(text).to_string()));
+        [&magic[..], &length.to_le_bytes(), &name].concat()
+    };
+    let expected = prelude(&hex(&vector["content"]), &stored);
+    assert_eq!(expected, hex(&vector["prelude"]));
+    let piece = [expected, stored].concat();
+    assert_eq!(
+        zstd::decode_all(&piece[..]).unwrap(),
+        hex(&vector["content"])
+    );
+
+    let index = fs::read(Example::new().file("index.zst")).unwrap();
+    let (before, stored) = index.split_at(48);
+    assert_eq!(before, prelude(example("index").as_bytes(), stored));
+    let name = FrameName::of(example("index").as_bytes());
+    let text = decode(Path::new("i"), name, stored).unwrap();
+    assert_eq!(text, example("index").as_bytes());
 }
 
 #[test]

@@ -72,21 +72,31 @@ impl Forge {
             text += &format!("{line}\n");
         }
         let list: String = frames.iter().map(|f| format!("{}\n", f.file())).collect();
-        self.put_index(&text, blake3::hash(text.as_bytes()).as_bytes());
+        let name = blake3::hash(text.as_bytes());
+        self.put_index(&text, name.as_bytes());
         fs::write(self.at("store/backups/b1/frames"), &list).unwrap();
         self.reseal(|seal| {
             seal["archive"]["entries"] = json!(lines.len());
             seal["archive"]["frames"] = json!(frames.len());
-            seal["archive"]["index_digest"] = json!(digest(text.as_bytes()));
+            seal["archive"]["index_digest"] = json!(digest(name.as_bytes()));
             seal["archive"]["frames_digest"] = json!(digest(list.as_bytes()));
         });
     }
 
+    /// Writes an index of one block, which says that it has that name.
     fn put_index(&self, text: &str, claimed: &[u8; 32]) {
         let mut stored = zstd::bulk::compress(text.as_bytes(), 3).unwrap();
         let end = trailer(&stored, claimed);
         stored.extend_from_slice(&end);
-        fs::write(self.at("store/backups/b1/index.zst"), stored).unwrap();
+        let length = (stored.len() as u64).to_le_bytes();
+        let prelude = [
+            &[0x5c, 0x2a, 0x4d, 0x18, 40, 0, 0, 0],
+            &length,
+            &claimed[..],
+        ]
+        .concat();
+        let place = self.at("store/backups/b1/index.zst");
+        fs::write(place, [prelude, stored].concat()).unwrap();
     }
 
     fn reseal(&self, change: impl FnOnce(&mut Value)) {
@@ -754,9 +764,9 @@ fn an_index_that_is_not_the_one_that_the_seal_names_is_found() {
         line["uid"] = json!(4242);
         text += &format!("{line}\n");
     }
-    let seal = forge.backup().seal().archive.index_digest.clone();
-    let claimed = blake3::Hash::from_hex(&seal).unwrap();
-    forge.put_index(&text, claimed.as_bytes());
+    // The names of the blocks stay those that are sealed.
+    let sealed = fs::read(forge.at("store/backups/b1/index.zst")).unwrap();
+    forge.put_index(&text, sealed[16..48].try_into().unwrap());
     assert!(forge.is_found(Depth::Quick));
     let backup = forge.backup();
     assert!(backup.entry(&path("config/etc/a")).is_err());

@@ -78,12 +78,20 @@ impl Forge {
         self.frames.iter().map(|f| format!("{f}\n")).collect()
     }
 
-    /// Writes an index of that text, and gives its digest.
-    pub fn index(&self, text: &[u8]) -> String {
-        let digest = blake3::hash(text);
-        let stored = with_trailer(zstd::encode_all(text, 1).unwrap(), &digest);
-        fs::write(self.backup().join("index.zst"), stored).unwrap();
-        digest.to_hex().to_string()
+    /// Writes an index of that text in these blocks, and gives its digest.
+    pub fn index(&self, blocks: &[&[u8]]) -> String {
+        let (mut pieces, mut names) = (Vec::new(), blake3::Hasher::new());
+        for text in blocks {
+            let name = blake3::hash(text);
+            names.update(name.as_bytes());
+            let stored = with_trailer(zstd::encode_all(*text, 1).unwrap(), &name);
+            pieces.extend_from_slice(&[0x5c, 0x2a, 0x4d, 0x18, 40, 0, 0, 0]);
+            pieces.extend_from_slice(&(stored.len() as u64).to_le_bytes());
+            pieces.extend_from_slice(name.as_bytes());
+            pieces.extend_from_slice(&stored);
+        }
+        fs::write(self.backup().join("index.zst"), pieces).unwrap();
+        names.finalize().to_hex().to_string()
     }
 
     pub fn store() -> Map<String, Value> {

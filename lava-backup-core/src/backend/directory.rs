@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -164,8 +164,7 @@ impl Backend for Directory {
         if !found.is_file() {
             return Err(Error::damaged(path, "is no regular file"));
         }
-        let length = found.len();
-        Ok(Some(Box::new(OpenFile { file, length })))
+        Ok(Some(Box::new(file)))
     }
 
     fn list(&self, prefix: &str, each: &mut dyn FnMut(Found) -> Result<()>) -> Result<()> {
@@ -349,21 +348,6 @@ impl Backend for Directory {
                 Err(e) => return Err(Error::io(&path, "lock", e)),
             }
         }
-    }
-}
-
-struct OpenFile {
-    file: File,
-    length: u64,
-}
-
-impl Blob for OpenFile {
-    fn len(&self) -> u64 {
-        self.length
-    }
-
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read_exact_at(buffer, offset)
     }
 }
 

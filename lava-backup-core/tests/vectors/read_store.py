@@ -14,10 +14,12 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 
 MAX_FRAME = 8 << 20
-MAX_LINE = 1 << 20
-MAX_INDEX = 1 << 32  # what this script is ready to hold; the format has no limit
+MAX_STORED = MAX_FRAME + (1 << 20)
+MAX_LINE = 2 << 20
+PRELUDE = bytes([0x5C, 0x2A, 0x4D, 0x18, 40, 0, 0, 0])
 SKIPPABLE = bytes([0x5B, 0x2A, 0x4D, 0x18, 32, 0, 0, 0])
 HEX = re.compile(r"[0-9a-f]{64}\Z")
 ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}\Z")
@@ -137,30 +139,25 @@ def no_twins(pairs):
 
 # [Frames]
 
-def read_stored(place, digest, limit):
-    """The content of a stored file, its trailer and its digest checked."""
-    with open(place, "rb") as file:
-        stored = file.read(limit + MAX_LINE)
+def read_stored(place, stored, name):
+    """The content of a stored form; to zstd its trailer is one more frame, of no content."""
     check(stored[-40:-32] == SKIPPABLE, f"{place}: has no trailer")
-    check(stored[-32:] == blake3(stored[:-40] + digest), f"{place}: its trailer does not fit")
-    content = unzstd(place, limit)
-    check(blake3(content) == digest, f"{place}: its content has another digest")
-    return content
-
-
-def unzstd(place, limit):
-    """The content of a stored file; to zstd its trailer is one more frame, of no content."""
-    with open(place, "rb") as file:
+    check(stored[-32:] == blake3(stored[:-40] + name), f"{place}: its trailer does not fit")
+    with tempfile.TemporaryFile() as file:
+        file.write(stored)
+        file.seek(0)
         zstd = subprocess.Popen(["zstd", "-dc"], stdin=file, stdout=subprocess.PIPE)
-    content = zstd.stdout.read(limit + 1)
-    zstd.stdout.close()
-    check(zstd.wait() == 0 and len(content) <= limit, f"{place}: does not decompress")
+        content = zstd.stdout.read(MAX_FRAME + 1)
+        zstd.stdout.close()
+        check(zstd.wait() == 0 and len(content) <= MAX_FRAME, f"{place}: does not decompress")
+    check(blake3(content) == name, f"{place}: its content has another digest")
     return content
 
 
 def read_frame(store, line):
     place = os.path.join(store, "frames", line)
-    return read_stored(place, bytes.fromhex(line[3:]), MAX_FRAME)
+    with open(place, "rb") as file:
+        return read_stored(place, file.read(MAX_STORED), bytes.fromhex(line[3:]))
 
 
 def read_list(place, archive):
@@ -175,14 +172,39 @@ def read_list(place, archive):
     return lines
 
 
+# [Pieces]
+
+def read_pieces(place, length):
+    """The preludes' names and the stored forms of the pieces that fill a file."""
+    pieces = []
+    with open(place, "rb") as file:
+        while length > 0:
+            prelude = file.read(48)
+            check(len(prelude) == 48 and prelude[:8] == PRELUDE, f"{place}: has no prelude")
+            size = int.from_bytes(prelude[8:16], "little")
+            check(40 < size <= MAX_STORED, f"{place}: has a piece of {size} bytes")
+            stored = file.read(size)
+            check(len(stored) == size, f"{place}: ends in a piece")
+            pieces.append((prelude[16:], stored))
+            length -= 48 + size
+    return pieces
+
+
 # [Index]
 
 def read_index(place, archive):
-    text = read_stored(place, bytes.fromhex(archive["index_digest"]), MAX_INDEX)
-    header, *lines = text.split(b"\n")
+    pieces = read_pieces(place, os.path.getsize(place))
+    check(pieces, f"{place}: has no block")
+    names = b"".join(name for name, _ in pieces)
+    check(blake3(names).hex() == archive["index_digest"], f"{place}: its digest is another")
+    lines = []
+    for name, stored in pieces:
+        block = read_stored(place, stored, name)
+        check(block.endswith(b"\n"), f"{place}: has a block that does not end")
+        lines += block.split(b"\n")[:-1]
+    header = lines.pop(0)
     if header != b'{"format":"lava-backup-index/1"}':
         raise TooNew(f"{place}: begins with {header[:80]!r}")
-    check(lines and lines.pop() == b"", f"{place}: does not end")
     check(len(lines) == archive["entries"], f"{place}: has another number of entries")
     last, ended = None, set()
     for line in lines:
