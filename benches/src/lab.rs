@@ -24,7 +24,7 @@ pub const WORKERS: [(&str, u8); 4] = [("rack-a", 0), ("rack-b", 0), ("rack-c", 1
 pub const USERS: [&str; 5] = ["lava-health", "alice", "bob", "chloé", "ci-robot"];
 
 /// Days that the history covers.
-const HISTORY: u64 = 90;
+pub(crate) const HISTORY: u64 = 90;
 const RUNNING: u32 = 3;
 const WAITING: u32 = 4;
 
@@ -45,6 +45,9 @@ pub struct Lab {
     pub until: Moment,
     /// Of a hundred jobs, how many of the oldest have logs packed by `xz`.
     pub packed: u8,
+    /// Files of 1 kB besides, a hundred in a folder: of jobs older than the
+    /// lab's history, which the database does not know any more.
+    pub small: u32,
 }
 
 impl Default for Lab {
@@ -56,6 +59,7 @@ impl Default for Lab {
             job_bytes: 330_000,
             until: Moment(1_685_577_600 * SECOND),
             packed: 10,
+            small: 0,
         }
     }
 }

@@ -39,6 +39,7 @@ mod job;
 mod lab;
 mod log;
 mod packages;
+mod small;
 mod transcript;
 mod tree;
 

@@ -34,6 +34,10 @@ enum What {
         #[arg(long, value_name = "PERCENT", default_value_t = Lab::default().packed,
               value_parser = clap::value_parser!(u8).range(..=100))]
         packed: u8,
+        /// Files of 1 kB besides, a hundred in a folder, of jobs older than these
+        #[arg(long, value_name = "N", default_value_t = Lab::default().small,
+              value_parser = clap::value_parser!(u32).range(..=50_000_000))]
+        small: u32,
         /// Also write the database, for psql
         #[arg(long, value_name = "FILE")]
         sql: Option<PathBuf>,
@@ -97,6 +101,7 @@ fn run(what: What) -> Result<(), Box<dyn Error>> {
             jobs,
             job_bytes,
             packed,
+            small,
             sql: file,
             common,
         } => {
@@ -106,6 +111,7 @@ fn run(what: What) -> Result<(), Box<dyn Error>> {
                 job_bytes,
                 until: common.until,
                 packed,
+                small,
             };
             master::write(&lab, &dir)?;
             if let Some(file) = file {

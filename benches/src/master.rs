@@ -12,6 +12,7 @@ use crate::job::Job;
 use crate::lab::Lab;
 use crate::log::Log;
 use crate::packages::{self, Role};
+use crate::small;
 use crate::tree::{LAVA, Meta, Tree};
 
 /// Where a master keeps its jobs' files, seen from its root.
@@ -24,7 +25,8 @@ const BATCH: u32 = 64;
 ///
 /// What is written is a function of the lab alone: contents, modes, times, and
 /// owners if root runs this (else all is the caller's). Two threads write;
-/// memory does not grow with the number of jobs, but for the names of days.
+/// memory does not grow with the number of jobs, but for the names of days
+/// and of folders of small files.
 ///
 /// # Errors
 /// [`ErrorKind::NotEmpty`](crate::ErrorKind::NotEmpty) before anything is
@@ -43,6 +45,7 @@ pub fn write(lab: &Lab, root: &Path) -> Result<(), Error> {
             tree.dir(&format!("{JOB_OUTPUT}/{}", &day[..end]), LAVA, 0o755)?;
         }
     }
+    small::write(lab, &mut tree)?;
     let next = AtomicU32::new(1);
     thread::scope(|scope| {
         let writers = [(); 2].map(|()| scope.spawn(|| write_jobs(lab, &tree, &next)));

@@ -18,6 +18,7 @@ const LAB: Lab = Lab {
     job_bytes: 20_000,
     until: lava_backup_benches::Moment(1_685_577_600_000_000),
     packed: 10,
+    small: 0,
 };
 
 fn made(lab: &Lab) -> TempDir {
@@ -334,6 +335,31 @@ fn a_directory_that_holds_something_is_refused_and_left_alone() {
     );
     assert_eq!(String::from_utf8(done.stderr).unwrap(), expected);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn small_files_are_as_many_as_asked_for_and_not_alike() {
+    let lab = Lab { small: 4050, ..LAB };
+    let (plain, made) = (made(&LAB), made(&lab));
+    let below = |root: &Path| -> BTreeMap<String, Vec<u8>> {
+        let root = root.join(master::JOB_OUTPUT);
+        let found = WalkDir::new(&root).into_iter().map(Result::unwrap);
+        let files = found.filter(|entry| entry.file_type().is_file());
+        let name = |path: &Path| path.strip_prefix(&root).unwrap().display().to_string();
+        files
+            .map(|file| (name(file.path()), fs::read(file.path()).unwrap()))
+            .collect()
+    };
+    let mut small = below(made.path());
+    for (name, text) in below(plain.path()) {
+        assert_eq!(small.remove(&name), Some(text), "{name}");
+    }
+    assert_eq!(small.len(), 4050);
+    let contents: BTreeSet<&Vec<u8>> = small.values().collect();
+    assert_eq!(contents.len(), 4050);
+    for (name, text) in &small {
+        assert!((900..1300).contains(&text.len()), "{name}: {}", text.len());
+    }
 }
 
 #[test]
