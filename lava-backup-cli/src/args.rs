@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use lava_backup_core::MemberPath;
+use lava_backup_core::{MemberPath, Share};
 
 /// Back up a LAVA lab, prove the backup, and bring it back.
 #[derive(Debug, Parser)]
@@ -158,6 +158,15 @@ pub(crate) struct VerifyArgs {
     /// Look at the structure alone, not at every byte
     #[arg(long)]
     pub(crate) quick: bool,
+
+    /// Look at the structure, and read this share of each backup's frames, as
+    /// `10%`, or so many of them; drawn by lot
+    #[arg(long, value_name = "SHARE", conflicts_with = "quick", value_parser = share)]
+    pub(crate) sample: Option<Share>,
+
+    /// Draw the frames that an earlier sample drew, by the seed that it printed
+    #[arg(long, value_name = "N", requires = "sample")]
+    pub(crate) seed: Option<u32>,
 }
 
 #[derive(Debug, Args)]
@@ -325,6 +334,24 @@ fn rate(text: &str) -> Result<Rate, String> {
     }
 }
 
+fn share(text: &str) -> Result<Share, String> {
+    let wrong = || {
+        format!("{text:?} is no share: write a number of frames, or a percentage above 0, as 10%")
+    };
+    let plain = |number: &str| number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let share = match text.strip_suffix('%') {
+        None => text.parse().ok().map(Share::Frames),
+        Some(percent) => percent
+            .parse()
+            .ok()
+            .filter(|p: &f64| plain(percent) && *p <= 100.0)
+            .map(|p| Share::PerMillion((p * 10_000.0).round() as u32)),
+    };
+    share
+        .filter(|s| !matches!(s, Share::Frames(0) | Share::PerMillion(0)))
+        .ok_or_else(wrong)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -332,6 +359,19 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn a_share_is_a_percentage_or_a_number_of_frames() {
+        assert_eq!(share("10%"), Ok(Share::PerMillion(100_000)));
+        assert_eq!(share("0.25%"), Ok(Share::PerMillion(2_500)));
+        assert_eq!(share("100%"), Ok(Share::PerMillion(1_000_000)));
+        assert_eq!(share("500"), Ok(Share::Frames(500)));
+        for bad in [
+            "", "%", "0", "0%", "101%", "-1%", "1e1%", "inf%", "0.5", "10 %", "0.00001%",
+        ] {
+            assert!(share(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

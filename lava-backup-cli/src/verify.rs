@@ -1,6 +1,6 @@
 //! Checking that a store is as it was written.
 
-use lava_backup_core::{Backup, Damage, Depth, EvidenceDraft, Store};
+use lava_backup_core::{Backup, Damage, Depth, EvidenceDraft, Sample, Sampled, Store};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -9,12 +9,15 @@ use crate::args::VerifyArgs;
 use crate::exit::{CouldNot, Exit, Failure};
 use crate::{TOOL, clock, text};
 
+/// So many damaged frames a sample tells its chances of.
+const DAMAGED: [(u64, &str); 3] = [(1, "one damaged frame"), (10, "ten"), (100, "a hundred")];
+
 /// What `verify` found.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Verified {
     /// The store.
     pub(crate) store: String,
-    /// `quick` or `full`.
+    /// `quick`, `sample` or `full`.
     pub(crate) depth: String,
     /// The backups that were looked at.
     pub(crate) backups: Vec<VerifiedBackup>,
@@ -31,14 +34,67 @@ pub(crate) struct VerifiedBackup {
     pub(crate) sound: bool,
     /// Frames looked at.
     pub(crate) frames: u64,
-    /// Bytes of the tar stream read.
+    /// Bytes of frames read.
     pub(crate) bytes: u64,
+    /// Which frames were read, and what that is worth; `null` if all or none
+    /// were to be.
+    pub(crate) sampled: Option<Drawn>,
     /// Entries looked at.
     pub(crate) entries: u64,
     /// What is not as it was written.
     pub(crate) damage: Vec<Broken>,
     /// Why this could not be recorded beside the backup; `null` if it was.
     pub(crate) unrecorded: Option<String>,
+}
+
+/// The frames that a sampled check has read.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Drawn {
+    /// How many frames.
+    pub(crate) frames: u64,
+    /// Of how many that differ from each other.
+    pub(crate) of: u64,
+    /// With `--seed` it draws the same ones again.
+    pub(crate) seed: u32,
+    /// How likely it was to see damage.
+    pub(crate) chances: Vec<Chance>,
+}
+
+/// How likely a sampled check was to see damage.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Chance {
+    /// Of so many damaged frames,
+    pub(crate) damaged: u64,
+    /// at least one would have been seen so many times in a million; a million
+    /// is certainty.
+    pub(crate) per_million: u32,
+}
+
+impl From<Sampled> for Drawn {
+    fn from(sampled: Sampled) -> Self {
+        let chance = |damaged| {
+            let chance = sampled.chance(damaged)?;
+            let rounded = (chance * 1e6).round() as u32;
+            let per_million = if chance < 1.0 {
+                rounded.min(999_999)
+            } else {
+                1_000_000
+            };
+            Some(Chance {
+                damaged,
+                per_million,
+            })
+        };
+        Self {
+            frames: sampled.frames,
+            of: sampled.of,
+            seed: sampled.seed,
+            chances: DAMAGED
+                .iter()
+                .filter_map(|(damaged, _)| chance(*damaged))
+                .collect(),
+        }
+    }
 }
 
 /// A file of the store that is not as it was written.
@@ -64,10 +120,11 @@ impl From<Damage> for Broken {
 
 pub(crate) fn verify(args: &VerifyArgs) -> Result<Answer, Failure> {
     let store = Store::open(&args.store.store).could_not("open the store")?;
-    let depth = if args.quick {
-        Depth::Quick
-    } else {
-        Depth::Full
+    let seed = args.seed;
+    let (depth, word) = match args.sample {
+        Some(share) => (Depth::Sample(Sample { share, seed }), "sample"),
+        None if args.quick => (Depth::Quick, "quick"),
+        None => (Depth::Full, "full"),
     };
     let ids = match &args.backup {
         Some(name) => vec![store.find(name).could_not("find the backup")?],
@@ -75,7 +132,7 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<Answer, Failure> {
     };
     let mut verified = Verified {
         store: store.path().to_string_lossy().into_owned(),
-        depth: if args.quick { "quick" } else { "full" }.into(),
+        depth: word.into(),
         backups: Vec::new(),
         foreign: Vec::new(),
     };
@@ -93,6 +150,7 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<Answer, Failure> {
                     sound: false,
                     frames: 0,
                     bytes: 0,
+                    sampled: None,
                     entries: 0,
                     damage: vec![Broken {
                         file: store
@@ -130,12 +188,14 @@ fn one(backup: &Backup, depth: Depth) -> Result<VerifiedBackup, Failure> {
         sound: report.damage.is_empty(),
         frames: report.frames,
         bytes: report.bytes,
+        sampled: report.sampled.map(Into::into),
         entries: report.entries,
         damage: report.damage.into_iter().map(Into::into).collect(),
         unrecorded: None,
     };
     let depth = match depth {
         Depth::Quick => "structure; no content was read",
+        Depth::Sample(_) => "sample",
         Depth::Full => "every byte",
     };
     let mut record = EvidenceDraft::new("verify", depth, verified.sound);
@@ -158,11 +218,15 @@ impl Verified {
                 backup.backup,
                 text::count(backup.entries, "file"),
                 text::count(backup.frames, "frame"),
-                match self.depth.as_str() {
-                    "quick" => "structure alone".to_owned(),
-                    _ => format!("{}, every byte", text::bytes(backup.bytes)),
+                match (&backup.sampled, self.depth.as_str()) {
+                    (Some(drawn), _) => drawn.read(),
+                    (None, "full") => format!("{}, every byte", text::bytes(backup.bytes)),
+                    (None, _) => "structure alone".to_owned(),
                 }
             );
+            if let (Some(drawn), true) = (&backup.sampled, backup.sound) {
+                out += &format!("  {}\n", drawn.worth());
+            }
             out += &broken(&backup.damage);
             if let Some(why) = &backup.unrecorded {
                 out += &format!("  could not record what was found: {why}\n");
@@ -176,6 +240,41 @@ impl Verified {
     }
 }
 
+impl Drawn {
+    fn read(&self) -> String {
+        let (frames, of) = (text::grouped(self.frames), text::grouped(self.of));
+        format!(
+            "read {frames} of {of} different frames, drawn with --seed {}",
+            self.seed
+        )
+    }
+
+    /// What it means that no damage was seen.
+    fn worth(&self) -> String {
+        let (mut out, mut would) = (String::new(), " would have been seen");
+        for (damaged, words) in DAMAGED {
+            let Some(chance) = self.chances.iter().find(|c| c.damaged == damaged) else {
+                continue;
+            };
+            let comma = if out.is_empty() { "" } else { ", " };
+            out += &format!("{comma}{words}{would} with {}", percent(chance.per_million));
+            would = "";
+        }
+        out
+    }
+}
+
+/// Never certainty for what is not certain, nor nothing for what is possible.
+fn percent(per_million: u32) -> String {
+    let percent = f64::from(per_million) / 10_000.0;
+    match per_million {
+        0..100 => "less than 0.01 %".into(),
+        1_000_000 => "100 %".into(),
+        10_000..=990_000 => format!("{percent:.0} %"),
+        _ => format!("{:.2} %", percent.min(99.99)),
+    }
+}
+
 fn broken(damage: &[Broken]) -> String {
     let mut out = String::new();
     for damage in damage {
@@ -185,4 +284,78 @@ fn broken(damage: &[Broken]) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn drawn(frames: u64, of: u64) -> Drawn {
+        Sampled {
+            frames,
+            of,
+            seed: 1,
+        }
+        .into()
+    }
+
+    #[test]
+    fn a_sample_says_what_it_is_worth() {
+        assert_eq!(
+            drawn(100, 1000).worth(),
+            "one damaged frame would have been seen with 10 %, ten with 65 %, a hundred with 99.99 %"
+        );
+        assert_eq!(
+            drawn(2, 9).worth(),
+            "one damaged frame would have been seen with 22 %"
+        );
+        assert_eq!(drawn(0, 0).worth(), "");
+    }
+
+    /// What is printed, against the same sum in whole numbers.
+    #[test]
+    fn printed_chances_are_those_of_exact_arithmetic() {
+        for of in 1u64..60 {
+            for frames in 1..=of {
+                for chance in drawn(frames, of).chances {
+                    let ways = |n: u64, k: u64| -> u128 {
+                        (0..u128::from(k))
+                            .fold(1, |all, i| all * u128::from(n).saturating_sub(i) / (i + 1))
+                    };
+                    let missed = ways(of - chance.damaged, frames);
+                    let all = ways(of, frames);
+                    let exact = (all - missed) as f64 / all as f64 * 1e6;
+                    let told = f64::from(chance.per_million);
+                    assert!(
+                        (told - exact).abs() <= 1.0,
+                        "{frames} of {of}: {told}, {exact}"
+                    );
+                    assert_eq!(told == 1e6, missed == 0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_certain_is_not_printed_as_certain() {
+        let printed = [
+            0, 99, 100, 9_999, 10_000, 100_000, 990_000, 990_001, 999_999, 1_000_000,
+        ];
+        assert_eq!(
+            printed.map(percent),
+            [
+                "less than 0.01 %",
+                "less than 0.01 %",
+                "0.01 %",
+                "1.00 %",
+                "1 %",
+                "10 %",
+                "99 %",
+                "99.00 %",
+                "99.99 %",
+                "100 %"
+            ]
+        );
+    }
 }

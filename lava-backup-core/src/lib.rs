@@ -78,5 +78,5 @@ pub use prune::{Prune, PruneReport, prune};
 pub use root::Root;
 pub use seal::{Archive, BackupId, Outcome, Problem, Seal, Section};
 pub use store::Store;
-pub use verify::{Damage, Depth, VerifyReport, verify, verify_store};
+pub use verify::{Damage, Depth, Sample, Sampled, Share, VerifyReport, verify, verify_store};
 pub use writer::{BackupWriter, Meta, SealInput, Sealed, StreamMember};

@@ -13,9 +13,12 @@ use crate::previous::Previous;
 use crate::seal::{BackupId, Section};
 use crate::store::Store;
 
+mod sample;
 #[cfg(test)]
 mod tests;
 mod walk;
+
+pub use sample::{Sample, Sampled, Share};
 
 /// How deeply to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -23,6 +26,8 @@ mod walk;
 pub enum Depth {
     /// Every document, list and index whole; of frames, that they are there.
     Quick,
+    /// What a quick look sees, and every byte of some frames, drawn by lot.
+    Sample(Sample),
     /// Every byte.
     Full,
 }
@@ -34,8 +39,10 @@ pub struct VerifyReport {
     pub depth: Depth,
     /// Frames looked at.
     pub frames: u64,
-    /// Bytes of the tar stream read; 0 for a quick look.
+    /// Bytes of frames read; 0 for a quick look.
     pub bytes: u64,
+    /// The frames that were read, if not all or none were to be.
+    pub sampled: Option<Sampled>,
     /// Entries looked at.
     pub entries: u64,
     /// What is not as it was written. Empty: all is well.
@@ -64,6 +71,7 @@ pub fn verify(backup: &Backup, depth: Depth) -> Result<VerifyReport> {
         depth,
         frames: 0,
         bytes: 0,
+        sampled: None,
         entries: 0,
         damage: Vec::new(),
         sections: BTreeMap::new(),
@@ -77,17 +85,25 @@ pub fn verify(backup: &Backup, depth: Depth) -> Result<VerifyReport> {
         }
     };
     match depth {
-        Depth::Quick => quick(backup, &frames, &mut report)?,
+        Depth::Quick => quick(backup, &frames, BTreeMap::new(), &mut report)?,
+        Depth::Sample(sample) => {
+            let lost = sample::read(backup, &frames, sample, &mut report)?;
+            quick(backup, &frames, lost, &mut report)?;
+        }
         Depth::Full => walk::Walk::new(backup, frames, &mut report).run()?,
     }
     report.compare_with_seal(backup);
     Ok(report)
 }
 
-/// The lists, and whether each frame is there.
-fn quick(backup: &Backup, frames: &[FrameName], report: &mut VerifyReport) -> Result<()> {
-    // Where in the report the damage of a missing frame is, by its number.
-    let mut missing: BTreeMap<u64, usize> = BTreeMap::new();
+/// The lists, and whether each frame is there. `lost` are frames known to be
+/// damaged, by their number: where in the report their damage is.
+fn quick(
+    backup: &Backup,
+    frames: &[FrameName],
+    mut lost: BTreeMap<u64, usize>,
+    report: &mut VerifyReport,
+) -> Result<()> {
     for (number, name) in frames.iter().enumerate() {
         report.frames += 1;
         let key = layout::frame(*name);
@@ -99,14 +115,14 @@ fn quick(backup: &Backup, frames: &[FrameName], report: &mut VerifyReport) -> Re
         };
         if let Some(wrong) = wrong {
             let at = report.damaged(place, &wrong);
-            missing.insert(number as u64, at);
+            lost.insert(number as u64, at);
         }
     }
     let index = match backup.index() {
         Ok(index) => index,
         Err(e) => return report.lost(layout::INDEX, backup, &e),
     };
-    // The lengths of missing frames are unknown, so a content ends where the
+    // The lengths of lost frames are unknown, so a content ends where the
     // next entry's headers begin.
     let mut last: Option<(MemberPath, u64, bool)> = None;
     let name = |report: &mut VerifyReport, upto: u64, last: Option<(MemberPath, u64, bool)>| {
@@ -116,7 +132,7 @@ fn quick(backup: &Backup, frames: &[FrameName], report: &mut VerifyReport) -> Re
         let begin = frame.saturating_sub(u64::from(streamed));
         let end = if streamed { upto } else { 0 };
         let end = end.max(frame.saturating_add(1));
-        for (_, at) in missing.range(begin..end) {
+        for (_, at) in lost.range(begin..end) {
             // One frame may come more than once.
             let members = &mut report.damage[*at].members;
             if members.last() != Some(&path) {

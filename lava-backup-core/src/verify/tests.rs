@@ -140,6 +140,77 @@ fn a_size_that_is_a_lie_is_found() {
     }
 }
 
+/// A sample of all there is.
+fn everything() -> Depth {
+    Depth::Sample(Sample {
+        share: Share::Frames(u64::MAX),
+        seed: Some(1),
+    })
+}
+
+#[test]
+fn a_sample_of_all_frames_finds_each_damage_of_a_frame_that_a_full_look_finds() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let backup = make(&store, "b1");
+    let sound = verify(&backup, everything()).unwrap();
+    assert_eq!(sound.damage, []);
+    let frames = backup.frames().unwrap();
+    let different: std::collections::BTreeSet<_> = frames.iter().collect();
+    let sampled = sound.sampled.unwrap();
+    assert_eq!(
+        (sampled.frames, sampled.of),
+        (different.len() as u64, different.len() as u64)
+    );
+    assert!(different.len() < frames.len(), "one comes more than once");
+    for name in different {
+        let path = store.frame_path(*name);
+        let good = fs::read(&path).unwrap();
+        for at in [0, good.len() / 2, good.len() - 1] {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            fs::write(&path, bad).unwrap();
+            let [sample, full] = [everything(), Depth::Full].map(|d| verify(&backup, d).unwrap());
+            assert_eq!(sample.damage.len(), 1);
+            assert_eq!(sample.damage[0].file, full.damage[0].file);
+            assert_eq!(sample.damage[0].what, full.damage[0].what);
+            assert_eq!(sample.damage[0].members, full.damage[0].members);
+            assert!(verify(&backup, Depth::Quick).unwrap().damage.is_empty());
+        }
+        fs::write(&path, good).unwrap();
+    }
+}
+
+#[test]
+fn a_sample_sees_damage_if_and_only_if_it_drew_the_frame_and_can_be_repeated() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path());
+    let backup = make(&store, "b1");
+    let frames = backup.frames().unwrap();
+    let path = store.frame_path(frames[0]);
+    fs::write(&path, "rot").unwrap();
+    let look = |seed| {
+        let share = Share::PerMillion(300_000);
+        verify(&backup, Depth::Sample(Sample { share, seed })).unwrap()
+    };
+    let (mut seen, mut unseen) = (0, 0);
+    for seed in 0..40 {
+        let report = look(Some(seed));
+        let sample = Sample {
+            share: Share::PerMillion(300_000),
+            seed: Some(seed),
+        };
+        let drawn = sample.draw(&frames).unwrap().0.contains(&frames[0]);
+        assert_eq!(!report.damage.is_empty(), drawn);
+        assert!(report.bytes < backup.seal().archive.bytes);
+        seen += u32::from(drawn);
+        unseen += u32::from(!drawn);
+    }
+    assert!(seen > 0 && unseen > 0, "{seen} {unseen}");
+    let told = look(None).sampled.unwrap();
+    assert_eq!(look(Some(told.seed)).sampled.unwrap(), told);
+}
+
 #[test]
 fn a_missing_frame_is_named_with_its_members_at_every_depth() {
     let dir = tempfile::tempdir().unwrap();
@@ -155,7 +226,7 @@ fn a_missing_frame_is_named_with_its_members_at_every_depth() {
         let path = store.frame_place(frames[number]);
         let good = fs::read(&path).unwrap();
         fs::remove_file(&path).unwrap();
-        for depth in [Depth::Quick, Depth::Full] {
+        for depth in [Depth::Quick, everything(), Depth::Full] {
             let report = verify(&backup, depth).unwrap();
             assert_eq!(report.damage.len(), 1, "{:?}", report.damage);
             let named: Vec<String> = report.damage[0]
