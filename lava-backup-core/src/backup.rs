@@ -1,7 +1,8 @@
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use crate::backend::{self, Blob};
+use crate::content::{Frames, Spread};
 use crate::document;
 use crate::entry::{Entry, Kind};
 use crate::error::{At, Error, ErrorKind, Result};
@@ -145,7 +146,8 @@ impl Backup {
             .collect()
     }
 
-    /// Writes the content of a regular file to `out`, and checks it on the way.
+    /// Writes the content of a regular file to `out`, its holes as zeros, and
+    /// checks it on the way.
     ///
     /// # Errors
     /// [`ErrorKind::Damaged`]; what was written by then is not to be used.
@@ -154,30 +156,17 @@ impl Backup {
         if entry.kind != Kind::File {
             return Err(Error::new(ErrorKind::Refused, place, "is no regular file"));
         }
-        let mut hasher = blake3::Hasher::new();
-        let mut left = entry.size;
-        let mut number = usize::try_from(entry.frame).unwrap_or(usize::MAX);
-        let mut offset = usize::try_from(entry.offset).unwrap_or(usize::MAX);
-        while left > 0 {
-            let name = frames
-                .get(number)
-                .ok_or_else(|| Error::damaged(&place, "its content lies beyond the last frame"))?;
-            let bytes = self.store.read_frame(*name)?;
-            let rest = bytes.get(offset..).unwrap_or_default();
-            let take = rest.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            hasher.update(&rest[..take]);
-            out.write_all(&rest[..take]).at("write", &place)?;
-            left -= take as u64;
-            number += 1;
-            offset = 0;
-        }
-        if Some(hasher.finalize().to_hex().as_str()) != entry.blake3.as_deref() {
-            return Err(Error::damaged(
-                place,
-                "its content is not what the index says",
-            ));
-        }
-        Ok(())
+        let mut spread = Spread::new(entry)?;
+        let mut told = 0;
+        Frames::new(&self.store, frames).content(entry, &mut |mut bytes| {
+            while let Some((at, run)) = spread.next(&mut bytes) {
+                hole(out, at - told).at("write", &place)?;
+                out.write_all(run).at("write", &place)?;
+                told = at + run.len() as u64;
+            }
+            Ok(())
+        })?;
+        hole(out, entry.size - told).at("write", &place)
     }
 
     /// Adds a record of a check; earlier ones stay as they are.
@@ -255,3 +244,7 @@ impl Backup {
 
 /// Bytes of a line of the list of frames.
 const LINE: u64 = 68;
+
+fn hole(out: &mut dyn Write, length: u64) -> io::Result<()> {
+    io::copy(&mut io::repeat(0).take(length), out).map(drop)
+}

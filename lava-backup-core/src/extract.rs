@@ -1,19 +1,28 @@
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::backup::Backup;
-use crate::entry::{Entry, Kind};
+use crate::entry::Entry;
 use crate::error::{At, Error, ErrorKind, Result};
 use crate::path::MemberPath;
 use crate::root::Root;
 
+mod attributes;
+mod bring;
 mod compare;
-mod contents;
+mod crew;
+mod finish;
+mod keep;
+mod leftover;
+mod links;
+mod made;
+mod stub;
+mod survey;
 mod target;
 
-use contents::Contents;
+use crew::Work;
+use survey::Survey;
 use target::Target;
 
 /// What to bring back, and how.
@@ -25,7 +34,7 @@ pub struct Extract {
     pub exclude: Vec<MemberPath>,
     /// Members whose directories should hold what the backup holds and nothing
     /// else, as far as they are selected: whatever else is there is told as a
-    /// change, `extra`, and stays.
+    /// change, `extra`, and stays. Their paths are held in memory.
     pub complete: Vec<MemberPath>,
     /// Change nothing; say what would change.
     pub dry_run: bool,
@@ -33,8 +42,10 @@ pub struct Extract {
     pub replace: bool,
     /// A directory below the root, for replaced files; made when needed.
     pub keep_in: MemberPath,
-    /// Give files their owners; otherwise all are whoever's we are. A file that
-    /// does not get the owner that it had loses setuid and setgid.
+    /// Give files their owners, access control lists and all attributes;
+    /// otherwise all are whoever's we are, with the attributes of users alone.
+    /// A file that does not get the owner that it had loses setuid, setgid and
+    /// capabilities.
     pub own: bool,
     /// Return only when all of it would survive a loss of power.
     pub sync: bool,
@@ -47,10 +58,12 @@ pub struct ExtractReport {
     pub entries: u64,
     /// Entries that were as the backup has them.
     pub same: u64,
-    /// Bytes of content written.
+    /// Bytes of content written, holes not counted.
     pub bytes: u64,
-    /// What was made or changed, in archive order.
-    pub changes: Vec<Change>,
+    /// Entries that were made or changed, or would be.
+    pub changes: u64,
+    /// Files that the backup does not hold, where it should hold all.
+    pub extra: u64,
     /// Where replaced files are kept, if any were.
     pub kept: Option<PathBuf>,
     /// Owners that are unknown here, each once, with what was done.
@@ -64,49 +77,52 @@ pub struct Change {
     pub path: MemberPath,
     /// `new`, `content`, `metadata`, `type`, or `extra`.
     pub what: &'static str,
+    /// Of metadata, which: `mode`, `owner`, `time`, `acl`, `xattr`. Of a file
+    /// that is made anew because it has other names too, the same.
+    pub parts: Vec<&'static str>,
+}
+
+/// What [`extract`] tells of on its way.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'e> {
+    /// A member is compared with what is there. In archive order.
+    Compare(&'e Entry),
+    /// Something will be made or changed, or would be. All of them come before
+    /// anything is: in archive order, then hard links in archive order, then
+    /// what is `extra` by path.
+    Change(&'e Change),
+    /// A member is about to be brought back. In archive order.
+    Bring(&'e Entry),
 }
 
 /// Brings members back below a root, without their section.
 ///
-/// Files are written under a temporary name that only root can read, given
-/// their owner (by name), mode and time, and then switched in. Nothing outside
-/// the root can be reached, whatever the archive says. A first pass changes
-/// nothing and finds what stands in the way.
+/// A first pass changes nothing, tells of every change and finds what stands in
+/// the way. Then all cores decode frames and make files. A file gets its name
+/// when it is whole, with its owner (by name), attributes, mode and time; until
+/// then nobody but root can reach it. Last come hard links, and what
+/// directories are given. Nothing outside the root can be reached, whatever the
+/// archive says.
+///
+/// Memory does not grow with the number of files but for a byte or two each,
+/// and 16 bytes for each directory; hard links are remembered whole.
 ///
 /// # Errors
 /// [`ErrorKind::Refused`] if something differs that may not be replaced, or a
 /// file of another type or a link is in the way: then nothing was changed.
-/// [`ErrorKind::Damaged`] from the archive, [`ErrorKind::Io`] from the target.
+/// [`ErrorKind::Damaged`] from the archive, [`ErrorKind::Io`] from the target:
+/// of several, that of the first member in archive order. What has its name by
+/// then stays and is whole.
 pub fn extract(
     backup: &Backup,
     root: &Root,
     options: &Extract,
-    observe: &mut dyn FnMut(&Entry),
+    observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<ExtractReport> {
-    let mut target = Target::new(root, options)?;
-    let mut begins = Vec::new();
-    let mut expected = BTreeMap::new();
-    for entry in backup.index()? {
-        let entry = entry?;
-        let Some(path) = target.selects(&entry) else {
-            continue;
-        };
-        target.report.entries += 1;
-        if options.complete.iter().any(|c| entry.path.is_within(c)) {
-            expected.insert(path.clone(), entry.kind == Kind::Dir);
-        }
-        match target.compare(&path, &entry)? {
-            None => target.report.same += 1,
-            Some(what) => {
-                let writes = entry.kind == Kind::File && what != "metadata";
-                if writes && entry.size > 0 {
-                    begins.push(entry.frame);
-                }
-                target.report.changes.push(Change { path, what });
-            }
-        }
-    }
-    if target.report.entries == 0 {
+    let target = Target::new(root, options)?;
+    let survey = Survey::of(&target, backup, observe)?;
+    if survey.report.entries == 0 {
         let wanted: Vec<String> = options.select.iter().map(ToString::to_string).collect();
         return Err(Error::new(
             ErrorKind::NotFound,
@@ -114,41 +130,25 @@ pub fn extract(
             format!("the backup {} holds no such member", backup.id()),
         ));
     }
-    let extra = target.extra(&expected)?;
-    if options.dry_run || target.report.changes.is_empty() {
-        target.report.changes.extend(extra);
-        return Ok(target.report);
+    let mut report = survey.report;
+    if options.dry_run || report.changes == 0 {
+        return Ok(report);
     }
-    if !options.replace
-        && let Some(change) = target.report.changes.iter().find(|c| c.what != "new")
-    {
+    if let Some(path) = survey.in_the_way.filter(|_| !options.replace) {
         return Err(Error::new(
             ErrorKind::Refused,
-            root.show(&change.path),
+            root.show(&path),
             "is there already and differs from the backup's",
         ));
     }
-
-    let mut contents = Contents::new(backup, begins)?;
-    let planned = std::mem::take(&mut target.report.changes);
-    let mut changes = planned.iter().peekable();
-    for entry in backup.index()? {
-        let entry = entry?;
-        let Some(path) = target.selects(&entry) else {
-            continue;
-        };
-        target.leave_dirs(&path)?;
-        if changes.peek().is_some_and(|c| c.path == path) {
-            let change = changes.next().map_or("new", |c| c.what);
-            target.bring(&path, &entry, change, &mut contents)?;
-        }
-        observe(&entry);
-    }
-    target.leave_all()?;
-    target.report.changes = planned;
-    target.report.changes.extend(extra);
+    let frames = backup.frames()?;
+    let work = Work::new(&target, backup.store(), &frames, &survey.links);
+    let dirs = crew::bring(&work, backup, &survey.decisions, observe)?;
+    finish::finish(&work, backup, &survey.decisions, &dirs)?;
+    report.bytes = work.bytes();
+    report.kept = work.kept().then(|| root.show(&options.keep_in));
     if options.sync {
-        rustix::fs::syncfs(root).at("sync", root.path())?;
+        work.sync().at("sync", root.path())?;
     }
-    Ok(target.report)
+    Ok(report)
 }

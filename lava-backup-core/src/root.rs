@@ -11,6 +11,9 @@ use rustix::io::Errno;
 use crate::error::{At, Error, ErrorKind, Result};
 use crate::path::MemberPath;
 
+/// More links in one path are a loop: the kernel's own number.
+const MAX_LINKS: usize = 40;
+
 /// A directory that nothing reached through it can leave.
 ///
 /// Every path is looked up below one open directory without following a
@@ -96,30 +99,63 @@ impl Root {
         Ok(fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
+    /// Opens a directory below, or this one itself, anew: locks taken on it are
+    /// those of whoever opened it.
+    pub(crate) fn open_dir(&self, path: Option<&MemberPath>) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        match path {
+            Some(path) => self.open_at(path, flags, Mode::empty()),
+            None => Ok(fs::openat(
+                &self.fd,
+                ".",
+                flags | OFlags::CLOEXEC,
+                Mode::empty(),
+            )?),
+        }
+    }
+
     /// Resolves a path of this root to the one without links that it stands
-    /// for: absolute links are those of the root, and `..` stops at it.
+    /// for: absolute links are those of the root, and `..` stops at it. `None`
+    /// is the root itself.
     ///
     /// # Errors
     /// [`ErrorKind::Io`] if there is nothing there.
     pub fn resolve(&self, path: &Path) -> Result<Option<MemberPath>> {
-        let relative = path.strip_prefix("/").unwrap_or(path);
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let place = self.path.join(relative);
-        let fd = fs::openat2(&self.fd, relative, flags, Mode::empty(), how).at("find", &place)?;
-        let real = std::fs::read_link(format!(
-            "/proc/self/fd/{}",
-            std::os::fd::AsRawFd::as_raw_fd(&fd)
-        ))
-        .at("find", &place)?;
-        let root = self.path.canonicalize().at("find", &self.path)?;
-        let below = real
-            .strip_prefix(&root)
-            .map_err(|_| Error::new(ErrorKind::Refused, &place, "lies outside the root"))?;
-        if below.as_os_str().is_empty() {
+        let place = self.path.join(path.strip_prefix("/").unwrap_or(path));
+        let mut todo: Vec<Vec<u8>> = parts(path.as_os_str().as_bytes());
+        let mut real: Vec<(Vec<u8>, OwnedFd)> = Vec::new();
+        let mut links = 0;
+        while let Some(part) = todo.pop() {
+            if part == b".." {
+                real.pop();
+                continue;
+            }
+            let here = real.last().map_or(self.fd.as_fd(), |(_, fd)| fd.as_fd());
+            match fs::readlinkat(here, part.as_slice(), Vec::new()) {
+                Ok(link) => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return Err(Error::io(place, "find", Errno::LOOP));
+                    }
+                    if link.as_bytes().starts_with(b"/") {
+                        real.clear();
+                    }
+                    todo.extend(parts(link.as_bytes()));
+                }
+                Err(Errno::INVAL) => {
+                    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                    let fd = fs::openat(here, part.as_slice(), flags, Mode::empty());
+                    let fd = fd.at("find", &place)?;
+                    real.push((part, fd));
+                }
+                Err(e) => return Err(Error::io(place, "find", e)),
+            }
+        }
+        if real.is_empty() {
             return Ok(None);
         }
-        MemberPath::new(below.as_os_str().as_bytes()).map(Some)
+        let real: Vec<Vec<u8>> = real.into_iter().map(|(part, _)| part).collect();
+        MemberPath::new(real.join(&b'/')).map(Some)
     }
 
     /// Reads a small file, following links inside the root alone.
@@ -160,12 +196,22 @@ fn open_beneath(
 ) -> Result<OwnedFd, Errno> {
     let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     match fs::openat2(&dir, path.as_path(), flags, mode, how) {
-        // A path longer than the kernel takes at once has shorter parts.
-        Err(Errno::NOSYS | Errno::NAMETOOLONG) => open_by_components(dir, path, flags, mode),
+        // A path longer than the kernel takes at once has shorter parts. Older
+        // containers do not know the call and forbid it.
+        Err(Errno::NOSYS | Errno::PERM | Errno::NAMETOOLONG) => open_by_components(dir, path, flags, mode),
         // The kernel saw the tree being moved about; asking again is its advice.
         Err(Errno::AGAIN) => fs::openat2(&dir, path.as_path(), flags, mode, how),
         other => other,
     }
+}
+
+/// The components of a path, the last first, without those that say nothing.
+fn parts(path: &[u8]) -> Vec<Vec<u8>> {
+    path.split(|b| *b == b'/')
+        .filter(|part| !matches!(*part, b"" | b"."))
+        .map(<[u8]>::to_vec)
+        .rev()
+        .collect()
 }
 
 fn open_by_components(

@@ -1,0 +1,135 @@
+//! Access control lists and extended attributes of what is brought back.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use super::stub as attributes;
+use super::target::Target;
+use crate::attributes::Attributes;
+use crate::entry::{Entry, Kind};
+use crate::owner::{OwnerId, Owners};
+
+/// What a program can do that a file's owner can't.
+const CAPABILITY: &[u8] = b"security.capability";
+/// What a user may give his own files.
+const OF_USERS: &[u8] = b"user.";
+
+impl Target<'_> {
+    /// Gives an open file an entry's attributes and no other. Was there an
+    /// access control list to give?
+    pub(super) fn give_attributes(&self, fd: impl AsFd, entry: &Entry) -> io::Result<bool> {
+        let wanted = self.wanted(entry);
+        attributes::apply(fd, entry.kind, wanted.as_ref(), &self.owners)?;
+        Ok(wanted.is_some_and(|w| w.acl.is_some()))
+    }
+
+    /// Which of an open file's attributes are not those that the entry has here.
+    pub(super) fn attributes_differ(
+        &self,
+        fd: impl AsFd,
+        entry: &Entry,
+    ) -> io::Result<Vec<&'static str>> {
+        let found = attributes::read(fd, entry.kind, &self.owners)?;
+        let found = found.map(|found| *found).unwrap_or_default();
+        let wanted = self.wanted(entry).unwrap_or_default();
+        let placed = |list: &Option<String>| list.as_ref().map(|l| placed(l, &self.owners));
+        let mut parts = Vec::new();
+        if placed(&found.acl) != placed(&wanted.acl)
+            || placed(&found.default_acl) != placed(&wanted.default_acl)
+        {
+            parts.push("acl");
+        }
+        if found.xattrs != wanted.xattrs {
+            parts.push("xattr");
+        }
+        Ok(parts)
+    }
+
+    /// The attributes that an entry gets here.
+    fn wanted(&self, entry: &Entry) -> Option<Attributes> {
+        let mut wanted = entry.attributes.as_deref()?.clone();
+        if !self.options.own {
+            wanted.acl = None;
+            wanted.default_acl = None;
+            wanted.xattrs.retain(|name, _| name.0.starts_with(OF_USERS));
+        }
+        // As with setuid: nothing gets power that comes to another owner.
+        if self.owners_known(entry) != (true, true) && entry.kind == Kind::File {
+            wanted.xattrs.retain(|name, _| name.0 != CAPABILITY);
+        }
+        Some(wanted)
+    }
+
+    /// Notes the owners of an entry's lists.
+    pub(super) fn note_listed(
+        &self,
+        entry: &Entry,
+        note: &mut dyn FnMut(&str, &str, u32, OwnerId),
+    ) {
+        let Some(attributes) = &entry.attributes else {
+            return;
+        };
+        for list in [&attributes.acl, &attributes.default_acl] {
+            for (what, name, _, recorded) in list.iter().flat_map(|l| named(l)) {
+                let used = match what {
+                    "user" => self.owners.uid(name, recorded),
+                    _ => self.owners.gid(name, recorded),
+                };
+                note(what, name, recorded, used);
+            }
+        }
+    }
+}
+
+/// The entries of a list that name somebody: what, name, permissions, number.
+fn named(list: &str) -> impl Iterator<Item = (&str, &str, &str, u32)> {
+    list.split(',').filter_map(|entry| {
+        let mut fields = entry.split(':');
+        let (what, name, allowed) = (fields.next()?, fields.next()?, fields.next()?);
+        let recorded = fields.next()?.parse().ok()?;
+        // A nameless number stands for its name too.
+        let nameless = name.parse() == Ok(recorded);
+        Some((what, if nameless { "" } else { name }, allowed, recorded))
+    })
+}
+
+/// A list with the numbers that its names have here, in one order.
+fn placed(list: &str, owners: &Owners) -> Vec<String> {
+    let unnamed = list.split(',').filter(|e| e.split(':').count() < 4);
+    let named = named(list).map(|(what, name, allowed, recorded)| {
+        let owner = match what {
+            "user" => owners.uid(name, recorded),
+            _ => owners.gid(name, recorded),
+        };
+        format!("{what}:{}:{allowed}", owner.id)
+    });
+    let mut placed: Vec<String> = named.chain(unnamed.map(str::to_owned)).collect();
+    placed.sort();
+    placed
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::root::Root;
+
+    #[test]
+    fn lists_are_compared_by_who_is_meant_here() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("etc")).unwrap();
+        std::fs::write(
+            dir.path().join("etc/passwd"),
+            "lava:x:1996:1\nntp:x:103:1\n",
+        )
+        .unwrap();
+        let owners = Owners::of(&Root::open(dir.path()).unwrap());
+        let there = "user::rwx,user:lava:r-x:996,group::r-x,mask::rwx,other::---";
+        let here = "user::rwx,user:lava:r-x:1996,group::r-x,mask::rwx,other::---";
+        assert_eq!(placed(there, &owners), placed(here, &owners));
+        let other = "user::rwx,user:ntp:r-x:1996,group::r-x,mask::rwx,other::---";
+        assert_ne!(placed(there, &owners), placed(other, &owners));
+        let nameless = "user:500:r--:500";
+        assert_eq!(placed(nameless, &owners), ["user:500:r--"]);
+    }
+}
