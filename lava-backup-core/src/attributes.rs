@@ -6,11 +6,42 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::entry::Kind;
 use crate::path::{escape, unescape};
 
-/// A file of a name and value longer than these together is an error of the
-/// writer: a line of the index must hold all of them.
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "what captures and what extracts call it")
+)]
+mod acl;
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "what captures and what extracts call it")
+)]
+mod disk;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use acl::Acl;
+#[allow(unused_imports, reason = "what extracts has it in its hands")]
+pub(crate) use acl::UnknownOwner;
+#[cfg_attr(
+    not(test),
+    allow(unused_imports, reason = "what captures and what extracts call them")
+)]
+pub(crate) use disk::{apply, has, read};
+
+/// The names and values of one file are no longer together, its lists counted:
+/// a line of the index must hold all of them.
 pub(crate) const MAX_ATTRIBUTES: usize = 256 << 10;
+/// The kernel gives no longer list of names, each with a NUL.
+const MAX_LIST: usize = 64 << 10;
+/// The kernel has no longer name.
+const MAX_NAME: usize = 255;
+/// The kernel has no longer value.
+const MAX_VALUE: usize = 64 << 10;
+/// A sparse file has no more extents: a line of the index must hold them.
+pub(crate) const MAX_EXTENTS: usize = 4096;
 
 /// Access control lists and extended attributes of one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +63,54 @@ impl Attributes {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// What can't be true of the attributes of any file of that kind, if
+    /// anything is.
+    pub(crate) fn contradiction(&self, kind: Kind) -> Option<&'static str> {
+        let text = |list: &Option<String>| list.as_ref().map_or(0, String::len);
+        let xattrs = self.xattrs.iter().map(|(n, v)| n.0.len() + v.0.len());
+        if text(&self.acl) + text(&self.default_acl) + xattrs.sum::<usize>() > MAX_ATTRIBUTES {
+            return Some("has attributes of more than 256 KiB");
+        }
+        let parsed = |list: &Option<String>| list.as_ref().map(|text| Acl::parse(text));
+        match parsed(&self.acl) {
+            Some(_) if kind == Kind::Symlink => return Some("is a link with an access list"),
+            Some(None) => return Some("has an access list that is none"),
+            Some(Some(acl)) if !acl.is_extended() => {
+                return Some("has an access list that says no more than a mode");
+            }
+            _ => {}
+        }
+        match parsed(&self.default_acl) {
+            Some(_) if kind != Kind::Dir => {
+                return Some("is no directory and has a list for what is made in it");
+            }
+            Some(None) => return Some("has a default access list that is none"),
+            _ => {}
+        }
+        check_xattrs(&self.xattrs).err()
+    }
+}
+
+fn check_xattrs(xattrs: &BTreeMap<Bytes, Bytes>) -> Result<(), &'static str> {
+    let names = || xattrs.keys().map(|name| name.0.as_slice());
+    if names().any(|name| !is_captured(name)) {
+        Err("has an attribute that no backup holds")
+    } else if names().map(|name| name.len() + 1).sum::<usize>() > MAX_LIST {
+        Err("has more attributes than any file can have")
+    } else if xattrs.values().any(|value| value.0.len() > MAX_VALUE) {
+        Err("has an attribute of more than 64 KiB")
+    } else {
+        Ok(())
+    }
+}
+
+/// Does a backup hold the extended attribute of that name? Lists are held as
+/// text; other attributes of `system` and `security` are the host's own policy.
+fn is_captured(name: &[u8]) -> bool {
+    let in_space = |space: &[u8]| name.strip_prefix(space).is_some_and(|n| !n.is_empty());
+    let ours = name == b"security.capability" || in_space(b"user.") || in_space(b"trusted.");
+    ours && name.len() <= MAX_NAME && !name.contains(&0)
 }
 
 /// Any bytes; as text, escaped as paths are.

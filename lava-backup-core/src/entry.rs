@@ -1,8 +1,10 @@
 use rustix::fs::Stat;
 use serde::{Deserialize, Serialize};
 
-use crate::attributes::{Attributes, Extent};
+use crate::attributes::{Attributes, Extent, MAX_EXTENTS};
+use crate::owner::MAX_NAME;
 use crate::path::MemberPath;
+use crate::tarstream::BLOCK;
 
 /// One file of a backup, as the index lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +70,11 @@ impl Entry {
         } else if self.uid == u32::MAX || self.gid == u32::MAX {
             // To the kernel it means: leave the owner as it is.
             Some("has an owner that nobody can be")
+        } else if [&self.user, &self.group]
+            .iter()
+            .any(|n| n.len() > MAX_NAME || n.contains('\0'))
+        {
+            Some("has an owner whose name can be none")
         } else if is_file != digest.is_some() || digest.is_some_and(|d| d.len() != 64 || !hex(d)) {
             Some("has a digest where there is none, or none where there is one")
         } else if (self.kind == Kind::Symlink) != self.link.is_some() {
@@ -76,8 +83,62 @@ impl Entry {
             Some("has content and is no file")
         } else if self.path.in_section().is_none() || !self.path.has_plain_section() {
             Some("names a section and no member of it, or a section that can be none")
+        } else if (self.kind == Kind::Hardlink) != self.target.is_some() {
+            Some("is one more name of no file, or the reverse")
+        } else if self.target.as_ref().is_some_and(|t| !self.may_be(t)) {
+            Some("is one more name of what is no earlier member of its section")
+        } else if !self.extents.is_empty() && !self.has_holes() {
+            Some("has extents that are none of a file with holes")
         } else {
-            None
+            self.attributes_contradict()
+        }
+    }
+
+    /// Can it be one more name of that member?
+    fn may_be(&self, target: &MemberPath) -> bool {
+        target.section() == self.path.section()
+            && target.in_section().is_some()
+            && *target < self.path
+    }
+
+    /// Are its extents in order, apart and within it, with holes between them?
+    fn has_holes(&self) -> bool {
+        if self.kind != Kind::File || self.size == 0 || i64::try_from(self.size).is_err() {
+            return false;
+        }
+        let nothing = Extent {
+            offset: self.size,
+            length: 0,
+        };
+        if self.extents == [nothing] {
+            return true;
+        }
+        let mut before: Option<Extent> = None;
+        for extent in &self.extents {
+            // Two that touch would be one. GNU tar begins each with a block.
+            let follows = before.is_none_or(|before| {
+                before.offset + before.length < extent.offset && before.length % BLOCK == 0
+            });
+            let end = extent.offset.checked_add(extent.length);
+            let within = end.is_some_and(|end| end <= self.size);
+            if !follows || !within || extent.length == 0 {
+                return false;
+            }
+            before = Some(*extent);
+        }
+        let whole = self.extents[0].length == self.size;
+        !whole && self.extents.len() <= MAX_EXTENTS
+    }
+
+    fn attributes_contradict(&self) -> Option<&'static str> {
+        let attributes = self.attributes.as_ref()?;
+        if self.kind == Kind::Hardlink {
+            // They are the file's.
+            Some("is one more name of a file and has attributes")
+        } else if attributes.is_empty() {
+            Some("has attributes that are none")
+        } else {
+            attributes.contradiction(self.kind)
         }
     }
 }
@@ -198,5 +259,154 @@ impl<'de> Deserialize<'de> for LinkTarget {
         let text = String::deserialize(deserializer)?;
         let bytes = crate::path::unescape(&text).map_err(serde::de::Error::custom)?;
         Self::new(bytes).ok_or_else(|| serde::de::Error::custom("no target of a link"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::attributes::Bytes;
+
+    fn base() -> Entry {
+        let text = r#"{"path":"data/b/c","type":"file","size":4096,"mode":420,
+            "user":"root","group":"root","uid":0,"gid":0,"mtime":[0,0],"class":"plain",
+            "frame":0,"offset":1024}"#;
+        let mut entry: Entry = serde_json::from_str(text).unwrap();
+        entry.blake3 = Some("0".repeat(64));
+        entry
+    }
+
+    fn hard(target: &str) -> Entry {
+        Entry {
+            kind: Kind::Hardlink,
+            size: 0,
+            blake3: None,
+            target: Some(target.parse().unwrap()),
+            ..base()
+        }
+    }
+
+    fn sparse(extents: &[(u64, u64)]) -> Entry {
+        Entry {
+            extents: extents.iter().map(|e| Extent::from(*e)).collect(),
+            ..base()
+        }
+    }
+
+    fn with(acl: Option<&str>, default_acl: Option<&str>, xattrs: &[(&str, usize)]) -> Entry {
+        let pair = |(name, length): &(&str, usize)| {
+            (Bytes(name.as_bytes().to_vec()), Bytes(vec![0; *length]))
+        };
+        Entry {
+            attributes: Some(Box::new(Attributes {
+                acl: acl.map(Into::into),
+                default_acl: default_acl.map(Into::into),
+                xattrs: xattrs.iter().map(pair).collect(),
+            })),
+            ..base()
+        }
+    }
+
+    const LIST: &str = "user::rwx,group::r-x,mask::r-x,other::---";
+    const MINIMAL: &str = "user::rwx,group::r-x,other::---";
+
+    #[test]
+    fn what_may_be_in_an_index_is_not_refused() {
+        let mut dir = with(Some(LIST), Some(MINIMAL), &[("trusted.x", 1)]);
+        (dir.kind, dir.size, dir.blake3) = (Kind::Dir, 0, None);
+        for good in [
+            base(),
+            hard("data/b/a"),
+            hard("data/a"),
+            sparse(&[(4096, 0)]),
+            sparse(&[(0, 512), (1024, 512), (4095, 1)]),
+            sparse(&[(1, 4095)]),
+            with(
+                Some(LIST),
+                None,
+                &[("user.x", 0), ("security.capability", 20)],
+            ),
+            with(None, None, &[("user.x", 64 << 10)]),
+            dir,
+        ] {
+            assert_eq!(good.contradiction(), None, "{good:?}");
+        }
+    }
+
+    #[test]
+    fn what_no_writer_could_mean_is_refused() {
+        let change = |entry: &Entry, change: &dyn Fn(&mut Entry)| {
+            let mut entry = entry.clone();
+            change(&mut entry);
+            entry
+        };
+        let many: Vec<_> = (0..4097).map(|at| (1024 * at + 1, 512)).collect();
+        let names: Vec<_> = (0..300).map(|at| format!("user.{at:0>245}")).collect();
+        let names: Vec<_> = names.iter().map(|name| (name.as_str(), 0)).collect();
+        let long = format!("user.{}", "x".repeat(251));
+        let attributes = with(Some(LIST), None, &[]).attributes;
+        let huge = |entry: &mut Entry| entry.size = u64::MAX >> 1;
+        for (at, bad) in [
+            // Another section, itself, later, a section, above all of them.
+            hard("logs/a"),
+            hard("data/b/c"),
+            hard("data/b/c/d"),
+            hard("data/b/d"),
+            hard("data"),
+            change(&hard("data/a"), &|e| e.size = 1),
+            change(&hard("data/a"), &|e| e.blake3 = base().blake3),
+            change(&hard("data/a"), &|e| e.target = None),
+            change(&hard("data/a"), &|e| e.attributes = attributes.clone()),
+            change(&base(), &|e| e.target = Some("data/a".parse().unwrap())),
+            // None empty, in order, apart, within, of whole blocks, with a hole.
+            sparse(&[(0, 0)]),
+            sparse(&[(0, 512), (4096, 0)]),
+            sparse(&[(1024, 512), (0, 512)]),
+            sparse(&[(0, 512), (512, 512)]),
+            sparse(&[(0, 1024), (512, 512)]),
+            sparse(&[(0, 4097)]),
+            sparse(&[(4096, 1)]),
+            sparse(&[(u64::MAX, 1)]),
+            sparse(&[(1, u64::MAX)]),
+            sparse(&[(0, 10), (1024, 512)]),
+            sparse(&[(0, 4096)]),
+            sparse(&[(4095, 0)]),
+            change(&sparse(&many), &huge),
+            change(&sparse(&[(0, 0)]), &|e| e.size = 0),
+            change(&sparse(&[(0, 512)]), &|e| e.size = 1 << 63),
+            change(&sparse(&[(0, 512)]), &|e| {
+                (e.kind, e.blake3) = (Kind::Dir, None)
+            }),
+            with(None, None, &[]),
+            with(Some(MINIMAL), None, &[]),
+            with(Some("user::rwx"), None, &[]),
+            with(None, Some(MINIMAL), &[]),
+            with(None, None, &[("security.selinux", 1)]),
+            with(None, None, &[("security.capability.x", 1)]),
+            with(None, None, &[("system.posix_acl_access", 1)]),
+            with(None, None, &[("user.", 1)]),
+            with(None, None, &[("user", 1)]),
+            with(None, None, &[("user.x\0y", 1)]),
+            with(None, None, &[(&long, 1)]),
+            with(None, None, &[("user.x", (64 << 10) + 1)]),
+            with(
+                None,
+                None,
+                &["user.a", "user.b", "user.c", "user.d"].map(|name| (name, 64 << 10)),
+            ),
+            with(None, None, &names),
+            change(&base(), &|e| e.user = "a\0b".into()),
+            change(&base(), &|e| e.group = "g".repeat(257)),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert!(
+                bad.contradiction().is_some(),
+                "number {at}: {:?}",
+                bad.extents
+            );
+        }
     }
 }

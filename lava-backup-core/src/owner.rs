@@ -33,7 +33,7 @@ pub struct OwnerId {
 /// Longer files are read no further; a lab has some dozens of users.
 const LIMIT: u64 = 16 << 20;
 /// Linux has names of 32 bytes; directories of users elsewhere, longer ones.
-const MAX_NAME: usize = 256;
+pub(crate) const MAX_NAME: usize = 256;
 
 impl Owners {
     /// Reads the names of a root; one without the files, or with files that
@@ -64,6 +64,15 @@ impl Owners {
     /// The name of a user; empty if the number has none.
     pub fn user(&self, uid: u32) -> &str {
         self.users.by_id.get(&uid).map_or("", |n| n)
+    }
+
+    /// Of these texts of `/etc/passwd` and `/etc/group`.
+    #[cfg(test)]
+    pub(crate) fn for_tests(users: &str, groups: &str) -> Self {
+        Self {
+            users: Names::parse(users),
+            groups: Names::parse(groups),
+        }
     }
 
     /// The name of a group; empty if the number has none.
