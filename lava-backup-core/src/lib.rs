@@ -43,6 +43,11 @@ mod evidence;
 mod extract;
 mod frame;
 mod index;
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "the scan of a tar stream calls it")
+)]
+mod order;
 mod owner;
 mod path;
 mod pipeline;

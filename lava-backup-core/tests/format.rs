@@ -115,6 +115,7 @@ fn page_backup(store: &Store) -> Backup {
             nanoseconds,
         },
         class,
+        attributes: None,
     };
     let root = |seconds| {
         Meta::private(
