@@ -30,7 +30,8 @@ pub(crate) fn write(lab: &Lab, tree: &mut Tree) -> Result<(), Error> {
     for folder in 0..folders {
         let mut job = old.job(FIRST + folder);
         let before = HISTORY + days - u64::from(folder / A_DAY);
-        job.submit.0 = lab.until.0.saturating_sub(before * DAY) + u64::from(folder % A_DAY) * SECOND;
+        job.submit.0 =
+            lab.until.0.saturating_sub(before * DAY) + u64::from(folder % A_DAY) * SECOND;
         job.start = job.submit;
         let meta = Meta {
             owner: LAVA,

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::fs::{self, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::attributes::{Attributes, Extent};
+use crate::attributes::{self, Attributes, Extent};
 use crate::backup::Backup;
 use crate::cut::SMALL_FILE;
 use crate::entry::{Class, Entry, Kind, LinkTarget, Time};
@@ -283,7 +283,8 @@ impl<'a> Capture<'a> {
                 let link = fs::readlinkat(&*found.parent, &found.name, Vec::new());
                 match link.map(|l| LinkTarget::new(l.into_bytes())) {
                     Ok(Some(link)) => {
-                        let mut entry = self.entry(&found, Kind::Symlink, None);
+                        let attributes = self.attributes_at(writer, &found, Kind::Symlink);
+                        let mut entry = self.entry(&found, Kind::Symlink, attributes);
                         entry.link = Some(link);
                         self.add(writer, entry, &found, now)?;
                     }
@@ -306,7 +307,8 @@ impl<'a> Capture<'a> {
                 }
             }
             FileType::Fifo => {
-                let entry = self.entry(&found, Kind::Fifo, None);
+                let attributes = self.attributes_at(writer, &found, Kind::Fifo);
+                let entry = self.entry(&found, Kind::Fifo, attributes);
                 self.add(writer, entry, &found, now)?;
             }
             other => writer.problem(Problem {
@@ -439,14 +441,37 @@ impl<'a> Capture<'a> {
         Ok(entry)
     }
 
+    /// The attributes of an open file; one whose attributes can't be had is
+    /// stored without them, and degrades the backup.
     fn attributes(
         &self,
-        _writer: &mut BackupWriter,
-        _file: impl AsFd,
-        _target: &MemberPath,
-        _kind: Kind,
+        writer: &mut BackupWriter,
+        file: impl AsFd,
+        target: &MemberPath,
+        kind: Kind,
     ) -> Option<Box<Attributes>> {
-        None
+        attributes::read(file, kind, &self.owners).unwrap_or_else(|e| {
+            writer.problem(Problem {
+                code: "file.attributes".into(),
+                path: Some(target.clone()),
+                message: format!("its attributes could not be had: {e}"),
+                degrades: true,
+            });
+            None
+        })
+    }
+
+    /// As [`attributes`](Self::attributes), of what is not opened to be read.
+    fn attributes_at(
+        &self,
+        writer: &mut BackupWriter,
+        found: &Found,
+        kind: Kind,
+    ) -> Option<Box<Attributes>> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // One that is gone by now is noted by whoever reads it.
+        let fd = fs::openat(&*found.parent, &found.name, flags, Mode::empty()).ok()?;
+        self.attributes(writer, fd, &found.target, kind)
     }
 
     fn meta(&self, stat: &Stat, class: Class, attributes: Option<Box<Attributes>>) -> Meta {

@@ -7,7 +7,6 @@ mod search;
 mod tests;
 mod writer;
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use crate::ahead::Ahead;
 use crate::backend::Blob;
 use crate::entry::Entry;
 use crate::error::Result;
+use crate::order;
 use crate::path::MemberPath;
 use blocks::{Block, Blocks};
 use search::Search;
@@ -120,7 +120,7 @@ impl Index {
             let entry = entry?;
             self.order
                 .follow(&entry)
-                .map_err(|what| self.blocks.disorder(&entry, what))?;
+                .map_err(|what| self.blocks.disorder(&entry, &what))?;
             if self.within.as_ref().is_none_or(|w| entry.path.is_within(w)) {
                 return Ok(Some(entry));
             }
@@ -144,27 +144,19 @@ impl Iterator for Index {
 /// The order that entries must have.
 #[derive(Default)]
 struct Order {
-    last: Option<(MemberPath, u64, u64)>,
-    ended_sections: BTreeSet<Vec<u8>>,
+    paths: order::Order,
+    last: Option<(u64, u64)>,
 }
 
 impl Order {
     /// Takes one entry more; says what is wrong where it can't come next.
-    fn follow(&mut self, entry: &Entry) -> Result<(), &'static str> {
-        if let Some((path, frame, offset)) = &self.last {
-            if path.section() != entry.path.section() {
-                self.ended_sections.insert(path.section().to_vec());
-                if self.ended_sections.contains(entry.path.section()) {
-                    return Err("belongs to a section that has ended");
-                }
-            } else if *path >= entry.path {
-                return Err("is out of order");
-            }
-            if (*frame, *offset) >= (entry.frame, entry.offset) {
-                return Err("does not lie after the entry above it");
-            }
+    fn follow(&mut self, entry: &Entry) -> Result<(), String> {
+        self.paths.next(&entry.path)?;
+        let place = (entry.frame, entry.offset);
+        if self.last.is_some_and(|last| last >= place) {
+            return Err("does not lie after the entry above it".into());
         }
-        self.last = Some((entry.path.clone(), entry.frame, entry.offset));
+        self.last = Some(place);
         Ok(())
     }
 }

@@ -47,6 +47,7 @@ mod frame;
 mod index;
 mod layout;
 mod marks;
+mod order;
 mod owner;
 mod path;
 mod piece;

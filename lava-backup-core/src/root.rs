@@ -198,7 +198,9 @@ fn open_beneath(
     match fs::openat2(&dir, path.as_path(), flags, mode, how) {
         // A path longer than the kernel takes at once has shorter parts. Older
         // containers do not know the call and forbid it.
-        Err(Errno::NOSYS | Errno::PERM | Errno::NAMETOOLONG) => open_by_components(dir, path, flags, mode),
+        Err(Errno::NOSYS | Errno::PERM | Errno::NAMETOOLONG) => {
+            open_by_components(dir, path, flags, mode)
+        }
         // The kernel saw the tree being moved about; asking again is its advice.
         Err(Errno::AGAIN) => fs::openat2(&dir, path.as_path(), flags, mode, how),
         other => other,

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use crate::frame::FrameName;
 use crate::index::IndexWriter;
 use crate::layout;
 use crate::marks::Marks;
+use crate::order::Order;
 use crate::path::MemberPath;
 use crate::pipeline::{Pipeline, Put, Sink};
 use crate::seal::{Archive, BackupId, Outcome, Problem, SEAL_FORMAT, Seal, Section};
@@ -33,8 +34,9 @@ pub struct BackupWriter {
     pipeline: Pipeline,
     index: IndexWriter<Box<dyn Spool>>,
     gathering: Vec<u8>,
-    last: Option<MemberPath>,
-    ended_sections: BTreeSet<Vec<u8>>,
+    order: Order,
+    /// The section at hand.
+    section: Vec<u8>,
     sections: BTreeMap<String, Section>,
     problems: Vec<Problem>,
     /// Problems beyond those that are listed, and whether one of them degrades.
@@ -164,8 +166,8 @@ impl BackupWriter {
             pipeline: Pipeline::new(sink),
             index,
             gathering: Vec::new(),
-            last: None,
-            ended_sections: BTreeSet::new(),
+            order: Order::default(),
+            section: Vec::new(),
             sections: BTreeMap::new(),
             problems: Vec::new(),
             more_problems: (0, false),
@@ -242,7 +244,7 @@ impl BackupWriter {
 
     /// Would the next member, of this section, begin a frame?
     pub(crate) fn is_at_boundary(&self, section: &[u8]) -> bool {
-        self.gathering.is_empty() || self.last.as_ref().is_some_and(|l| l.section() != section)
+        self.gathering.is_empty() || self.section != section
     }
 
     /// Are these frames there, as long as they were?
@@ -419,18 +421,10 @@ impl BackupWriter {
                 "belongs to a section whose name is not of a-z, 0-9 and -, or is lava-backup",
             );
         }
-        if let Some(last) = &self.last {
-            if last.section() == path.section() {
-                if last >= path {
-                    return refuse(&format!("was to be added after {last}"));
-                }
-            } else {
-                self.ended_sections.insert(last.section().to_vec());
-                self.cut()?;
-            }
-        }
-        if self.ended_sections.contains(path.section()) {
-            return refuse("belongs to a section that has ended");
+        self.order.next(path).or_else(|why| refuse(&why))?;
+        if self.section != path.section() {
+            self.section = path.section().to_vec();
+            self.cut()?;
         }
         Ok(())
     }
@@ -467,7 +461,6 @@ impl BackupWriter {
         let section = self.sections.entry(section).or_default();
         section.entries += 1;
         section.bytes += entry.size;
-        self.last = Some(entry.path.clone());
         self.index.push(entry)
     }
 

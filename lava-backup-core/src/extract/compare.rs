@@ -91,8 +91,7 @@ impl<'c> Comparer<'c> {
             }
             Kind::File | Kind::Hardlink | Kind::Dir | Kind::Fifo => {
                 // A pipe opens at once, whether or not it has a writer.
-                let flags =
-                    OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
                 let fd = fs::openat(parent, name, flags, Mode::empty()).at("open", &place)?;
                 let stat = fs::fstat(&fd).at("read", &place)?;
                 if FileType::from_raw_mode(stat.st_mode) != file_type(entry.kind) {
@@ -173,7 +172,10 @@ impl<'c> Comparer<'c> {
     /// The directory of a path, `None` if there is none, and its last component.
     fn parent<'p>(&mut self, path: &'p MemberPath) -> Result<(Option<&OwnedFd>, &'p OsStr)> {
         let (parent, name) = path.split_last();
-        let known = self.parent.as_ref().is_some_and(|(last, _)| *last == parent);
+        let known = self
+            .parent
+            .as_ref()
+            .is_some_and(|(last, _)| *last == parent);
         if !known {
             let root = self.target.root;
             let fd = match root.open_dir(parent.as_ref()) {

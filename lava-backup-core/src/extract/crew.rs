@@ -125,8 +125,8 @@ pub(super) fn bring(
                 scope.spawn(move || labour(Hand::new(work), &queue, failure));
             }
             drop(queue);
-            while let Some((Ok((path, entry)), (decision, number))) =
-                entries.next_if(|(found, _)| matches!(found, Ok((_, e)) if e.path.section() == section))
+            while let Some((Ok((path, entry)), (decision, number))) = entries
+                .next_if(|(found, _)| matches!(found, Ok((_, e)) if e.path.section() == section))
             {
                 // Never sent, it would be started for nothing.
                 if failure.is_before(number) {
@@ -256,7 +256,8 @@ impl<'f> Foreman<'f> {
         }
         if self.swept.last() != Some(&parent) {
             let root = self.work.target.root;
-            leftover::sweep(root, parent.as_ref()).at("look for leftovers beside", root.show(path))?;
+            leftover::sweep(root, parent.as_ref())
+                .at("look for leftovers beside", root.show(path))?;
             self.swept.push(parent);
         }
         Ok(())

@@ -111,9 +111,7 @@ impl<'p> Made<'p> {
         }
         let parent = self.parent;
         let temporary = self.temporary();
-        let exchange = || {
-            fs::renameat_with(parent, temporary, parent, name, RenameFlags::EXCHANGE)
-        };
+        let exchange = || fs::renameat_with(parent, temporary, parent, name, RenameFlags::EXCHANGE);
         match exchange() {
             Err(Errno::INVAL | Errno::NOSYS) => {
                 fs::renameat(parent, temporary, parent, name)?;

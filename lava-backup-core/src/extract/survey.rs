@@ -141,9 +141,7 @@ impl Target<'_> {
         let within = |of: &MemberPath| path.is_within(of);
         let wanted = self.options.select.iter().any(within);
         let unwanted = self.options.exclude.iter().any(within);
-        (wanted && !unwanted)
-            .then(|| path.in_section())
-            .flatten()
+        (wanted && !unwanted).then(|| path.in_section()).flatten()
     }
 
     /// The selected entries with their paths below the root, in archive order.

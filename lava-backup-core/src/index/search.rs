@@ -115,7 +115,7 @@ impl<'b> Search<'b> {
             let entry = entry?;
             order
                 .follow(&entry)
-                .map_err(|what| self.blocks.disorder(&entry, what))?;
+                .map_err(|what| self.blocks.disorder(&entry, &what))?;
             Ok(entry)
         });
         entries.collect()

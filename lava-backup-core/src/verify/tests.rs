@@ -164,7 +164,7 @@ fn a_sample_of_all_frames_finds_each_damage_of_a_frame_that_a_full_look_finds() 
     );
     assert!(different.len() < frames.len(), "one comes more than once");
     for name in different {
-        let path = store.frame_path(*name);
+        let path = store.frame_place(*name);
         let good = fs::read(&path).unwrap();
         for at in [0, good.len() / 2, good.len() - 1] {
             let mut bad = good.clone();
@@ -187,7 +187,7 @@ fn a_sample_sees_damage_if_and_only_if_it_drew_the_frame_and_can_be_repeated() {
     let store = store(dir.path());
     let backup = make(&store, "b1");
     let frames = backup.frames().unwrap();
-    let path = store.frame_path(frames[0]);
+    let path = store.frame_place(frames[0]);
     fs::write(&path, "rot").unwrap();
     let look = |seed| {
         let share = Share::PerMillion(300_000);

@@ -135,7 +135,7 @@ impl<'w> Walk<'w> {
                     return false;
                 }
             }
-            self.padding = tarstream::padding(entry.size);
+            self.padding = tarstream::padding(tarstream::stored_size(entry));
         }
         hit.dedup();
         for at in hit {
@@ -210,7 +210,7 @@ impl<'w> Walk<'w> {
 
     fn content(&mut self, entry: &Entry, hit: &mut Vec<usize>) -> Content {
         let mut hasher = blake3::Hasher::new();
-        let mut left = entry.size;
+        let mut left = tarstream::stored_size(entry);
         while left > 0 {
             let want = usize::try_from(left).unwrap_or(usize::MAX);
             match self.take(self.position.saturating_add(want)) {

@@ -1,0 +1,562 @@
+//! What is written is read back, and nothing else passes.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::attributes::{Attributes, Bytes, Extent};
+use crate::entry::{Class, LinkTarget, Time};
+use crate::error::{ErrorKind, Result};
+use crate::path::MemberPath;
+
+/// A member with the bytes that follow its headers.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    pub(super) entry: Entry,
+    pub(super) content: Vec<u8>,
+    /// Has it frames of its own?
+    pub(super) streamed: bool,
+}
+
+pub(super) fn entry(path: &str, kind: Kind) -> Entry {
+    Entry {
+        path: path.parse().unwrap(),
+        kind,
+        size: 0,
+        mode: 0o644,
+        user: "root".into(),
+        group: "root".into(),
+        uid: 0,
+        gid: 0,
+        mtime: Time {
+            seconds: 981_173_106,
+            nanoseconds: 123_456_789,
+        },
+        class: Class::Plain,
+        blake3: None,
+        link: None,
+        target: None,
+        extents: Vec::new(),
+        attributes: None,
+        frame: 0,
+        offset: 0,
+    }
+}
+
+pub(super) fn file(path: &str, content: &[u8]) -> Member {
+    let mut entry = entry(path, Kind::File);
+    entry.size = content.len() as u64;
+    let streamed = false;
+    Member {
+        entry,
+        content: content.to_vec(),
+        streamed,
+    }
+}
+
+/// The frames of a stream as the writer cuts them, and the entries of its index.
+pub(super) fn lay(members: Vec<Member>) -> (Vec<Vec<u8>>, Vec<Entry>) {
+    let mut frames = Vec::new();
+    let mut gathering = Vec::new();
+    let mut entries = Vec::new();
+    let cut = |frames: &mut Vec<Vec<u8>>, gathering: &mut Vec<u8>| {
+        if !gathering.is_empty() {
+            frames.push(std::mem::take(gathering));
+        }
+    };
+    for Member {
+        mut entry,
+        content,
+        streamed,
+    } in members
+    {
+        if entry.kind == Kind::File {
+            entry.blake3 = Some(blake3::hash(&content).to_hex().to_string());
+        }
+        let streamed = streamed && !content.is_empty();
+        if streamed {
+            cut(&mut frames, &mut gathering);
+        }
+        gathering.extend(header(&entry));
+        if streamed {
+            cut(&mut frames, &mut gathering);
+        }
+        entry.frame = frames.len() as u64;
+        entry.offset = gathering.len() as u64;
+        gathering.extend(&content);
+        gathering.resize(gathering.len() + padding(content.len() as u64), 0);
+        if streamed {
+            let rest = gathering.split_off(gathering.len() / 2);
+            cut(&mut frames, &mut gathering);
+            gathering = rest;
+        }
+        if streamed || entry.mode & 1 == 1 {
+            cut(&mut frames, &mut gathering);
+        }
+        entries.push(entry);
+    }
+    cut(&mut frames, &mut gathering);
+    frames.push(END.to_vec());
+    (frames, entries)
+}
+
+fn scan(frames: &[Vec<u8>]) -> Result<Vec<Entry>> {
+    let mut scan = Scan::new();
+    let mut entries = Vec::new();
+    for (number, bytes) in frames.iter().enumerate() {
+        scan.frame(number as u64, bytes, &mut |entry| {
+            entries.push(entry);
+            Ok(())
+        })?;
+    }
+    scan.finish()?;
+    Ok(entries)
+}
+
+/// One of each kind, with what makes headers long.
+fn examples() -> Vec<Member> {
+    let mut dir = entry("config/dir", Kind::Dir);
+    dir.mode = 0o755;
+    dir.attributes = Some(Box::new(Attributes {
+        default_acl: Some("user::rwx,group::r-x,other::---".into()),
+        ..Attributes::default()
+    }));
+    let mut small = file("config/dir/small", b"small");
+    small.entry.class = Class::Secret;
+    small.entry.attributes = Some(Box::new(Attributes {
+        acl: Some("user::rw-,user:a:r--:1,group::---,mask::r--,other::---".into()),
+        default_acl: None,
+        xattrs: BTreeMap::from([(Bytes(b"user.=%".to_vec()), Bytes(b"\0\n=".to_vec()))]),
+    }));
+    let mut hard = entry("config/dir/small-too", Kind::Hardlink);
+    hard.target = Some("config/dir/small".parse().unwrap());
+    let mut link = entry("config/link", Kind::Symlink);
+    link.link = LinkTarget::new("../small");
+    let pipe = entry("config/pipe", Kind::Fifo);
+    let mut sparse = file("config/sparse", &[b's'; 515]);
+    sparse.entry.size = 3 << 20;
+    let extent = |offset, length| Extent { offset, length };
+    sparse.entry.extents = vec![extent(0, 512), extent(1 << 20, 3)];
+    sparse.streamed = true;
+    let mut hole = file("config/sparse-all", b"");
+    hole.entry.size = 3 << 20;
+    hole.entry.extents = vec![extent(3 << 20, 0)];
+    hole.streamed = true;
+    let mut stream = file("data/stream", &[7; 1300]);
+    stream.entry.class = Class::InFlight;
+    stream.streamed = true;
+    let other = |entry| Member {
+        entry,
+        content: Vec::new(),
+        streamed: false,
+    };
+    let empty = file("data/x-empty", b"");
+    vec![
+        other(dir),
+        small,
+        other(hard),
+        other(link),
+        other(pipe),
+        sparse,
+        hole,
+        stream,
+        empty,
+    ]
+}
+
+#[test]
+fn a_stream_gives_the_index_back() {
+    let (frames, entries) = lay(examples());
+    assert_eq!(scan(&frames).unwrap(), entries);
+    for entry in &entries {
+        agrees(&header(entry), entry).unwrap();
+        assert_eq!(entry.contradiction(), None, "{}", entry.path);
+    }
+}
+
+#[test]
+fn where_frames_end_is_nothing_to_the_scan() {
+    let (frames, mut entries) = lay(examples());
+    let bytes = frames.concat();
+    for length in [1, 511, 512, 513, 4096, bytes.len()] {
+        let frames: Vec<_> = bytes.chunks(length).map(<[u8]>::to_vec).collect();
+        let mut found = scan(&frames).unwrap();
+        for entry in found.iter_mut().chain(&mut entries) {
+            (entry.frame, entry.offset) = (0, 0);
+        }
+        assert_eq!(found, entries, "frames of {length}");
+    }
+}
+
+#[test]
+fn every_changed_byte_of_a_stream_is_found() {
+    let (frames, entries) = lay(examples());
+    for (number, frame) in frames.iter().enumerate() {
+        for at in 0..frame.len() {
+            let mut frames = frames.clone();
+            frames[number][at] ^= 0x01;
+            match scan(&frames) {
+                Err(e) => assert_eq!(e.kind(), ErrorKind::Damaged),
+                Ok(found) => assert_ne!(found, entries, "frame {number}, byte {at}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stream_ends_where_it_ends_and_nowhere_else() {
+    let (frames, _) = lay(examples());
+    let bytes = frames.concat();
+    for at in 0..bytes.len() {
+        let cut = scan(&[bytes[..at].to_vec()]);
+        assert_eq!(cut.unwrap_err().kind(), ErrorKind::Damaged, "cut at {at}");
+    }
+    for more in [&[0][..], b"x", &[0; 512]] {
+        let long = [bytes.as_slice(), more].concat();
+        let said = scan(&[long]).unwrap_err().to_string();
+        assert!(said.contains("follow the end of the stream"), "{said}");
+    }
+}
+
+/// What somebody did to frames.
+type Change<'c> = &'c dyn Fn(&mut Vec<Vec<u8>>);
+
+#[test]
+fn what_is_wrong_is_said_with_its_place() {
+    let said = |members: Vec<Member>, change: Change<'_>| {
+        let (mut frames, _) = lay(members);
+        change(&mut frames);
+        scan(&frames).unwrap_err().to_string()
+    };
+    let two = || vec![file("config/a", b"a"), file("config/b", b"b")];
+    let each = 2048;
+    let cases: [(&str, Vec<Member>, Change<'_>); 8] = [
+        (
+            "frame 0: at byte 1537, 0x07 stands where only zeros belong",
+            two(),
+            &|f| f[0][1537] = 7,
+        ),
+        (
+            "frame 0: at byte 2048, a tar header has a checksum that does not fit",
+            two(),
+            &|f| f[0][each] ^= 1,
+        ),
+        (
+            "frame 0: at byte 0, a tar header has the type \"0\" where x belongs",
+            two(),
+            &|f| drop(f[0].drain(..1024)),
+        ),
+        (
+            "frame 0: at byte 2048, the member config/a comes after config/b",
+            {
+                let mut two = two();
+                two.reverse();
+                two
+            },
+            &|_| (),
+        ),
+        (
+            "frame 0: at byte 4096, the member config/c belongs to a section that has ended",
+            vec![
+                file("config/a", b"a"),
+                file("data/b", b"b"),
+                file("config/c", b""),
+            ],
+            &|_| (),
+        ),
+        (
+            "frame 1: at byte 0, the frames end, without the end of the stream",
+            two(),
+            &|f| f[1].clear(),
+        ),
+        (
+            "frame 0: at byte 4096, the frames end, without the end of the stream",
+            two(),
+            &|f| drop(f.drain(1..)),
+        ),
+        (
+            "frame 0: at byte 4095, the frames end, without 1 bytes of padding",
+            two(),
+            &|f| {
+                f[0].pop();
+                f.drain(1..);
+            },
+        ),
+    ];
+    let mut wrong = String::new();
+    for (expected, members, change) in cases {
+        let found = said(members, change);
+        if found != expected {
+            wrong.push_str(&format!("{expected}\n{found}\n\n"));
+        }
+    }
+    assert_eq!(wrong, "");
+}
+
+#[test]
+fn headers_that_are_not_ours_do_not_pass() {
+    // Rewritten by whoever can make checksums fit.
+    let mend = |block: &mut [u8]| {
+        let mut header = tar::Header::from_byte_slice(block).clone();
+        header.set_cksum();
+        block.copy_from_slice(header.as_bytes());
+    };
+    let (frames, _) = lay(vec![file("config/a", b"")]);
+    for (at, value) in [
+        (1024 + 345, b'p'),
+        (1024 + 329, b'1'),
+        (5, b'x'),
+        (1024 + 107, b' '),
+    ] {
+        let mut frames = frames.clone();
+        frames[0][at] = value;
+        let begin = at / 512 * 512;
+        mend(&mut frames[0][begin..begin + 512]);
+        let said = scan(&frames).unwrap_err().to_string();
+        assert!(said.contains("where we write"), "byte {at}: {said}");
+    }
+    // Records of more than can be.
+    let mut frames = frames.clone();
+    frames[0][124..135].copy_from_slice(b"77777777777");
+    mend(&mut frames[0][..512]);
+    let said = scan(&frames).unwrap_err().to_string();
+    assert!(said.contains("8589934591 bytes of records"), "{said}");
+}
+
+#[test]
+fn a_map_of_more_extents_than_can_be_is_not_read() {
+    let (frames, _) = lay(examples().into_iter().skip(5).take(1).collect());
+    for count in ["4098\n", "99999999\n", "x\n", "\n", "-1\n"] {
+        let mut frames = frames.clone();
+        let map = frames[0].len() - 512;
+        frames[0][map..map + count.len()].copy_from_slice(count.as_bytes());
+        let said = scan(&frames).unwrap_err().to_string();
+        assert!(said.contains("extents"), "{count:?}: {said}");
+    }
+}
+
+#[test]
+fn a_file_of_the_most_extents_comes_back() {
+    let mut most = file("data/most", &[1; 4096 * 512]);
+    most.entry.size = u64::MAX >> 1;
+    let first = most.entry.size - 1024 * 4096;
+    let extent = |at: u64| Extent {
+        offset: first + 1024 * at,
+        length: 512,
+    };
+    most.entry.extents = (0..4096).map(extent).collect();
+    let (frames, entries) = lay(vec![most.clone()]);
+    assert_eq!(entries[0].contradiction(), None);
+    assert_eq!(scan(&frames).unwrap(), entries);
+
+    most.entry.extents.insert(
+        0,
+        Extent {
+            offset: 0,
+            length: 512,
+        },
+    );
+    most.content.resize(4097 * 512, 1);
+    let (frames, entries) = lay(vec![most]);
+    assert!(entries[0].contradiction().is_some());
+    assert!(scan(&frames).is_err());
+}
+
+#[test]
+fn a_file_of_any_size_has_its_size_in_its_header() {
+    for size in [(8 << 30) - 1, 8 << 30, u64::MAX] {
+        let mut large = file("data/large", b"").entry;
+        large.size = size;
+        agrees(&header(&large), &large).unwrap();
+    }
+}
+
+#[test]
+fn an_index_that_says_other_than_the_headers_is_told_what() {
+    let says = |what: &str, change: &dyn Fn(&mut Entry)| {
+        for Member { entry, .. } in examples() {
+            let mut other = entry.clone();
+            change(&mut other);
+            if other != entry {
+                let said = agrees(&header(&entry), &other).unwrap_err();
+                assert!(said.ends_with(what), "{}: {said}", entry.path);
+            }
+        }
+    };
+    says("differ in the class", &|e| e.class = Class::InFlight);
+    says("differ in the attributes", &|e| e.attributes = None);
+    says("differ in the owner", &|e| e.uid = 1);
+    says("differ in the owner", &|e| e.group = "adm".into());
+    says("differ in the time", &|e| e.mtime.nanoseconds = 1);
+    says("differ in the mode", &|e| e.mode = 0o600);
+    says("differ in the target", &|e| {
+        e.target = e.target.as_ref().map(|_| "config/a".parse().unwrap());
+    });
+    says("differ in the extents", &|e| {
+        e.extents.iter_mut().for_each(|x| x.length = 1);
+    });
+}
+
+fn arb_name() -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop_oneof![4 => Just(b'a'), 4 => any::<u8>(), 1 => Just(b'\n')];
+    prop_oneof![
+        prop::collection::vec(byte.clone(), 1..12),
+        prop::collection::vec(byte, 90..320),
+    ]
+}
+
+fn arb_path() -> impl Strategy<Value = MemberPath> {
+    let section = prop_oneof![Just("config"), Just("data")];
+    let names = prop::collection::vec(arb_name(), 1..4);
+    (section, names).prop_filter_map("no path", |(section, names)| {
+        let mut path: MemberPath = MemberPath::new(section).ok()?;
+        for name in names {
+            path = path.join(&name).ok()?;
+        }
+        Some(path)
+    })
+}
+
+fn arb_attributes() -> impl Strategy<Value = Option<Box<Attributes>>> {
+    let list = "(user::rwx,user:[a-zé]{1,9}:r-x:[1-9]{1,9},user:77:---:77,\
+                group::r-x,mask::rw-,other::---)?";
+    let name = prop::collection::vec(prop_oneof![1..=255u8, Just(b'='), Just(b'%')], 1..40);
+    let name = name.prop_map(|name| Bytes([b"user.", name.as_slice()].concat()));
+    let value = prop::collection::vec(any::<u8>(), 0..600).prop_map(Bytes);
+    (list, prop::collection::btree_map(name, value, 0..4)).prop_map(|(acl, xattrs)| {
+        let attributes = Attributes {
+            acl: (!acl.is_empty()).then_some(acl),
+            default_acl: None,
+            xattrs,
+        };
+        (!attributes.is_empty()).then(|| Box::new(attributes))
+    })
+}
+
+/// The extents of a file, and its size.
+fn arb_extents() -> impl Strategy<Value = (Vec<Extent>, u64)> {
+    let runs = prop::collection::vec((1..1u64 << 40, 1..3u64), 0..12);
+    (runs, any::<bool>(), 0..2u64).prop_filter_map("no holes", |(runs, first, last)| {
+        let mut end = 0;
+        let mut extents = Vec::new();
+        for (at, (hole, length)) in runs.into_iter().enumerate() {
+            let offset = if at == 0 && first { 0 } else { end + hole };
+            let length = 512 * length;
+            extents.push(Extent { offset, length });
+            end = offset + length;
+        }
+        // The last is of any length.
+        if let Some(extent) = extents.last_mut() {
+            (extent.length, end) = (extent.length - 5, end - 5);
+        }
+        let size = end + last;
+        if extents.is_empty() && size > 0 {
+            let (offset, length) = (size, 0);
+            extents.push(Extent { offset, length });
+        }
+        let stored: u64 = extents.iter().map(|e| e.length).sum();
+        (stored < size).then_some((extents, size))
+    })
+}
+
+fn arb_member() -> impl Strategy<Value = Member> {
+    let owner = || ("[a-zé_]{0,40}", 0..u32::MAX);
+    let mtime = (any::<i64>(), 0..1_000_000_000u32);
+    let class = prop_oneof![
+        Just(Class::Plain),
+        Just(Class::Secret),
+        Just(Class::InFlight)
+    ];
+    let common = (arb_path(), 0..=0o7777u32, owner(), owner(), mtime, class);
+    let link = prop::collection::vec(1..=255u8, 1..300);
+    let content = prop::collection::vec(any::<u8>(), 0..2000);
+    let own = (
+        0..6,
+        arb_attributes(),
+        arb_extents(),
+        link,
+        arb_name(),
+        content,
+        any::<bool>(),
+    );
+    (common, own).prop_map(|(common, own)| {
+        let (path, mode, (user, uid), (group, gid), mtime, class) = common;
+        let (kind, attributes, (extents, size), link, target, mut content, streamed) = own;
+        let mut made = Entry {
+            path,
+            mode,
+            user,
+            uid,
+            group,
+            gid,
+            mtime: Time::try_from(mtime).unwrap(),
+            class,
+            attributes,
+            ..entry("a/b", Kind::File)
+        };
+        let below = MemberPath::new(made.path.section()).unwrap();
+        match (kind, below.join(&target)) {
+            (0, Ok(target)) if target < made.path => {
+                made.kind = Kind::Hardlink;
+                made.target = Some(target);
+                made.attributes = None;
+            }
+            (1, _) => made.kind = Kind::Dir,
+            (2, _) => made.kind = Kind::Fifo,
+            (3, _) => {
+                made.kind = Kind::Symlink;
+                made.link = LinkTarget::new(link);
+                if let Some(attributes) = &mut made.attributes {
+                    attributes.acl = None;
+                }
+                made.attributes = made.attributes.filter(|a| !a.is_empty());
+            }
+            (4, _) => {
+                let stored: u64 = extents.iter().map(|e| e.length).sum();
+                content.resize(stored as usize, b's');
+                (made.size, made.extents) = (size, extents);
+            }
+            _ => made.size = content.len() as u64,
+        }
+        if made.kind != Kind::File {
+            content.clear();
+        }
+        let entry = made;
+        Member {
+            entry,
+            content,
+            streamed,
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn any_stream_gives_its_index_back(
+        mut members in prop::collection::vec(arb_member(), 0..8),
+    ) {
+        members.sort_by(|a, b| a.entry.path.cmp(&b.entry.path));
+        members.dedup_by(|a, b| a.entry.path == b.entry.path);
+        let (frames, entries) = lay(members);
+        for entry in &entries {
+            prop_assert_eq!(entry.contradiction(), None);
+            prop_assert_eq!(agrees(&header(entry), entry), Ok(()));
+        }
+        prop_assert_eq!(scan(&frames).unwrap(), entries);
+    }
+
+    #[test]
+    fn no_bytes_make_a_scan_panic(
+        (at, bytes) in (0..9000usize, prop::collection::vec(any::<u8>(), 0..600)),
+    ) {
+        let (frames, _) = lay(examples());
+        let mut all = frames.concat();
+        let at = at.min(all.len());
+        let end = (at + bytes.len()).min(all.len());
+        all.splice(at..end, bytes);
+        let _ = scan(&[all]);
+    }
+}
