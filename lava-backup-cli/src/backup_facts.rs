@@ -80,11 +80,8 @@ fn read<T: serde::de::DeserializeOwned>(
 pub(crate) fn for_plan(backup: &Backup) -> Result<plan::Backup, Failure> {
     let facts = facts(backup)?;
     let mut config_paths = Vec::new();
-    for entry in backup.index()? {
-        let entry = entry?;
-        if entry.path.section() == crate::paths::CONFIG.as_bytes() {
-            config_paths.push(entry.path.to_string());
-        }
+    for entry in backup.entries_below(&crate::paths::CONFIG.parse()?)? {
+        config_paths.push(entry?.path.to_string());
     }
     let database = dump(backup)?.map(|dump| {
         let mut known = plan::Dump {

@@ -393,17 +393,12 @@ impl From<&Entry> for FileShown {
 
 pub(crate) fn ls(args: &LsArgs) -> Result<Answer, Failure> {
     let backup = backup_facts::open(&args.backup)?;
-    let mut entries = Vec::new();
-    for entry in backup.index().could_not("read the index")? {
-        let entry = entry.could_not("read the index")?;
-        if args
-            .path
-            .as_ref()
-            .is_none_or(|path| entry.path.is_within(path))
-        {
-            entries.push(entry);
-        }
-    }
+    let index = match &args.path {
+        Some(path) => backup.entries_below(path),
+        None => backup.index(),
+    };
+    let entries: Result<Vec<_>, _> = index.could_not("read the index")?.collect();
+    let entries = entries.could_not("read the index")?;
     if let (true, Some(path)) = (entries.is_empty(), &args.path) {
         return Err(Failure::new(
             Exit::Failed,

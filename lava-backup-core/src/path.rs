@@ -164,8 +164,17 @@ impl<'de> Deserialize<'de> for MemberPath {
     }
 }
 
+/// Is it its own text? Nearly every path is, and an index has hundreds of
+/// thousands of them.
+fn is_own_text(bytes: &[u8]) -> bool {
+    bytes.iter().all(|b| matches!(b, b' '..=b'~') && *b != b'%')
+}
+
 /// Bytes as text that is safe to print and can be read back.
 pub(crate) fn escape(bytes: &[u8]) -> String {
+    if is_own_text(bytes) {
+        return String::from_utf8_lossy(bytes).into_owned();
+    }
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -187,6 +196,9 @@ pub(crate) fn escape(bytes: &[u8]) -> String {
 
 /// The inverse of [`escape`], which takes only what `escape` writes.
 pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, Error> {
+    if is_own_text(text.as_bytes()) {
+        return Ok(text.as_bytes().to_vec());
+    }
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {

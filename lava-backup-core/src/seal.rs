@@ -67,7 +67,7 @@ pub struct Archive {
     pub frames_digest: String,
     /// Entries of the index.
     pub entries: u64,
-    /// BLAKE3 of the text of the index.
+    /// BLAKE3 of the names of the blocks of the index.
     pub index_digest: String,
 }
 
