@@ -12,7 +12,6 @@ use crate::ahead::Ahead;
 use crate::backup::Backup;
 use crate::error::{At, Result};
 use crate::frame::FrameName;
-use crate::layout;
 
 /// Which of a backup's frames a sampled check reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -121,7 +120,7 @@ pub(super) fn read(
             Ok(bytes) => report.bytes += bytes.len() as u64,
             // A frame that can't be read is lost, whatever the reason.
             Err(e) => {
-                let file = backup.store().backend().place(&layout::frame(*name));
+                let file = backup.store().frame_place(*name);
                 lost.insert(*name, report.damaged(file, &e.what()));
             }
         }
