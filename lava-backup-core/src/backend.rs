@@ -37,12 +37,12 @@ pub trait Backend: Debug + Send + Sync {
     /// [`ErrorKind::Io`](crate::ErrorKind::Io), or what `each` returns.
     fn list(&self, prefix: &str, each: &mut dyn FnMut(Found) -> Result<()>) -> Result<()>;
 
-    /// Puts a file, in the place of one that is there. It is sure to last once
-    /// [`settle`](Self::settle) has returned.
+    /// Puts a file, in the place of one that is there. A frame is sure to last
+    /// once [`settle`](Self::settle) has returned, any other at once.
     ///
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io).
-    fn put(&self, key: &str, bytes: &[u8]) -> Result<()>;
+    fn put(&self, key: &str, content: Content) -> Result<()>;
 
     /// Makes all that was put last, by whomever.
     ///

@@ -65,7 +65,7 @@ impl Backup {
         self.store.backend().place(&self.key(file))
     }
 
-    fn key(&self, file: &str) -> String {
+    pub(crate) fn key(&self, file: &str) -> String {
         layout::of_backup(self.id(), file)
     }
 
@@ -243,7 +243,7 @@ impl Backup {
 }
 
 /// Bytes of a line of the list of frames.
-const LINE: u64 = 68;
+pub(crate) const LINE: u64 = 68;
 
 fn hole(out: &mut dyn Write, length: u64) -> io::Result<()> {
     io::copy(&mut io::repeat(0).take(length), out).map(drop)

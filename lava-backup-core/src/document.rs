@@ -57,7 +57,7 @@ fn holds_fraction(value: &Value) -> bool {
 }
 
 /// No document is longer; a seal of a large lab has some megabytes.
-const LIMIT: u64 = 256 << 20;
+pub(crate) const LIMIT: u64 = 256 << 20;
 
 /// The bytes of a document; `None` if there is none.
 pub(crate) fn load(backend: &dyn Backend, key: &str) -> Result<Option<Vec<u8>>> {

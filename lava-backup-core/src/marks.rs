@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backend::Content;
 use crate::document;
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::FrameName;
@@ -69,8 +70,8 @@ impl Marks {
             frames: self.frames.iter().map(text).collect(),
         };
         let (text, _) = document::write(&marks)?;
-        store.backend().put(layout::MARKS, text.as_bytes())?;
-        store.backend().settle()
+        let content = Content::Bytes(text.into_bytes());
+        store.backend().put(layout::MARKS, content)
     }
 
     /// Is this frame marked, or could it be?

@@ -11,6 +11,8 @@ use crate::error::{Error, ErrorKind};
 
 /// A name longer than this is no path of any Linux file system we read.
 const MAX_PATH: usize = 64 * 1024;
+/// The directory of the seal and the lists in an exported file; no section.
+pub(crate) const OWN: &[u8] = b"lava-backup";
 
 /// The path of a member: relative, made of plain components, of any bytes.
 ///
@@ -74,10 +76,10 @@ impl MemberPath {
     }
 
     /// Is the name of its section one that a section may have: of `a`-`z`,
-    /// `0`-`9` and `-`?
+    /// `0`-`9` and `-`, and not our own?
     pub(crate) fn has_plain_section(&self) -> bool {
         let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
-        self.section().iter().all(plain)
+        self.section().iter().all(plain) && self.section() != OWN
     }
 
     /// The path without its section; `None` if there is no more.

@@ -3,7 +3,7 @@
 use crate::backup::Backup;
 use crate::document;
 use crate::entry::Entry;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::frame::FrameName;
 use crate::index::Index;
 use crate::layout;
@@ -51,7 +51,8 @@ impl Previous {
         if !fits {
             return Ok(None);
         }
-        let parse = |text: &String| SeenFrame::parse(text);
+        let parse =
+            |text: &String| SeenFrame::parse(text).map_err(|e| Error::damaged(&place, e.what()));
         let seen: Result<Vec<_>> = seen.frames.iter().map(parse).collect();
         Ok(Some(Self {
             index: backup.index()?,

@@ -11,6 +11,7 @@ use crate::document;
 use crate::error::{At, Error, ErrorKind, Result};
 use crate::frame::{self, FrameName};
 use crate::layout::{self, Named};
+use crate::onefile::{self, OneFile};
 use crate::seal::BackupId;
 use crate::writer::BackupWriter;
 
@@ -82,6 +83,40 @@ impl Store {
         }
         let path = path.canonicalize().at("find", path)?;
         Self::on(Arc::new(Directory::new(&path)))
+    }
+
+    /// Opens a backup in one file, as a store that holds it alone and is never
+    /// changed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Damaged`] or [`ErrorKind::TooNew`] from its seal and lists;
+    /// [`ErrorKind::Io`].
+    pub fn open_file(path: &Path) -> Result<Self> {
+        let file = std::fs::File::open(path).at("open", path)?;
+        Self::of_file(path, file)
+    }
+
+    /// As [`open_file`](Self::open_file), from a pipe, by way of a file without
+    /// a name in `$TMPDIR` or `/var/tmp`. `place` is for messages.
+    ///
+    /// # Errors
+    /// As [`open_file`](Self::open_file).
+    pub fn open_stream(place: &Path, input: &mut dyn Read) -> Result<Self> {
+        let file = onefile::spool(place, input)?;
+        Self::of_file(place, file)
+    }
+
+    fn of_file(path: &Path, file: std::fs::File) -> Result<Self> {
+        let one = OneFile::open(path, file)?;
+        Ok(Self {
+            path: path.to_owned(),
+            config: StoreConfig {
+                format: STORE_FORMAT.into(),
+                requires: Vec::new(),
+                id: String::new(),
+            },
+            backend: Arc::new(one),
+        })
     }
 
     /// Opens a store on a backend.
@@ -195,6 +230,20 @@ impl Store {
         let place = self.backend.place(&key);
         match backend::read(&*self.backend, &key, frame::MAX_STORED)? {
             Some(stored) => frame::decode(&place, name, &stored),
+            None => Err(Error::damaged(place, "the frame is missing")),
+        }
+    }
+
+    /// A frame as stored, every stored byte as it was written.
+    pub(crate) fn stored_frame(&self, name: FrameName) -> Result<Vec<u8>> {
+        let key = layout::frame(name);
+        let place = self.backend.place(&key);
+        match backend::read(&*self.backend, &key, frame::MAX_STORED)? {
+            Some(stored) if frame::is_intact(name, &stored) => Ok(stored),
+            Some(_) => Err(Error::damaged(
+                place,
+                "its stored bytes are not those that were written",
+            )),
             None => Err(Error::damaged(place, "the frame is missing")),
         }
     }

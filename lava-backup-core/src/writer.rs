@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -14,9 +15,11 @@ use crate::frame::FrameName;
 use crate::index::IndexWriter;
 use crate::layout;
 use crate::marks::Marks;
+use crate::onefile::{self, Emitter};
 use crate::order::Order;
 use crate::path::MemberPath;
 use crate::pipeline::{Pipeline, Put, Sink};
+use crate::scratch::Unnamed;
 use crate::seal::{Archive, BackupId, Outcome, Problem, SEAL_FORMAT, Seal, Section};
 use crate::seen::{GroupStand, SEEN_FORMAT, SeenDocument, SeenFrame, Stand};
 use crate::store::Store;
@@ -57,6 +60,7 @@ enum Destination {
         /// While it lives, nothing is swept.
         _lock: Option<Box<dyn Guard>>,
     },
+    File(Arc<Emitter>),
 }
 
 /// A seal lists no more problems: it must fit into memory, and whoever may
@@ -151,6 +155,22 @@ impl BackupWriter {
             sink: Arc::clone(&sink),
             _lock: lock,
         };
+        Ok(Self::new(destination, id, index, sink))
+    }
+
+    /// Begins a backup that goes straight into one file, or through a pipe,
+    /// sealed at its end: what has no seal is no backup. `place` is for
+    /// messages; what must wait for its turn does so in a file without a name in
+    /// `$TMPDIR` or `/var/tmp`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`].
+    pub fn into_file(id: BackupId, place: &Path, out: Box<dyn Write + Send>) -> Result<Self> {
+        let scratch = onefile::scratch_dir();
+        let spool: Box<dyn Spool> = Box::new(Unnamed::new(&scratch)?);
+        let index = IndexWriter::new(scratch.clone(), spool)?;
+        let sink = Arc::new(Emitter::new(place.to_owned(), scratch, out));
+        let destination = Destination::File(Arc::clone(&sink));
         Ok(Self::new(destination, id, index, sink))
     }
 
@@ -251,7 +271,9 @@ impl BackupWriter {
     ///
     /// Their bytes are not read: that is what `verify` is for.
     pub(crate) fn holds(&self, frames: &[Put]) -> Result<bool> {
-        let Destination::Store { store, sink, .. } = &self.destination;
+        let Destination::Store { store, sink, .. } = &self.destination else {
+            return Ok(false);
+        };
         for frame in frames {
             let found = store.backend().open(&layout::frame(frame.name))?;
             let there = found.is_some_and(|f| f.len() == frame.stored);
@@ -336,8 +358,11 @@ impl BackupWriter {
     /// [`ErrorKind::Io`]; then there is no backup.
     pub fn seal(mut self, input: SealInput) -> Result<Sealed> {
         self.cut()?;
-        self.gathering.extend_from_slice(&tarstream::END);
-        self.cut()?;
+        let last = self.pipeline.reserve();
+        if let Destination::File(emitter) = &self.destination {
+            emitter.keep_back(last);
+        }
+        self.pipeline.put(last, tarstream::END.to_vec())?;
         let put = self.pipeline.finish()?;
 
         let list = frame_list(&put);
@@ -356,12 +381,15 @@ impl BackupWriter {
             });
         }
         let degraded = self.problems.iter().any(|p| p.degrades);
-        let Destination::Store { store, .. } = &self.destination;
+        let store = match &self.destination {
+            Destination::Store { store, .. } => store.id(),
+            Destination::File(_) => "",
+        };
         let seal = Seal {
             format: SEAL_FORMAT.into(),
             requires: Vec::new(),
             id: self.id.clone(),
-            store: store.id().to_owned(),
+            store: store.to_owned(),
             tool: input.tool,
             host: input.host,
             taken: input.taken,
@@ -384,15 +412,26 @@ impl BackupWriter {
             documents: input.documents,
         };
         let (text, digest) = document::write(&seal)?;
-        let backend = store.backend();
-        backend.settle()?;
-        let files = vec![
-            (layout::FRAME_LIST, Content::Bytes(list.into_bytes())),
-            (layout::INDEX, Content::Spooled(index)),
-            (layout::SEEN, Content::Bytes(seen.into_bytes())),
-            (layout::SEAL, Content::Bytes(text.into_bytes())),
-        ];
-        backend.publish(&layout::backup(&self.id), files)?;
+        let list = Content::Bytes(list.into_bytes());
+        let index = Content::Spooled(index);
+        let text = Content::Bytes(text.into_bytes());
+        match &self.destination {
+            Destination::Store { store, .. } => {
+                store.backend().settle()?;
+                let files = vec![
+                    (layout::FRAME_LIST, list),
+                    (layout::INDEX, index),
+                    (layout::SEEN, Content::Bytes(seen.into_bytes())),
+                    (layout::SEAL, text),
+                ];
+                store.backend().publish(&layout::backup(&self.id), files)?;
+            }
+            Destination::File(emitter) => emitter.finish(vec![
+                (layout::SEAL, text),
+                (layout::FRAME_LIST, list),
+                (layout::INDEX, index),
+            ])?,
+        }
 
         let new = put.iter().filter(|p| p.new);
         Ok(Sealed {
@@ -492,7 +531,8 @@ impl Sink for StoreSink {
     }
 
     fn put(&self, _number: u64, name: FrameName, stored: Vec<u8>) -> Result<()> {
-        self.store.backend().put(&layout::frame(name), &stored)
+        let content = Content::Bytes(stored);
+        self.store.backend().put(&layout::frame(name), content)
     }
 
     fn rewind(&self, _number: u64) {}

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use super::{Backend, Blob, Content, Found, Guard, Lock, Spool, Spooled};
 use crate::disk::{Disk, Output, RealDisk, remove_tree};
 use crate::error::{At, Error, ErrorKind, Result};
+use crate::layout::{self, Named};
 
 /// The directories of a store.
 const PARTS: [&str; 3] = ["frames", "backups", "tmp"];
@@ -131,6 +132,17 @@ impl Directory {
         written.at("write", path)
     }
 
+    /// Makes a file under a temporary name what it is to be.
+    fn fill(&self, path: &Path, content: Content) -> Result<()> {
+        match content {
+            Content::Bytes(bytes) => self.write(path, &bytes),
+            Content::Spooled(spooled) => {
+                let moved = self.disk.rename(spooled.path(), path);
+                moved.at("rename", path)
+            }
+        }
+    }
+
     /// Makes the directory of a file, if it is not there.
     fn make_parent(&self, path: &Path) -> Result<()> {
         match path.parent() {
@@ -203,12 +215,16 @@ impl Backend for Directory {
         Ok(())
     }
 
-    fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
+    fn put(&self, key: &str, content: Content) -> Result<()> {
         let path = self.path.join(key);
         let (temporary, _run) = self.temporary()?;
-        self.write(&temporary, bytes)?;
+        self.fill(&temporary, content)?;
         self.make_parent(&path)?;
-        self.disk.rename(&temporary, &path).at("rename", &path)
+        self.disk.rename(&temporary, &path).at("rename", &path)?;
+        match layout::name(key) {
+            Named::Frame(_) => Ok(()),
+            _ => self.sync_dir(path.parent().unwrap_or(Path::new("."))),
+        }
     }
 
     fn settle(&self) -> Result<()> {
@@ -260,13 +276,7 @@ impl Backend for Directory {
             {
                 self.make_dir(parent)?;
             }
-            match content {
-                Content::Bytes(bytes) => self.write(&to, &bytes)?,
-                Content::Spooled(spooled) => {
-                    let moved = self.disk.rename(spooled.path(), &to);
-                    moved.at("rename", &to)?;
-                }
-            }
+            self.fill(&to, content)?;
         }
         for found in walkdir::WalkDir::new(&dir).contents_first(true) {
             let found = found.map_err(|e| Error::io(&dir, "walk", e))?;

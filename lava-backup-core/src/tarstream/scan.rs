@@ -6,6 +6,7 @@ use super::{BLOCK, END, header, padding, stored_size};
 use crate::entry::{Entry, Kind};
 use crate::error::{Error, Result};
 use crate::order::Order;
+use crate::path::OWN;
 
 /// Takes the frames of a backup, uncompressed and in order, and gives out the
 /// entries that their index has, each when its content has passed.
@@ -20,6 +21,8 @@ pub(crate) struct Scan {
     /// Where the frames given so far end.
     here: Place,
     order: Order,
+    /// Is it not a backup's stream, but that of an exported file's metadata?
+    metadata: bool,
 }
 
 /// The number of a frame, and uncompressed bytes of it.
@@ -51,6 +54,16 @@ impl Scan {
             began: Place::default(),
             here: Place::default(),
             order: Order::default(),
+            metadata: false,
+        }
+    }
+
+    /// Of the metadata of an exported file, which has no end of its own: the
+    /// files below `lava-backup/`.
+    pub(crate) fn of_metadata() -> Self {
+        Self {
+            metadata: true,
+            ..Self::new()
         }
     }
 
@@ -172,7 +185,12 @@ impl Scan {
             // Of nothing, until the content has passed.
             entry.blake3 = Some(hasher.finalize().to_hex().to_string());
         }
-        let wrong = entry.contradiction().map(str::to_owned);
+        let wrong = match self.metadata {
+            true if entry.kind == Kind::File && entry.path.section() == OWN => None,
+            true => Some("is no file of the metadata"),
+            false => entry.contradiction(),
+        };
+        let wrong = wrong.map(str::to_owned);
         let wrong = wrong.or_else(|| self.order.next(&entry.path).err());
         if let Some(wrong) = wrong {
             return Err(began.damaged(&format!("the member {} {wrong}", entry.path)));

@@ -1,0 +1,315 @@
+//! A backup in one file: a `.tar.zst` of pieces, which holds the seal, the lists
+//! and the frames, and which nothing but `zstd` and `tar` is needed to restore.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::backend::Blob;
+use crate::backup::Backup;
+use crate::document;
+use crate::entry::{Class, Entry, Kind, Time};
+use crate::error::{At, Error, ErrorKind, Result};
+use crate::frame::{self, Encoder, FrameName};
+use crate::layout;
+use crate::path::{MemberPath, OWN};
+use crate::piece::{self, Holds};
+use crate::scratch;
+use crate::seal::{BackupId, SEAL_FORMAT, Seal};
+use crate::store::refuse_unknown;
+use crate::tarstream::{self, Scan};
+use crate::writer::{Meta, new_entry};
+
+mod emit;
+mod file;
+mod receive;
+
+pub(crate) use emit::Emitter;
+pub(crate) use file::OneFile;
+pub(crate) use receive::spool;
+pub use receive::{Imported, Received, import, verify_stream};
+
+/// Uncompressed bytes of a piece of metadata.
+const PIECE: usize = 4 << 20;
+
+/// Where big files that have no name are put while one file is written or read.
+pub(crate) fn scratch_dir() -> PathBuf {
+    std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
+}
+
+/// Writes a backup as one file: its seal and lists, its evidence, and then its
+/// frames.
+///
+/// # Errors
+/// [`ErrorKind::Damaged`] if a list or a frame is; [`ErrorKind::Io`]. What was
+/// written by then is no backup.
+pub fn export(backup: &Backup, out: &mut dyn Write) -> Result<()> {
+    let frames = backup.frames()?;
+    // The first pass finds damage in the index before anything is written.
+    for entry in backup.index()? {
+        entry?;
+    }
+    let backend = backup.store().backend();
+    let mut files = vec![layout::SEAL.to_owned(), layout::FRAME_LIST.to_owned()];
+    files.push(layout::INDEX.to_owned());
+    let below = layout::backup(backup.id());
+    backup.evidence()?;
+    backend.list(&format!("{below}{}", layout::EVIDENCE), &mut |found| {
+        files.extend(found.key.strip_prefix(&below).map(str::to_owned));
+        Ok(())
+    })?;
+    files.sort();
+    let mut metadata = Metadata::new(out);
+    for file in &files {
+        let key = format!("{below}{file}");
+        let missing = || Error::damaged(backend.place(&key), "is missing");
+        let blob = backend.open(&key)?.ok_or_else(missing)?;
+        let length = blob.len();
+        metadata.member(file, length, &mut BlobReader::new(&*blob))?;
+    }
+    metadata.finish()?;
+    for name in frames {
+        let stored = backup.store().stored_frame(name)?;
+        piece::write(out, Holds::Content, name, &stored).at("write", "the exported file")?;
+    }
+    out.flush().at("write", "the exported file")
+}
+
+/// Writes the members of metadata, in pieces.
+pub(crate) struct Metadata<'o> {
+    out: &'o mut dyn Write,
+    waiting: Vec<u8>,
+    encoder: Encoder,
+}
+
+impl<'o> Metadata<'o> {
+    pub(crate) fn new(out: &'o mut dyn Write) -> Self {
+        Self {
+            out,
+            waiting: Vec::new(),
+            encoder: Encoder::new(3),
+        }
+    }
+
+    /// Adds one file of the backup, of this many bytes; in the order of names.
+    pub(crate) fn member(&mut self, file: &str, size: u64, content: &mut dyn Read) -> Result<()> {
+        let path = MemberPath::new([OWN, b"/", file.as_bytes()].concat())?;
+        let place = path.to_string();
+        let mut entry = new_entry(
+            path,
+            Kind::File,
+            Meta::private(Class::Plain, Time::default()),
+        );
+        entry.size = size;
+        self.waiting.extend_from_slice(&tarstream::header(&entry));
+        let copied = io::copy(&mut content.take(size), self).at("write", &place)?;
+        if copied != size {
+            return Err(Error::damaged(place, "ends before it should"));
+        }
+        let padding = self.waiting.len() + tarstream::padding(size);
+        self.waiting.resize(padding, 0);
+        Ok(())
+    }
+
+    pub(crate) fn finish(mut self) -> Result<()> {
+        self.end_piece().at("write", "the metadata")
+    }
+
+    fn end_piece(&mut self) -> io::Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let name = FrameName::of(&self.waiting);
+        let stored = self.encoder.encode(name, &self.waiting);
+        let stored = stored.map_err(io::Error::other)?;
+        self.waiting.clear();
+        piece::write(self.out, Holds::Metadata, name, &stored)
+    }
+}
+
+impl Write for Metadata<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(PIECE.saturating_sub(self.waiting.len()));
+        self.waiting.extend_from_slice(&bytes[..taken]);
+        if self.waiting.len() >= PIECE {
+            self.end_piece()?;
+        }
+        // A header may have filled the piece.
+        match taken {
+            0 if !bytes.is_empty() => self.write(bytes),
+            taken => Ok(taken),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The metadata of one file, decoded, and where in it each member lies.
+struct Gathered {
+    place: PathBuf,
+    /// Without a name.
+    file: File,
+    length: u64,
+    scan: Scan,
+    pieces: u64,
+    /// Where pieces begin.
+    begins: Vec<u64>,
+    members: BTreeMap<String, (u64, u64)>,
+}
+
+impl Gathered {
+    fn new(place: &Path) -> Result<Self> {
+        Ok(Self {
+            place: place.to_owned(),
+            file: scratch::unnamed(&scratch_dir())?,
+            length: 0,
+            scan: Scan::of_metadata(),
+            pieces: 0,
+            begins: Vec::new(),
+            members: BTreeMap::new(),
+        })
+    }
+
+    /// Takes the next piece of metadata, decoded.
+    fn piece(&mut self, bytes: &[u8]) -> Result<()> {
+        self.begins.push(self.length);
+        let (begins, members) = (&self.begins, &mut self.members);
+        let found = &mut |entry: Entry| {
+            let begin = usize::try_from(entry.frame).ok();
+            let begin = begin.and_then(|frame| begins.get(frame)).copied();
+            let file = entry.path.in_section().map(|p| p.to_string());
+            if let (Some(begin), Some(file)) = (begin, file) {
+                members.insert(file, (begin + entry.offset, entry.size));
+            }
+            Ok(())
+        };
+        let scanned = self.scan.frame(self.pieces, bytes, found);
+        scanned.map_err(|e| Error::new(e.kind(), &self.place, format!("metadata: {e}")))?;
+        self.pieces += 1;
+        self.length += bytes.len() as u64;
+        self.file.write_all(bytes).at("write", &self.place)
+    }
+
+    fn read(&self, file: &str, limit: u64) -> Result<Vec<u8>> {
+        let blob = self.blob(file)?.ok_or_else(|| self.lacks(file))?;
+        if blob.len() > limit {
+            let what = format!("{file} has {} bytes, more than {limit}", blob.len());
+            return Err(Error::damaged(&self.place, what));
+        }
+        let mut bytes = vec![0; usize::try_from(blob.len()).unwrap_or(usize::MAX)];
+        blob.read_exact_at(&mut bytes, 0).at("read", &self.place)?;
+        Ok(bytes)
+    }
+
+    fn lacks(&self, file: &str) -> Error {
+        match file {
+            layout::SEAL => Error::new(
+                ErrorKind::Damaged,
+                &self.place,
+                "ends before its seal, so it is no backup",
+            ),
+            _ => Error::damaged(&self.place, format!("holds no {file}")),
+        }
+    }
+
+    fn blob(&self, file: &str) -> Result<Option<Part>> {
+        let Some((offset, length)) = self.members.get(file).copied() else {
+            return Ok(None);
+        };
+        let file = self.file.try_clone().at("read", &self.place)?;
+        Ok(Some(Part {
+            file,
+            offset,
+            length,
+        }))
+    }
+
+    /// The seal, checked as a document; and its digest and text.
+    fn seal(&self) -> Result<(Seal, String, Vec<u8>)> {
+        let text = self.read(layout::SEAL, document::LIMIT)?;
+        let (seal, digest): (Seal, _) = document::read(&self.place, &text, SEAL_FORMAT)?;
+        refuse_unknown(&self.place, &seal.requires)?;
+        Ok((seal, digest, text))
+    }
+
+    /// Checks that these are the frames that the seal leads to, in their order.
+    fn check_frames(&self, seal: &Seal, found: &[FrameName]) -> Result<()> {
+        let limit = seal.archive.frames.saturating_mul(crate::backup::LINE);
+        let list = self.read(layout::FRAME_LIST, limit)?;
+        if blake3::hash(&list).to_hex().as_str() != seal.archive.frames_digest {
+            let what = "its list of frames is not what the seal says";
+            return Err(Error::damaged(&self.place, what));
+        }
+        let lines = list.split_inclusive(|b| *b == b'\n');
+        let same = lines.clone().count() == found.len()
+            && lines
+                .zip(found)
+                .all(|(line, name)| line.strip_suffix(b"\n") == Some(name.file().as_bytes()));
+        match same {
+            true => Ok(()),
+            false => {
+                let what = "its frames are not those of its list, in this order";
+                Err(Error::damaged(&self.place, what))
+            }
+        }
+    }
+}
+
+/// A run of a file.
+struct Part {
+    file: File,
+    offset: u64,
+    length: u64,
+}
+
+impl Blob for Part {
+    fn len(&self) -> u64 {
+        self.length
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let end = offset.checked_add(buffer.len() as u64);
+        if end.is_none_or(|end| end > self.length) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Blob::read_exact_at(&self.file, buffer, self.offset + offset)
+    }
+}
+
+/// Reads a blob from its beginning.
+pub(crate) struct BlobReader<'b> {
+    blob: &'b dyn Blob,
+    at: u64,
+}
+
+impl<'b> BlobReader<'b> {
+    pub(crate) fn new(blob: &'b dyn Blob) -> Self {
+        Self { blob, at: 0 }
+    }
+}
+
+impl Read for BlobReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.blob.len().saturating_sub(self.at);
+        let length = buffer
+            .len()
+            .min(usize::try_from(left).unwrap_or(usize::MAX));
+        self.blob.read_exact_at(&mut buffer[..length], self.at)?;
+        self.at += length as u64;
+        Ok(length)
+    }
+}
+
+/// The id of a backup, by its own seal alone.
+fn id_of(seal: &Seal) -> BackupId {
+    seal.id.clone()
+}
+
+/// The decoded bytes of a piece.
+fn decode(place: &Path, prelude: &piece::Prelude, stored: &[u8]) -> Result<Vec<u8>> {
+    let place = place.join(format!("byte {}", prelude.offset));
+    frame::decode(&place, prelude.name, stored)
+}
