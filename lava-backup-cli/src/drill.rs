@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lava_backup_core::{Backup, EvidenceDraft, Extract, MemberPath, Root};
+use lava_backup_core::{Backup, Event, EvidenceDraft, Extract, MemberPath, Root};
 use lava_backup_pg::{Comparison, Programs, Restore, Scratch};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -201,10 +201,12 @@ fn restore_files(
             sync: false,
         };
         let mut done = 0u64;
-        let restored = lava_backup_core::extract(backup, &root, &options, &mut |entry| {
-            done += 1;
-            if done % 256 == 0 {
-                progress.say(format!("restoring {}", entry.path));
+        let restored = lava_backup_core::extract(backup, &root, &options, &mut |event| {
+            if let Event::Bring(entry) = event {
+                done += 1;
+                if done % 256 == 0 {
+                    progress.say(format!("restoring {}", entry.path));
+                }
             }
         });
         match restored {
@@ -218,14 +220,14 @@ fn restore_files(
         progress.say("comparing every file");
         options.dry_run = true;
         options.replace = true;
-        let again = lava_backup_core::extract(backup, &root, &options, &mut |_| ())
-            .could_not("compare the files")?;
+        let again = lava_backup_core::extract(backup, &root, &options, &mut |event| {
+            if let Event::Change(change) = event {
+                let differs = format!("{}: {}", change.path, change.what);
+                drilled.files_differ.push(differs);
+            }
+        })
+        .could_not("compare the files")?;
         drilled.files_equal += again.same;
-        for change in again.changes {
-            drilled
-                .files_differ
-                .push(format!("{}: {}", change.path, change.what));
-        }
     }
     Ok(())
 }

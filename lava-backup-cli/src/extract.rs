@@ -1,6 +1,6 @@
 //! Bringing files back, or seeing whether they are there.
 
-use lava_backup_core::{Extract, ExtractReport, MemberPath, Root};
+use lava_backup_core::{Change, Event, Extract, ExtractReport, MemberPath, Root};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -23,10 +23,12 @@ pub(crate) struct Extracted {
     pub(crate) entries: u64,
     /// Entries that were as the backup has them.
     pub(crate) same: u64,
-    /// Bytes of content written.
+    /// Bytes of content written, holes not counted.
     pub(crate) bytes: u64,
-    /// What was made or changed, or differs.
+    /// What was made or changed, or differs: the first 10,000 of them.
     pub(crate) changes: Vec<Changed>,
+    /// How many more there are.
+    pub(crate) unlisted: u64,
     /// Where replaced files are kept, if any were.
     pub(crate) kept: Option<String>,
     /// Owners that are unknown on this root.
@@ -41,7 +43,22 @@ pub(crate) struct Changed {
     /// `new`, `content`, `metadata`, `type`, or `extra` for one that the backup
     /// does not hold.
     pub(crate) what: String,
+    /// Of metadata, which: `mode`, `owner`, `time`, `acl`, `xattr`.
+    pub(crate) parts: Vec<String>,
 }
+
+impl From<&Change> for Changed {
+    fn from(change: &Change) -> Self {
+        Self {
+            path: change.path.to_string(),
+            what: change.what.into(),
+            parts: change.parts.iter().map(|p| (*p).into()).collect(),
+        }
+    }
+}
+
+/// Not more changes are listed: a person reads no more, and a lab has millions.
+const LISTED: usize = 10_000;
 
 /// Where replaced files go, below the root.
 const KEEP_IN: &str = "var/lib/lava-backup/replaced";
@@ -74,12 +91,24 @@ pub(crate) fn extract(args: &ExtractArgs, quiet: bool) -> Result<Answer, Failure
         sync: true,
     };
     let progress = Progress::new(quiet);
-    let mut done = 0u64;
-    let mut observe = |entry: &lava_backup_core::Entry| {
-        done += 1;
-        if done % 256 == 0 {
-            progress.say(format!("{}: {}", text::count(done, "file"), entry.path));
+    let mut changes: Vec<Changed> = Vec::new();
+    let (mut compared, mut brought) = (0u64, 0u64);
+    let mut observe = |event: Event<'_>| match event {
+        Event::Compare(entry) => {
+            compared += 1;
+            if compared % 256 == 0 {
+                let files = text::count(compared, "file");
+                progress.say(format!("looked at {files}: {}", entry.path));
+            }
         }
+        Event::Change(change) if changes.len() < LISTED => changes.push(change.into()),
+        Event::Bring(entry) => {
+            brought += 1;
+            if brought % 256 == 0 {
+                progress.say(format!("{}: {}", text::count(brought, "file"), entry.path));
+            }
+        }
+        _ => {}
     };
     let report = lava_backup_core::extract(&backup, &root, &options, &mut observe);
     drop(progress);
@@ -92,29 +121,29 @@ pub(crate) fn extract(args: &ExtractArgs, quiet: bool) -> Result<Answer, Failure
         }
         other => other?,
     };
-    let extracted = extracted(args, backup.id().to_string(), report);
+    let extracted = extracted(args, backup.id().to_string(), report, changes);
     let differs = args.check && !extracted.changes.is_empty();
     let exit = if differs { Exit::Refused } else { Exit::Done };
     let out = said(&extracted, args);
     Ok(Answer::new(exit, &extracted, out))
 }
 
-fn extracted(args: &ExtractArgs, backup: String, report: ExtractReport) -> Extracted {
+fn extracted(
+    args: &ExtractArgs,
+    backup: String,
+    report: ExtractReport,
+    changes: Vec<Changed>,
+) -> Extracted {
+    let all = report.changes + report.extra;
     Extracted {
         backup,
         root: args.root.to_string_lossy().into_owned(),
-        changed: !args.check && !args.dry_run && !report.changes.is_empty(),
+        changed: !args.check && !args.dry_run && report.changes > 0,
         entries: report.entries,
         same: report.same,
         bytes: report.bytes,
-        changes: report
-            .changes
-            .iter()
-            .map(|c| Changed {
-                path: c.path.to_string(),
-                what: c.what.into(),
-            })
-            .collect(),
+        unlisted: all - changes.len() as u64,
+        changes,
         kept: report.kept.map(|k| k.to_string_lossy().into_owned()),
         owners: report.owners,
     }
@@ -124,7 +153,14 @@ fn said(extracted: &Extracted, args: &ExtractArgs) -> String {
     let mut out = String::new();
     if args.check || args.dry_run {
         for change in &extracted.changes {
-            out += &format!("{:<8} {}\n", change.what, change.path);
+            out += &format!("{:<8} {}", change.what, change.path);
+            if !change.parts.is_empty() {
+                out += &format!(" ({})", change.parts.join(", "));
+            }
+            out.push('\n');
+        }
+        if extracted.unlisted > 0 {
+            out += &format!("and {} more\n", text::grouped(extracted.unlisted));
         }
     }
     let verb = match (args.check, args.dry_run) {
@@ -134,7 +170,7 @@ fn said(extracted: &Extracted, args: &ExtractArgs) -> String {
     };
     out += &format!(
         "{} of {} {verb}; {} are as the backup has them\n",
-        text::grouped(extracted.changes.len() as u64),
+        text::grouped(extracted.changes.len() as u64 + extracted.unlisted),
         text::count(extracted.entries, "file"),
         text::grouped(extracted.same)
     );

@@ -17,7 +17,6 @@ mod keep;
 mod leftover;
 mod links;
 mod made;
-mod stub;
 mod survey;
 mod target;
 

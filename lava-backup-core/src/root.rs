@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self, AtFlags, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{self, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::error::{At, Error, ErrorKind, Result};
@@ -91,12 +91,6 @@ impl Root {
             None => self.fd.try_clone()?,
         };
         Ok((fd, OsStr::from_bytes(name)))
-    }
-
-    /// What is at `path` itself, a link not followed.
-    pub(crate) fn stat(&self, path: &MemberPath) -> io::Result<Stat> {
-        let (parent, name) = self.parent(path)?;
-        Ok(fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
     /// Opens a directory below, or this one itself, anew: locks taken on it are

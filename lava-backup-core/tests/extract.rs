@@ -7,7 +7,22 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use common::{back_up, path, whole};
-use lava_backup_core::{Capture, Choice, Class, ErrorKind, Root, SealInput, Store, extract};
+use lava_backup_core::{
+    Backup, Capture, Change, Choice, Class, ErrorKind, Event, Extract, Root, SealInput, Store,
+    extract,
+};
+
+/// What an extraction tells that it changes.
+fn changes(backup: &Backup, root: &Root, options: &Extract) -> Vec<Change> {
+    let mut told = Vec::new();
+    let mut observe = |event: Event<'_>| {
+        if let Event::Change(change) = event {
+            told.push(change.clone());
+        }
+    };
+    extract(backup, root, options, &mut observe).unwrap();
+    told
+}
 
 struct Lab {
     dir: tempfile::TempDir,
@@ -48,8 +63,8 @@ fn a_replaced_file_is_kept_and_only_replaced_when_asked() {
 
     options.replace = true;
     options.dry_run = true;
-    let told = extract(&backup, &root, &options, &mut |_| ()).unwrap();
-    assert!(told.changes.iter().any(|c| c.what == "content"));
+    let told = changes(&backup, &root, &options);
+    assert!(told.iter().any(|c| c.what == "content"));
     assert_eq!(
         fs::read(lab.at("target/etc/lava/a")).unwrap(),
         b"the admin's own"
@@ -166,16 +181,12 @@ fn a_file_too_many_is_told_where_a_directory_should_be_complete() {
     extract(&backup, &root, &options, &mut |_| ()).unwrap();
     fs::write(lab.at("target/etc/lava/zz.yaml"), "MEDIA_ROOT: /elsewhere").unwrap();
     options.dry_run = true;
-    let silent = extract(&backup, &root, &options, &mut |_| ()).unwrap();
-    assert_eq!(silent.changes, []);
+    assert_eq!(changes(&backup, &root, &options), []);
     options.complete = vec![path("config/etc/lava")];
-    let told = extract(&backup, &root, &options, &mut |_| ()).unwrap();
-    assert_eq!(told.changes.len(), 1);
+    let told = changes(&backup, &root, &options);
+    assert_eq!(told.len(), 1);
     assert_eq!(
-        (
-            told.changes[0].path.to_string().as_str(),
-            told.changes[0].what
-        ),
+        (told[0].path.to_string().as_str(), told[0].what),
         ("etc/lava/zz.yaml", "extra")
     );
     assert!(lab.at("target/etc/lava/zz.yaml").exists());
@@ -194,4 +205,226 @@ fn what_is_left_out_stays_as_it_is() {
     let none = whole(&["config/etc/none"]);
     let error = extract(&backup, &root, &none, &mut |_| ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn what_would_change_is_told_with_its_parts() {
+    let lab = Lab::new();
+    let backup = back_up(&lab.store, &lab.at("tree"), "b1");
+    let root = Root::open(&lab.at("target")).unwrap();
+    let mut options = whole(&["config"]);
+    extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    let a = lab.at("target/etc/lava/a");
+    fs::set_permissions(&a, fs::Permissions::from_mode(0o600)).unwrap();
+    common::sh("touch -d 2001-01-01 target/etc/lava/a", lab.dir.path());
+    let xattr = rustix::fs::setxattr(&a, "user.note", b"x", rustix::fs::XattrFlags::empty());
+    options.dry_run = true;
+    options.replace = true;
+    let told = changes(&backup, &root, &options);
+    let mut parts = vec!["mode", "time"];
+    parts.extend(xattr.is_ok().then_some("xattr"));
+    assert_eq!((told.len(), told[0].what), (1, "metadata"));
+    assert_eq!(told[0].parts, parts);
+    options.dry_run = false;
+    extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    assert_eq!(changes(&backup, &root, &options), []);
+}
+
+/// 10,000 files in frames of all kinds, on all cores, twice.
+#[test]
+fn many_files_come_back_whole_whatever_the_order_of_the_work() {
+    let lab = Lab::new();
+    for dir in 0..40 {
+        let dir = lab.at("tree/etc").join(format!("d{dir}"));
+        fs::create_dir(&dir).unwrap();
+        for file in 0..50u64 {
+            let size = usize::try_from(file * file * 11 % 9001).unwrap();
+            fs::write(dir.join(format!("f{file}")), common::noise(size, file)).unwrap();
+        }
+    }
+    fs::write(lab.at("tree/etc/large"), common::noise(7 << 20, 7)).unwrap();
+    let backup = back_up(&lab.store, &lab.at("tree"), "b1");
+    let root = Root::open(&lab.at("target")).unwrap();
+    let done = extract(&backup, &root, &whole(&["config"]), &mut |_| ()).unwrap();
+    assert_eq!((done.changes, done.same), (done.entries, 0));
+    assert_eq!(
+        common::listing(&lab.at("target")),
+        common::listing(&lab.at("tree"))
+    );
+}
+
+#[test]
+fn the_first_error_in_archive_order_is_told_and_nothing_temporary_stays() {
+    let lab = Lab::new();
+    let dir = lab.at("tree/etc/lava");
+    for file in 10..99 {
+        fs::write(dir.join(format!("f{file}")), common::noise(1 << 20, file)).unwrap();
+    }
+    let backup = back_up(&lab.store, &lab.at("tree"), "b1");
+    let frames: Vec<_> = backup.frames().unwrap();
+    for frame in frames.iter().skip(3) {
+        let place = lab.at("store/frames").join(frame.file());
+        let mut bytes = fs::read(&place).unwrap();
+        bytes[20] ^= 1;
+        fs::write(&place, bytes).unwrap();
+    }
+    for _ in 0..3 {
+        let root = Root::open(&lab.at("target")).unwrap();
+        let error = extract(&backup, &root, &whole(&["config"]), &mut |_| ()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Damaged);
+        let name = frames[3].to_string();
+        assert!(error.to_string().contains(&name), "{error} is not {name}");
+        for found in fs::read_dir(lab.at("target/etc/lava")).unwrap() {
+            let found = found.unwrap();
+            let name = found.file_name();
+            let original = fs::read(dir.join(&name)).unwrap();
+            assert!(fs::read(found.path()).unwrap() == original, "{name:?}");
+        }
+        fs::remove_dir_all(lab.at("target/etc")).unwrap();
+    }
+}
+
+/// The lines of a listing but for directories: the time of one that was there
+/// is that of its last change.
+fn files(listing: &str) -> Vec<String> {
+    let lines = listing.lines().filter(|l| !l.contains("|d|"));
+    lines.map(str::to_owned).collect()
+}
+
+/// Mounts a file system of its own at a path, and lets go of it.
+struct Mounted(std::path::PathBuf);
+
+impl Mounted {
+    fn at(path: std::path::PathBuf) -> Option<Self> {
+        fs::create_dir_all(&path).unwrap();
+        let mount = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "none"])
+            .arg(&path)
+            .output();
+        let mounted = mount.is_ok_and(|m| m.status.success());
+        mounted.then_some(Self(path))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn what_is_kept_on_another_file_system_is_kept_as_it_was() {
+    let this = "what_is_kept_on_another_file_system_is_kept_as_it_was";
+    let lab = Lab::new();
+    let Some(_mounted) = Mounted::at(lab.at("target/kept")) else {
+        common::skip(this, "nothing can be mounted here");
+        return;
+    };
+    for name in ["c", "d", "e", "f"] {
+        fs::write(lab.at("tree/etc/lava").join(name), "of the backup").unwrap();
+    }
+    let backup = back_up(&lab.store, &lab.at("tree"), "b1");
+    let script = "mkdir -p etc/lava; cd etc/lava; umask 0
+        echo old > a; chown 1103:1104 a; chmod 4750 a; touch -d '2001-02-03 04:05:06.5' a
+        ln -s nowhere b; chown -h 1105:1106 b
+        mkfifo -m 640 c; chown 1107 c; touch -d 1999-01-01 c
+        truncate -s 3M d; printf end >> d
+        python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"e\")'
+        ln a f";
+    common::sh(script, &lab.at("target"));
+    let before = common::listing(&lab.at("target/etc"));
+    let inode = fs::metadata(lab.at("target/etc/lava/a")).unwrap().ino();
+    let root = Root::open(&lab.at("target")).unwrap();
+    let mut options = whole(&["config"]);
+    options.replace = true;
+    extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    let kept = common::listing(&lab.at("target/kept/etc"));
+    assert_eq!(files(&kept), files(&before));
+    let holes = fs::metadata(lab.at("target/kept/etc/lava/d")).unwrap();
+    assert!(holes.blocks() < 64, "{}", holes.blocks());
+    assert_ne!(
+        fs::metadata(lab.at("target/etc/lava/a")).unwrap().ino(),
+        inode
+    );
+    let got = common::listing(&lab.at("target/etc"));
+    assert_eq!(files(&got), files(&common::listing(&lab.at("tree/etc"))));
+}
+
+#[test]
+fn what_a_killed_run_left_is_removed_and_nothing_else() {
+    let lab = Lab::new();
+    let backup = back_up(&lab.store, &lab.at("tree"), "b1");
+    let dir = lab.at("target/etc/lava");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join(".lava-backup-4711-3"), "half").unwrap();
+    symlink("nowhere", dir.join(".lava-backup-4711-4")).unwrap();
+    fs::create_dir(dir.join(".lava-backup-4711-5")).unwrap();
+    fs::write(dir.join(".lava-backup-notes"), "an admin's").unwrap();
+    let live = dir.join(".lava-backup-4711-3");
+    // Another run that makes files there says so.
+    let held = fs::File::open(&dir).unwrap();
+    let shared = rustix::fs::FlockOperation::LockShared;
+    rustix::fs::flock(&held, shared).unwrap();
+    let root = Root::open(&lab.at("target")).unwrap();
+    extract(&backup, &root, &whole(&["config"]), &mut |_| ()).unwrap();
+    assert!(live.exists());
+    drop(held);
+    fs::remove_file(dir.join("a")).unwrap();
+    let mut dry = whole(&["config"]);
+    dry.dry_run = true;
+    extract(&backup, &root, &dry, &mut |_| ()).unwrap();
+    assert!(live.exists());
+    extract(&backup, &root, &whole(&["config"]), &mut |_| ()).unwrap();
+    let left: std::collections::BTreeSet<_> = fs::read_dir(&dir)
+        .unwrap()
+        .map(|f| f.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let expected = ["a", "b", ".lava-backup-4711-5", ".lava-backup-notes"];
+    assert_eq!(left, expected.map(String::from).into());
+}
+
+#[test]
+fn an_extraction_without_openat2_does_the_same() {
+    let this = "an_extraction_without_openat2_does_the_same";
+    if let Some(dir) = std::env::var_os("LAVA_BACKUP_TEST_STORE") {
+        let dir = std::path::PathBuf::from(dir);
+        let backup = Store::open(&dir.join("store"))
+            .unwrap()
+            .backup(&"b1".parse().unwrap());
+        let root = Root::open(&dir.join("target")).unwrap();
+        let mut options = whole(&["config"]);
+        options.replace = true;
+        extract(&backup.unwrap(), &root, &options, &mut |_| ()).unwrap();
+        let resolved = root.resolve(std::path::Path::new("/link/in/../b")).unwrap();
+        assert_eq!(resolved.unwrap().to_string(), "etc/lava/b");
+        return;
+    }
+    if std::process::Command::new("strace")
+        .arg("-V")
+        .output()
+        .is_err()
+    {
+        common::skip(this, "needs strace");
+        return;
+    }
+    for error in ["ENOSYS", "EPERM"] {
+        let lab = Lab::new();
+        common::odd_tree(&lab.at("tree"));
+        back_up(&lab.store, &lab.at("tree"), "b1");
+        fs::create_dir_all(lab.at("target/etc/lava/in")).unwrap();
+        fs::write(lab.at("target/etc/lava/a"), "the admin's own").unwrap();
+        symlink("/../etc/./lava/", lab.at("target/link")).unwrap();
+        let traced = std::process::Command::new("strace")
+            .args(["-f", "-qq", "-e", "trace=openat2", "-e"])
+            .arg(format!("inject=openat2:error={error}"))
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", this, "--test-threads=1"])
+            .env("LAVA_BACKUP_TEST_STORE", lab.dir.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&traced.stdout);
+        assert!(traced.status.success(), "{error}: {said}");
+        let got = common::listing(&lab.at("target/etc"));
+        assert_eq!(files(&got), files(&common::listing(&lab.at("tree/etc"))));
+    }
 }

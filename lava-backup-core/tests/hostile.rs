@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use common::{back_up, noise, path, sh, whole};
 use lava_backup_core::{
-    Backup, Capture, Choice, Class, Depth, EvidenceDraft, FrameName, Meta, Root, SealInput, Store,
-    Time, extract, verify,
+    Backup, Capture, Choice, Class, Depth, ErrorKind, Event, EvidenceDraft, FrameName, Meta, Root,
+    SealInput, Store, Time, extract, verify,
 };
 use serde_json::{Value, json};
 
@@ -465,6 +465,280 @@ fn a_secret_whose_owner_is_put_right_is_never_more_open_than_it_was() {
     assert!(calls[1].contains("1103, 1103)"), "{calls:?}");
     let got = fs::metadata(forge.at("target/etc/key")).unwrap();
     assert_eq!((got.gid(), got.mode() & 0o7777), (1103, 0o600));
+}
+
+/// The owner of a directory, who swaps all in it while it is restored to,
+/// reaches nothing outside: on all cores, in all three passes.
+#[test]
+fn whoever_swaps_files_and_directories_meanwhile_reaches_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |p: &str| dir.path().join(p);
+    let script = "umask 0; mkdir -p tree/etc target/etc outside
+        for d in $(seq 40); do mkdir tree/etc/$d; for f in 1 2 3; do
+            echo $d > tree/etc/$d/$f; ln -s x tree/etc/$d/l$f; mkfifo tree/etc/$d/p$f
+        done; done
+        echo canary > outside/file; mkdir outside/dir; echo canary > outside/dir/1
+        chmod -R go-rwx outside; touch -d 2001-01-01 outside/* outside";
+    sh(script, dir.path());
+    let note = |path: &str| {
+        let none = rustix::fs::XattrFlags::empty();
+        let _ = rustix::fs::setxattr(at(path), "user.canary", b"1", none);
+    };
+    note("outside/file");
+    note("outside/dir");
+    let look = || {
+        let listing = common::listing(&at("outside"));
+        listing + &sh("getfattr -d -R outside 2>&1 || true", dir.path())
+    };
+    let before = look();
+    let store = Store::init(&at("store")).unwrap();
+    let backup = back_up(&store, &at("tree"), "b1");
+    let root = Root::open(&at("target")).unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let mut done = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut turn = 0u64;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                turn += 1;
+                let spare = at("target").join(format!("spare{turn}"));
+                let victim = at("target/etc").join(format!("{}", turn % 40 + 1));
+                let inner = victim.join(["1", "l2", "p3"][turn as usize % 3]);
+                match turn % 4 {
+                    0 => drop(std::os::unix::fs::symlink(at("outside/dir"), &spare)),
+                    1 => drop(fs::hard_link(at("outside/file"), &spare)),
+                    2 => drop(std::os::unix::fs::symlink(at("outside/file"), &spare)),
+                    _ => drop(fs::create_dir(&spare)),
+                }
+                let place = if turn % 4 == 0 { &victim } else { &inner };
+                let flags = rustix::fs::RenameFlags::EXCHANGE;
+                let here = rustix::fs::CWD;
+                let _ = rustix::fs::renameat_with(here, &spare, here, place, flags);
+                let _ = fs::rename(&spare, at("target").join(format!("old{turn}")));
+            }
+        });
+        for round in 0..30 {
+            let mut options = whole(&["config"]);
+            options.replace = true;
+            options.keep_in = path(&format!("kept{round}"));
+            done += u32::from(extract(&backup, &root, &options, &mut |_| ()).is_ok());
+            if round % 3 == 0 {
+                let _ = fs::rename(at("target/etc"), at("target").join(format!("etc{round}")));
+            }
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert_eq!(look(), before, "after {done} extractions that came through");
+}
+
+/// The index of a forged backup in which `b` is a hard link to `a`.
+fn with_link(forge: &Forge, change: impl Fn(&mut Value)) -> Backup {
+    let mut lines = forge.lines();
+    for line in &mut lines {
+        if line["path"] == "config/etc/b" {
+            line["type"] = json!("hardlink");
+            line["size"] = json!(0);
+            line["target"] = json!("config/etc/a");
+            line.as_object_mut().unwrap().remove("blake3");
+            change(line);
+        }
+    }
+    forge.forge(&lines, &forge.frames());
+    forge.backup()
+}
+
+#[test]
+fn hard_links_are_made_anew_and_are_the_same_afterwards() {
+    let forge = Forge::new();
+    let backup = with_link(&forge, |_| ());
+    let root = Root::open(&forge.at("target")).unwrap();
+    let inode = |path: &str| fs::metadata(forge.at(path)).unwrap().ino();
+    let mut options = whole(&["config"]);
+    options.replace = true;
+    let mut told = Vec::new();
+    let done = extract(&backup, &root, &options, &mut |event| {
+        if let Event::Change(change) = event {
+            told.push((change.path.to_string(), change.what));
+        }
+    });
+    assert_eq!(done.unwrap().changes, 5);
+    assert_eq!(told.last().unwrap(), &("etc/b".to_owned(), "new"));
+    assert_eq!(inode("target/etc/a"), inode("target/etc/b"));
+    let again = extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    assert_eq!(again.same, again.entries);
+
+    // One that leads elsewhere is led back, and what it led to is kept.
+    fs::remove_file(forge.at("target/etc/b")).unwrap();
+    fs::write(forge.at("target/etc/b"), "own").unwrap();
+    let done = extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    assert_eq!(done.changes, 1);
+    assert_eq!(inode("target/etc/a"), inode("target/etc/b"));
+    assert_eq!(fs::read(forge.at("target/kept/etc/b")).unwrap(), b"own");
+
+    // A changed file is made anew, and its other name with it.
+    options.keep_in = path("kept2");
+    fs::write(forge.at("target/etc/a"), "changed").unwrap();
+    let done = extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    assert_eq!(done.changes, 2);
+    assert_eq!(fs::read(forge.at("target/etc/b")).unwrap(), b"a");
+    assert_eq!(inode("target/etc/a"), inode("target/etc/b"));
+}
+
+#[test]
+fn a_hard_link_without_its_file_is_a_file_of_its_own() {
+    let forge = Forge::new();
+    let backup = with_link(&forge, |_| ());
+    let root = Root::open(&forge.at("target")).unwrap();
+    let options = whole(&["config/etc/b"]);
+    // What has the file's name here is no file of this extraction.
+    fs::create_dir(forge.at("target/etc")).unwrap();
+    fs::write(forge.at("target/etc/a"), "a stranger").unwrap();
+    extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    let made = fs::metadata(forge.at("target/etc/b")).unwrap();
+    assert_eq!((made.nlink(), made.len()), (1, 1));
+    assert_eq!(fs::read(forge.at("target/etc/b")).unwrap(), b"a");
+    let again = extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    assert_eq!(again.same, 1);
+}
+
+#[test]
+fn a_hard_link_to_no_file_is_refused_before_anything_changes() {
+    for target in ["config/etc", "config/etc/none", "config/etc/z", "data/a"] {
+        let forge = Forge::new();
+        let backup = with_link(&forge, |line| line["target"] = json!(target));
+        let root = Root::open(&forge.at("target")).unwrap();
+        let error = extract(&backup, &root, &whole(&["config"]), &mut |_| ()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Damaged, "{target}: {error}");
+        assert_eq!(fs::read_dir(forge.at("target")).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_sparse_file_comes_back_with_its_holes() {
+    let forge = Forge::new();
+    let (size, at) = (64u64 << 20, 32u64 << 20);
+    let mut lines = forge.lines();
+    let content = noise(9 << 20, 5);
+    for line in &mut lines {
+        if line["path"] == "config/etc/large" {
+            line["size"] = json!(size);
+            line["extents"] = json!([[0, 4 << 20], [at, 5 << 20]]);
+        }
+        // Nothing but a hole.
+        if line["path"] == "config/etc/a" {
+            line["size"] = json!(size);
+            line["extents"] = json!([[size, 0]]);
+            line["blake3"] = json!(digest(b""));
+        }
+    }
+    forge.forge(&lines, &forge.frames());
+    let backup = forge.backup();
+    let mut expected = vec![0; size as usize];
+    expected[..4 << 20].copy_from_slice(&content[..4 << 20]);
+    expected[at as usize..][..5 << 20].copy_from_slice(&content[4 << 20..]);
+    let mut read = Vec::new();
+    let entry = backup.entry(&path("config/etc/large")).unwrap();
+    backup.read(&forge.frames(), &entry, &mut read).unwrap();
+    assert!(read == expected);
+
+    let root = Root::open(&forge.at("target")).unwrap();
+    let mut options = whole(&["config"]);
+    options.replace = true;
+    extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    let large = forge.at("target/etc/large");
+    assert!(fs::read(&large).unwrap() == expected);
+    assert!(fs::metadata(&large).unwrap().blocks() * 512 < 12 << 20);
+    let hole = fs::metadata(forge.at("target/etc/a")).unwrap();
+    assert_eq!((hole.len(), hole.blocks()), (size, 0));
+    let again = extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    assert_eq!(again.same, again.entries);
+
+    // Zeros that are written are the same; anything else in a hole is not.
+    let put = |bytes: &[u8]| {
+        use std::os::unix::fs::FileExt;
+        let file = fs::OpenOptions::new().write(true).open(&large).unwrap();
+        let then = fs::metadata(&large).unwrap().modified().unwrap();
+        file.write_all_at(bytes, 20 << 20).unwrap();
+        file.set_modified(then).unwrap();
+    };
+    put(&[0; 8192]);
+    let again = extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    assert_eq!(again.same, again.entries);
+    put(&[1]);
+    let done = extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    assert_eq!(done.changes, 1);
+    assert!(fs::read(&large).unwrap() == expected);
+}
+
+/// Lists by name, capabilities with the owner alone.
+#[test]
+fn attributes_come_back_and_give_no_power_to_another_owner() {
+    let this = "attributes_come_back_and_give_no_power_to_another_owner";
+    if !rustix::process::geteuid().is_root() {
+        common::skip(this, "needs root");
+        return;
+    }
+    let forge = Forge::new();
+    let users = |path: &str, line: &str| {
+        fs::create_dir_all(forge.at(path).join("etc")).unwrap();
+        fs::write(forge.at(path).join("etc/passwd"), line).unwrap();
+        fs::write(forge.at(path).join("etc/group"), line).unwrap();
+    };
+    users(
+        "target",
+        "root:x:0:0::/:\nlavaserver:x:1996:1996::/:\nntp:x:1103:1103::/:\n",
+    );
+    let capability = "%01%00%00%02%00%04%00%00%00%00%00%00%00%00%00%00%00%00%00%00";
+    let list = "user::rw-,user:lavaserver:r--:996,group::r--,mask::r--,other::---";
+    let attributes = json!({
+        "acl": list,
+        "xattrs": { "security.capability": capability, "user.note": "x" },
+    });
+    let mut lines = forge.lines();
+    for line in &mut lines {
+        let mine = line["path"] == "config/etc/a";
+        if mine || line["path"] == "config/etc/b" {
+            let (user, uid) = if mine { ("root", 0) } else { ("mallory", 1103) };
+            line["mode"] = json!(0o640);
+            line["user"] = json!(user);
+            line["uid"] = json!(uid);
+            line["group"] = json!("root");
+            line["attributes"] = attributes.clone();
+        }
+    }
+    forge.forge(&lines, &forge.frames());
+    let backup = forge.backup();
+    let root = Root::open(&forge.at("target")).unwrap();
+    let mut options = whole(&["config/etc/a", "config/etc/b"]);
+    options.replace = true;
+    let told = extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    assert!(told.owners.iter().any(|o| o.contains("mallory")));
+    let show = |name: &str| {
+        let script = format!("getfattr -d -m - target/etc/{name}; getfacl -pn target/etc/{name}");
+        sh(&script, &forge.at(""))
+    };
+    let (a, b) = (show("a"), show("b"));
+    assert!(a.contains("security.capability") && !b.contains("security.capability"));
+    for shown in [&a, &b] {
+        assert!(shown.contains("user.note=\"x\""), "{shown}");
+        assert!(shown.contains("user:1996:r--"), "{shown}");
+    }
+    let again = extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    assert_eq!(again.same, 2);
+    sh(
+        "setfacl -b target/etc/a; chmod 640 target/etc/a; setfattr -x user.note target/etc/b",
+        &forge.at(""),
+    );
+    let mut told = Vec::new();
+    let mut observe = |event: Event<'_>| {
+        if let Event::Change(change) = event {
+            told.push(change.parts.clone());
+        }
+    };
+    extract(&backup, &root, &options, &mut observe).unwrap();
+    assert_eq!(told, [vec!["acl"], vec!["xattr"]]);
+    let again = extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    assert_eq!(again.same, 2);
 }
 
 #[test]

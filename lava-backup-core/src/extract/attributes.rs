@@ -3,14 +3,11 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use super::stub as attributes;
 use super::target::Target;
-use crate::attributes::Attributes;
-use crate::entry::{Entry, Kind};
+use crate::attributes::{self, Attributes};
+use crate::entry::Entry;
 use crate::owner::{OwnerId, Owners};
 
-/// What a program can do that a file's owner can't.
-const CAPABILITY: &[u8] = b"security.capability";
 /// What a user may give his own files.
 const OF_USERS: &[u8] = b"user.";
 
@@ -19,7 +16,9 @@ impl Target<'_> {
     /// access control list to give?
     pub(super) fn give_attributes(&self, fd: impl AsFd, entry: &Entry) -> io::Result<bool> {
         let wanted = self.wanted(entry);
-        attributes::apply(fd, entry.kind, wanted.as_ref(), &self.owners)?;
+        let capabilities = self.has_capabilities(entry);
+        let wanted = wanted.as_ref();
+        attributes::apply(fd, entry.kind, wanted, &self.owners, capabilities)?;
         Ok(wanted.is_some_and(|w| w.acl.is_some()))
     }
 
@@ -29,20 +28,31 @@ impl Target<'_> {
         fd: impl AsFd,
         entry: &Entry,
     ) -> io::Result<Vec<&'static str>> {
-        let found = attributes::read(fd, entry.kind, &self.owners)?;
+        let wanted = self.wanted(entry);
+        let capabilities = self.has_capabilities(entry);
+        let same = attributes::has(&fd, entry.kind, wanted.as_ref(), &self.owners, capabilities)?;
+        if same {
+            return Ok(Vec::new());
+        }
+        // What no backup can hold differs, whatever it is.
+        let Ok(found) = attributes::read(fd, entry.kind, &self.owners) else {
+            return Ok(vec!["acl", "xattr"]);
+        };
         let found = found.map(|found| *found).unwrap_or_default();
-        let wanted = self.wanted(entry).unwrap_or_default();
+        let wanted = wanted.unwrap_or_default();
         let placed = |list: &Option<String>| list.as_ref().map(|l| placed(l, &self.owners));
-        let mut parts = Vec::new();
-        if placed(&found.acl) != placed(&wanted.acl)
-            || placed(&found.default_acl) != placed(&wanted.default_acl)
-        {
-            parts.push("acl");
-        }
-        if found.xattrs != wanted.xattrs {
-            parts.push("xattr");
-        }
-        Ok(parts)
+        let lists = placed(&found.acl) == placed(&wanted.acl)
+            && placed(&found.default_acl) == placed(&wanted.default_acl);
+        Ok(match (lists, found.xattrs == wanted.xattrs) {
+            (true, _) => vec!["xattr"],
+            (false, true) => vec!["acl"],
+            (false, false) => vec!["acl", "xattr"],
+        })
+    }
+
+    /// As with setuid: nothing gets power that comes to another owner.
+    fn has_capabilities(&self, entry: &Entry) -> bool {
+        self.owners_known(entry) == (true, true)
     }
 
     /// The attributes that an entry gets here.
@@ -52,10 +62,6 @@ impl Target<'_> {
             wanted.acl = None;
             wanted.default_acl = None;
             wanted.xattrs.retain(|name, _| name.0.starts_with(OF_USERS));
-        }
-        // As with setuid: nothing gets power that comes to another owner.
-        if self.owners_known(entry) != (true, true) && entry.kind == Kind::File {
-            wanted.xattrs.retain(|name, _| name.0 != CAPABILITY);
         }
         Some(wanted)
     }

@@ -78,12 +78,16 @@ impl<'c> Comparer<'c> {
         // One that was swapped since the look at it is another.
         let (stat, parts) = match entry.kind {
             Kind::Symlink => {
-                let link = fs::readlinkat(parent, name, Vec::new()).at("read", &place)?;
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let fd = fs::openat(parent, name, flags, Mode::empty()).at("open", &place)?;
+                let stat = fs::fstat(&fd).at("read", &place)?;
+                let link = fs::readlinkat(&fd, "", Vec::new()).at("read", &place)?;
                 if entry.link.as_ref().map(|l| l.as_bytes()) != Some(link.as_bytes()) {
                     compared.decision = Decision::Content;
                     return Ok(compared);
                 }
-                (stat, Vec::new())
+                let attributes = self.target.attributes_differ(&fd, entry);
+                (stat, attributes.at("read attributes of", &place)?)
             }
             Kind::File if stat.st_size as u64 != entry.size => {
                 compared.decision = Decision::Content;

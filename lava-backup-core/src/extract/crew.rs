@@ -1,13 +1,13 @@
 //! The second pass: directories in order, files on all cores.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{self, Mode};
+use rustix::fs::{self, Mode, OFlags};
 use rustix::process::geteuid;
 
 use super::Event;
@@ -76,10 +76,10 @@ impl<'w> Work<'w> {
     pub(super) fn uses(&self, dir: &OwnedFd) -> io::Result<FileId> {
         let id = FileId::from(&fs::fstat(dir)?);
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
-        if !changed.contains_key(&id.device) {
+        if let btree_map::Entry::Vacant(place) = changed.entry(id.device) {
             // Opened anew, so that it holds no lock.
-            let flags = fs::OFlags::RDONLY | fs::OFlags::DIRECTORY | fs::OFlags::CLOEXEC;
-            changed.insert(id.device, fs::openat(dir, ".", flags, Mode::empty())?);
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            place.insert(fs::openat(dir, ".", flags, Mode::empty())?);
         }
         Ok(id)
     }

@@ -89,6 +89,7 @@ impl<'t> Target<'t> {
             let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
             fs::chownat(&fd, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
         }
+        self.give_attributes(&fd, entry)?;
         let times = times(entry.mtime);
         match fs::utimensat(&fd, "", &times, AtFlags::EMPTY_PATH) {
             // Kernels before 5.8.
