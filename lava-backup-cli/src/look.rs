@@ -394,20 +394,18 @@ impl From<&Entry> for FileShown {
 pub(crate) fn ls(args: &LsArgs) -> Result<Answer, Failure> {
     let backup = backup_facts::open(&args.backup)?;
     let mut entries = Vec::new();
+    let mut missed: Vec<_> = args.paths.iter().collect();
     for entry in backup.index().could_not("read the index")? {
         let entry = entry.could_not("read the index")?;
-        if args
-            .path
-            .as_ref()
-            .is_none_or(|path| entry.path.is_within(path))
-        {
+        missed.retain(|pattern| !pattern.selects(&entry.path));
+        if args.paths.is_empty() || args.paths.iter().any(|p| p.selects(&entry.path)) {
             entries.push(entry);
         }
     }
-    if let (true, Some(path)) = (entries.is_empty(), &args.path) {
+    if let Some(pattern) = missed.first() {
         return Err(Failure::new(
             Exit::Failed,
-            format!("could not find {path} in the backup {}", backup.id()),
+            format!("could not find {pattern} in the backup {}", backup.id()),
         ));
     }
     let text: String = entries.iter().map(line).collect();
