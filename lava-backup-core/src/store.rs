@@ -215,6 +215,20 @@ impl Store {
         BackupWriter::into_store(self, id)
     }
 
+    /// Removes a backup with its evidence. Its frames stay until
+    /// [`prune`](crate::prune()) finds that no other backup needs them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is none of this id.
+    pub fn forget(&self, id: &BackupId) -> Result<()> {
+        let seal = layout::of_backup(id, layout::SEAL);
+        if self.backend.open(&seal)?.is_none() {
+            let what = format!("holds no backup {:?}", id.as_str());
+            return Err(Error::new(ErrorKind::NotFound, &self.path, what));
+        }
+        self.backend.withdraw(&layout::backup(id), layout::SEAL)
+    }
+
     pub(crate) fn backend(&self) -> &Arc<dyn Backend> {
         &self.backend
     }

@@ -308,3 +308,25 @@ fn names_find_backups() {
     assert_eq!(store.find("2026").unwrap_err().kind(), ErrorKind::Ambiguous);
     assert_eq!(store.find("x").unwrap_err().kind(), ErrorKind::NotFound);
 }
+
+#[test]
+fn a_forgotten_backup_is_gone_and_the_others_are_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    odd_tree(&dir.path().join("root"));
+    let store = Store::init(&dir.path().join("store")).unwrap();
+    let one = back_up(&store, &dir.path().join("root"), "1");
+    let two = back_up(&store, &dir.path().join("root"), "2");
+    store.forget(one.id()).unwrap();
+    assert_eq!(store.backups().unwrap(), [two.id().clone()]);
+    assert!(!dir.path().join("store/backups/1").exists());
+    assert_eq!(
+        fs::read_dir(dir.path().join("store/tmp")).unwrap().count(),
+        0
+    );
+    assert!(verify(&two, Depth::Full).unwrap().damage.is_empty());
+    assert!(verify_store(&store).unwrap().is_empty());
+    let again = store.forget(one.id()).unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::NotFound);
+    // Its id is free again.
+    back_up(&store, &dir.path().join("root"), "1");
+}
