@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use lava_backup_core::{MemberPath, Share};
+use lava_backup_core::{Glob, MemberPath, Share};
+
+mod keeping;
+
+pub(crate) use keeping::{CompareArgs, DiffArgs, ForgetArgs};
 
 /// Back up a LAVA lab, prove the backup, and bring it back.
 #[derive(Debug, Parser)]
@@ -56,6 +60,12 @@ pub(crate) enum Command {
     Drill(DrillArgs),
     /// Print the steps that bring a backup back on a target
     Plan(PlanArgs),
+    /// Compare backups with a drilled one: do they hold the same kinds of content?
+    Compare(CompareArgs),
+    /// Tell what differs between two backups, file by file
+    Diff(DiffArgs),
+    /// Let backups go, by a policy or by name
+    Forget(ForgetArgs),
 }
 
 #[derive(Debug, Args)]
@@ -131,8 +141,9 @@ pub(crate) struct LsArgs {
     #[command(flatten)]
     pub(crate) backup: BackupArgs,
 
-    /// Only this member and what is below it
-    pub(crate) path: Option<MemberPath>,
+    /// Only these members and what is below them; or patterns of members, such
+    /// as 'data/**/output.yaml*'
+    pub(crate) paths: Vec<Glob>,
 }
 
 #[derive(Debug, Args)]

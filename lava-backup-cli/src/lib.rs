@@ -15,11 +15,14 @@ mod args;
 mod backup_facts;
 mod clock;
 mod collect;
+mod compare;
 mod create;
 mod database;
+mod diff;
 mod drill;
 pub mod exit;
 mod extract;
+mod forget;
 mod host;
 mod look;
 mod paths;
@@ -28,6 +31,7 @@ mod progress;
 #[cfg(test)]
 mod schemas;
 mod settings;
+mod standing;
 mod text;
 mod throwaway;
 mod verify;
@@ -71,5 +75,8 @@ fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
         Command::Database(args) => database::database(args, cli.quiet),
         Command::Drill(args) => drill::drill(args, cli.quiet),
         Command::Plan(args) => plan::plan(args),
+        Command::Compare(args) => compare::compare(args),
+        Command::Diff(args) => diff::diff(args, cli.json),
+        Command::Forget(args) => forget::forget(args),
     }
 }

@@ -393,16 +393,27 @@ impl From<&Entry> for FileShown {
 
 pub(crate) fn ls(args: &LsArgs) -> Result<Answer, Failure> {
     let backup = backup_facts::open(&args.backup)?;
-    let index = match &args.path {
+    let one = match args.paths.as_slice() {
+        [pattern] => pattern.within(),
+        _ => None,
+    };
+    let index = match &one {
         Some(path) => backup.entries_below(path),
         None => backup.index(),
     };
-    let entries: Result<Vec<_>, _> = index.could_not("read the index")?.collect();
-    let entries = entries.could_not("read the index")?;
-    if let (true, Some(path)) = (entries.is_empty(), &args.path) {
+    let mut entries = Vec::new();
+    let mut missed: Vec<_> = args.paths.iter().collect();
+    for entry in index.could_not("read the index")? {
+        let entry = entry.could_not("read the index")?;
+        missed.retain(|pattern| !pattern.selects(&entry.path));
+        if args.paths.is_empty() || args.paths.iter().any(|p| p.selects(&entry.path)) {
+            entries.push(entry);
+        }
+    }
+    if let Some(pattern) = missed.first() {
         return Err(Failure::new(
             Exit::Failed,
-            format!("could not find {path} in the backup {}", backup.id()),
+            format!("could not find {pattern} in the backup {}", backup.id()),
         ));
     }
     let text: String = entries.iter().map(line).collect();

@@ -92,14 +92,29 @@ impl Trees {
     }
 
     fn section_of(&mut self, path: &str) -> &mut Vec<MemberPath> {
-        if path.starts_with("/etc/") {
-            &mut self.config
-        } else if path.starts_with("/var/log/") {
-            &mut self.logs
-        } else {
-            &mut self.data
+        match section(path) {
+            CONFIG => &mut self.config,
+            LOGS => &mut self.logs,
+            _ => &mut self.data,
         }
     }
+}
+
+/// The section that a path of the host belongs to.
+pub(crate) fn section(path: &str) -> &'static str {
+    if path.starts_with("/etc/") {
+        CONFIG
+    } else if path.starts_with("/var/log/") {
+        LOGS
+    } else {
+        DATA
+    }
+}
+
+/// The files that make a host this host, each by its own name, and the
+/// directories of such files.
+pub(crate) fn named() -> impl Iterator<Item = &'static str> {
+    HOST_CONFIG.iter().chain(SECRET).copied()
 }
 
 /// The path without links, if anything is there.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use schemars::{JsonSchema, schema_for};
 
-use crate::{create, database, drill, extract, look, verify};
+use crate::{compare, create, database, diff, drill, extract, forget, look, verify};
 
 #[test]
 fn the_published_schemas_are_those_of_the_answers() {
@@ -21,6 +21,9 @@ fn the_published_schemas_are_those_of_the_answers() {
     check::<database::DumpShown>("database-show");
     check::<database::Compared>("database-compare");
     check::<drill::Drilled>("drill");
+    check::<compare::Equivalence>("compare");
+    check::<diff::Differing>("diff");
+    check::<forget::Forgotten>("forget");
 }
 
 fn check<T: JsonSchema>(name: &str) {

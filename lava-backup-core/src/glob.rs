@@ -69,6 +69,16 @@ impl Glob {
         path.is_within(&self.path) || self.matches(path)
     }
 
+    /// The member in or below which every path lies that it
+    /// [selects](Self::selects); `None` if they may lie anywhere.
+    pub fn within(&self) -> Option<MemberPath> {
+        if self.literal == self.path.as_bytes() {
+            return Some(self.path.clone());
+        }
+        let cut = self.literal.iter().rposition(|b| *b == b'/')?;
+        MemberPath::new(&self.literal[..cut]).ok()
+    }
+
     /// The bytes with which every path that matches begins.
     pub fn literal_prefix(&self) -> &[u8] {
         &self.literal
@@ -330,6 +340,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_selected_lies_within_one_member_if_the_pattern_says_so() {
+        for (glob, within) in [
+            ("a/b", Some("a/b")),
+            ("a/b/c*", Some("a/b")),
+            ("a/b/**/c", Some("a/b")),
+            ("a/b/**", Some("a")),
+            ("a/[x]", Some("a")),
+            ("a*/b", None),
+            ("**/b", None),
+        ] {
+            let glob: Glob = glob.parse().unwrap();
+            assert_eq!(glob.within().map(|p| p.to_string()).as_deref(), within);
+        }
+    }
+
     /// The same question, answered by trying everything.
     fn slow(pattern: &[u8], path: &[u8]) -> bool {
         let begins =
@@ -372,7 +398,11 @@ mod tests {
         ) {
             prop_assert_eq!(matches(&glob, &path), slow(glob.as_bytes(), path.as_bytes()));
             let parsed: Glob = glob.parse().unwrap();
-            if matches(&glob, &path) {
+            let path: MemberPath = path.parse().unwrap();
+            if parsed.selects(&path) {
+                prop_assert!(parsed.within().is_none_or(|within| path.is_within(&within)));
+            }
+            if parsed.matches(&path) {
                 prop_assert!(path.as_bytes().starts_with(parsed.literal_prefix()));
             }
         }

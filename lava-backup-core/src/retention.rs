@@ -122,7 +122,7 @@ pub fn retain(keep: &Keep, backups: &[Candidate]) -> Result<Vec<Decision>> {
             let reason = Reason::Last(place, keep.last);
             decisions[dated.at].reasons.push(reason);
         }
-        let periods: [(&str, u32, fn(Instant) -> String); 4] = [
+        let periods: [(&str, u32, Naming); 4] = [
             ("daily", keep.daily, Instant::day),
             ("weekly", keep.weekly, Instant::week),
             ("monthly", keep.monthly, Instant::month),
@@ -195,12 +195,15 @@ fn by_host(backups: &[Candidate]) -> BTreeMap<&str, Vec<Dated<'_>>> {
     hosts
 }
 
+/// Gives the name of the period that an instant is in.
+type Naming = fn(Instant) -> String;
+
 /// Of backups, the newest first, the one that stands for each of the newest
 /// `count` periods, and the period's name.
 fn newest_of_each<'d, 'c>(
     of_host: &'d [Dated<'c>],
     count: u32,
-    name: fn(Instant) -> String,
+    name: Naming,
 ) -> Vec<(String, &'d Dated<'c>)> {
     of_host
         .chunk_by(|one, next| name(one.taken) == name(next.taken))

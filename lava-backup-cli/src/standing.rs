@@ -1,0 +1,61 @@
+//! How the backups of a store stand: can they be read, what have checks found?
+
+use lava_backup_core::retention::{Candidate, Known};
+use lava_backup_core::{Backup, BackupId, Evidence, Outcome, Store};
+
+use crate::exit::{CouldNot, Failure};
+
+/// A backup and how it stands.
+pub(crate) struct Standing {
+    /// As far as it decides whether the backup is kept.
+    pub(crate) candidate: Candidate,
+    /// The backup; the failure if its seal can't be read.
+    pub(crate) backup: Result<Backup, Failure>,
+}
+
+impl Standing {
+    pub(crate) fn id(&self) -> &BackupId {
+        &self.candidate.id
+    }
+
+    /// The host, if that can be read.
+    pub(crate) fn host(&self) -> Option<&str> {
+        let backup = self.backup.as_ref().ok()?;
+        Some(backup.seal().host.as_str())
+    }
+
+    /// Has a drill of it passed, and none failed since?
+    pub(crate) fn is_drilled(&self) -> bool {
+        self.candidate.known.as_ref().is_some_and(|k| k.drilled)
+    }
+}
+
+/// Every backup of a store, sorted by id.
+pub(crate) fn of_all(store: &Store) -> Result<Vec<Standing>, Failure> {
+    let ids = store.backups().could_not("list the store")?;
+    Ok(ids.into_iter().map(|id| of(store, id)).collect())
+}
+
+fn of(store: &Store, id: BackupId) -> Standing {
+    let backup = store.backup(&id);
+    let known = backup.as_ref().ok().and_then(|backup| {
+        let evidence = backup.evidence().ok()?;
+        let last = |check: &str| {
+            let of_check = |e: &&Evidence| e.check == check;
+            evidence.iter().rfind(of_check).map(|e| e.passed)
+        };
+        let complete = backup.seal().outcome == Outcome::Complete;
+        Some(Known {
+            host: backup.seal().host.clone(),
+            taken: backup.seal().taken.clone(),
+            // That a backup is not equivalent says what its host was like,
+            // not that it can't be restored.
+            good: complete && last("verify") != Some(false) && last("drill") != Some(false),
+            drilled: last("drill") == Some(true),
+        })
+    });
+    Standing {
+        backup: backup.could_not(format!("open the backup {id}")),
+        candidate: Candidate { id, known },
+    }
+}
