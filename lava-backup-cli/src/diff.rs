@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use lava_backup_core::{Difference, Entry};
+use lava_backup_core::{Backup, Difference, Entry};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -85,6 +85,15 @@ impl From<Difference> for Differs {
 pub(crate) fn diff(args: &DiffArgs, json: bool) -> Result<Answer, Failure> {
     let first = backup_facts::open_named(&args.store.store, &args.first)?;
     let second = backup_facts::open_named(&args.store.store, &args.second)?;
+    if let Some(path) = &args.path {
+        let lacks = |backup: &Backup| -> Result<bool, Failure> {
+            Ok(backup.entries_below(path)?.next().is_none())
+        };
+        if lacks(&first)? && lacks(&second)? {
+            let what = format!("could not find {path} in either backup");
+            return Err(Failure::new(Exit::Failed, what));
+        }
+    }
     let mut differing = Differing {
         first: first.id().to_string(),
         second: second.id().to_string(),
@@ -95,19 +104,13 @@ pub(crate) fn diff(args: &DiffArgs, json: bool) -> Result<Answer, Failure> {
     };
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut written = Ok(());
-    lava_backup_core::diff(&first, &second, &mut |difference| {
-        let (path, count) = match &difference {
-            Difference::Added(entry) => (&entry.path, &mut differing.added),
-            Difference::Removed(entry) => (&entry.path, &mut differing.removed),
-            Difference::Changed(pair) => (&pair.0.path, &mut differing.changed),
+    let within = args.path.as_ref();
+    lava_backup_core::diff(&first, &second, within, &mut |difference| {
+        let count = match &difference {
+            Difference::Added(_) => &mut differing.added,
+            Difference::Removed(_) => &mut differing.removed,
+            Difference::Changed(_) => &mut differing.changed,
         };
-        if args
-            .path
-            .as_ref()
-            .is_some_and(|within| !path.is_within(within))
-        {
-            return;
-        }
         *count += 1;
         if !json && written.is_ok() {
             written = out.write_all(line(&difference.into()).as_bytes());

@@ -312,6 +312,9 @@ fn two_backups_are_told_apart_file_by_file() {
     let same = plain.run("diff", &["1", "1"]).ends(0);
     assert_eq!(same.out, "0 added, 0 removed, 0 changed\n");
     plain.run("diff", &["1", "nope"]).says(1, &["nope"]);
+    plain
+        .run("diff", &["1", "2", "c/x"])
+        .says(1, &["c/x", "either"]);
     let index = plain.dir.path().join("store/backups/2/index.zst");
     let mut bytes = fs::read(&index).unwrap();
     bytes[20] ^= 1;

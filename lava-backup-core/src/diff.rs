@@ -5,6 +5,7 @@ use crate::backup::Backup;
 use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::index::Index;
+use crate::path::MemberPath;
 
 /// How one member differs between two backups.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +18,9 @@ pub enum Difference {
     Changed(Box<(Entry, Entry)>),
 }
 
-/// Tells how the members of `second` differ from those of `first`: section by
-/// section, in path order within each. Where a frame lies is no difference, nor
+/// Tells how the members of `second` differ from those of `first`, or of them
+/// those that are `within` or below it: section by section, in path order
+/// within each. Where a frame lies is no difference, nor
 /// the number of an owner who has a name.
 ///
 /// The two indexes are read once, side by side, and nothing of them is kept; an
@@ -27,9 +29,17 @@ pub enum Difference {
 /// # Errors
 /// [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) from either index: what
 /// was told by then may be wrong.
-pub fn diff(first: &Backup, second: &Backup, tell: &mut dyn FnMut(Difference)) -> Result<()> {
-    let mut left = Side::open(first)?;
-    let mut right = Side::open(second)?;
+pub fn diff(
+    first: &Backup,
+    second: &Backup,
+    within: Option<&MemberPath>,
+    tell: &mut dyn FnMut(Difference),
+) -> Result<()> {
+    let mut left = Side::open(first, within)?;
+    let mut right = Side::open(second, within)?;
+    if let Some(path) = within {
+        return merge(path.section(), &mut left, &mut right, tell);
+    }
     let mut done = BTreeSet::new();
     while let Some(section) = left.section()? {
         if right.holds(&section) {
@@ -68,7 +78,7 @@ pub fn diff(first: &Backup, second: &Backup, tell: &mut dyn FnMut(Difference)) -
     Ok(())
 }
 
-/// Both sides stand at the section.
+/// Each side stands at the section, or has nothing of it.
 fn merge(
     section: &[u8],
     left: &mut Side<'_>,
@@ -110,10 +120,14 @@ struct Side<'b> {
 }
 
 impl<'b> Side<'b> {
-    fn open(backup: &'b Backup) -> Result<Self> {
+    fn open(backup: &'b Backup, within: Option<&MemberPath>) -> Result<Self> {
+        let entries = match within {
+            Some(path) => backup.entries_below(path)?,
+            None => backup.index()?,
+        };
         Ok(Self {
             backup,
-            entries: backup.index()?.peekable(),
+            entries: entries.peekable(),
             rewound: false,
         })
     }

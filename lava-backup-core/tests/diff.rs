@@ -6,12 +6,17 @@ mod common;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use common::{back_up, odd_tree, sh};
+use common::{back_up, odd_tree, path, sh};
 use lava_backup_core::{Backup, Class, Difference, Meta, SealInput, Store, Time, diff};
 
 fn told(first: &Backup, second: &Backup) -> Vec<String> {
+    told_within(first, second, None)
+}
+
+fn told_within(first: &Backup, second: &Backup, within: Option<&str>) -> Vec<String> {
     let mut lines = Vec::new();
-    diff(first, second, &mut |difference| {
+    let within = within.map(path);
+    diff(first, second, within.as_ref(), &mut |difference| {
         lines.push(match difference {
             Difference::Added(entry) => format!("+ {}", entry.path),
             Difference::Removed(entry) => format!("- {}", entry.path),
@@ -58,6 +63,11 @@ fn what_changed_in_a_tree_is_told_in_the_order_of_paths() {
         "! config/etc/lava/secret mode",
     ];
     assert_eq!(lines, expected);
+    let of = |path: &str| told_within(&before, &after, Some(path));
+    assert_eq!(of("config"), expected);
+    assert_eq!(of("config/etc/lava/plain"), [expected[6]]);
+    assert_eq!(of("config/etc/lava/a"), [expected[1]]);
+    assert_eq!(of("config/nothing"), [""; 0]);
     // The other way round.
     let back = told(&after, &before);
     assert_eq!(back.len(), expected.len());
