@@ -222,9 +222,9 @@ fn literal(components: &[Component]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (at, component) in components.iter().enumerate() {
         let Component::One(tokens) = component else {
-            // It may stand for no component, and its slash for nothing, if it
-            // is the last one.
-            if at > 0 && at + 1 == components.len() {
+            // If nothing else follows it may stand for no component, and its
+            // slash for nothing.
+            if at > 0 && components[at..].iter().all(|c| *c == Component::Any) {
                 bytes.pop();
             }
             return bytes;
@@ -331,6 +331,7 @@ mod tests {
             ("a/b*", "a/b"),
             ("a/**/c", "a/"),
             ("a/**", "a"),
+            ("a/**/**", "a"),
             ("a/?", "a/"),
             ("a/x[yz]", "a/x"),
             ("**/a", ""),
