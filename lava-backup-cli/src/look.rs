@@ -393,9 +393,17 @@ impl From<&Entry> for FileShown {
 
 pub(crate) fn ls(args: &LsArgs) -> Result<Answer, Failure> {
     let backup = backup_facts::open(&args.backup)?;
+    let one = match args.paths.as_slice() {
+        [pattern] => pattern.within(),
+        _ => None,
+    };
+    let index = match &one {
+        Some(path) => backup.entries_below(path),
+        None => backup.index(),
+    };
     let mut entries = Vec::new();
     let mut missed: Vec<_> = args.paths.iter().collect();
-    for entry in backup.index().could_not("read the index")? {
+    for entry in index.could_not("read the index")? {
         let entry = entry.could_not("read the index")?;
         missed.retain(|pattern| !pattern.selects(&entry.path));
         if args.paths.is_empty() || args.paths.iter().any(|p| p.selects(&entry.path)) {

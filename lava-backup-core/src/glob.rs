@@ -69,6 +69,16 @@ impl Glob {
         path.is_within(&self.path) || self.matches(path)
     }
 
+    /// The member in or below which every path lies that it
+    /// [selects](Self::selects); `None` if they may lie anywhere.
+    pub fn within(&self) -> Option<MemberPath> {
+        if self.literal == self.path.as_bytes() {
+            return Some(self.path.clone());
+        }
+        let cut = self.literal.iter().rposition(|b| *b == b'/')?;
+        MemberPath::new(&self.literal[..cut]).ok()
+    }
+
     /// The bytes with which every path that matches begins.
     pub fn literal_prefix(&self) -> &[u8] {
         &self.literal
@@ -212,9 +222,9 @@ fn literal(components: &[Component]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (at, component) in components.iter().enumerate() {
         let Component::One(tokens) = component else {
-            // It may stand for no component, and its slash for nothing, if it
-            // is the last one.
-            if at > 0 && at + 1 == components.len() {
+            // If nothing else follows it may stand for no component, and its
+            // slash for nothing.
+            if at > 0 && components[at..].iter().all(|c| *c == Component::Any) {
                 bytes.pop();
             }
             return bytes;
@@ -321,12 +331,29 @@ mod tests {
             ("a/b*", "a/b"),
             ("a/**/c", "a/"),
             ("a/**", "a"),
+            ("a/**/**", "a"),
             ("a/?", "a/"),
             ("a/x[yz]", "a/x"),
             ("**/a", ""),
         ] {
             let glob: Glob = glob.parse().unwrap();
             assert_eq!(glob.literal_prefix(), prefix.as_bytes(), "{glob}");
+        }
+    }
+
+    #[test]
+    fn what_is_selected_lies_within_one_member_if_the_pattern_says_so() {
+        for (glob, within) in [
+            ("a/b", Some("a/b")),
+            ("a/b/c*", Some("a/b")),
+            ("a/b/**/c", Some("a/b")),
+            ("a/b/**", Some("a")),
+            ("a/[x]", Some("a")),
+            ("a*/b", None),
+            ("**/b", None),
+        ] {
+            let glob: Glob = glob.parse().unwrap();
+            assert_eq!(glob.within().map(|p| p.to_string()).as_deref(), within);
         }
     }
 
@@ -372,7 +399,11 @@ mod tests {
         ) {
             prop_assert_eq!(matches(&glob, &path), slow(glob.as_bytes(), path.as_bytes()));
             let parsed: Glob = glob.parse().unwrap();
-            if matches(&glob, &path) {
+            let path: MemberPath = path.parse().unwrap();
+            if parsed.selects(&path) {
+                prop_assert!(parsed.within().is_none_or(|within| path.is_within(&within)));
+            }
+            if parsed.matches(&path) {
                 prop_assert!(path.as_bytes().starts_with(parsed.literal_prefix()));
             }
         }
