@@ -408,6 +408,9 @@ mod tests {
                 &["user.a", "user.b", "user.c", "user.d"].map(|name| (name, 64 << 10)),
             ),
             with(None, None, &names),
+            change(&base(), &|e| {
+                e.path = "lava-backup/a".parse().unwrap();
+            }),
             change(&base(), &|e| e.user = "a\0b".into()),
             change(&base(), &|e| e.group = "g".repeat(257)),
         ]
