@@ -2,11 +2,20 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::FileExt;
 
 use super::*;
+use crate::attributes::tests::run;
 use crate::attributes::{Attributes, Bytes, Extent};
+use crate::capture::{Capture, Choice};
 use crate::entry::{Class, LinkTarget, Time};
 use crate::error::{ErrorKind, Result};
+use crate::path::MemberPath;
+use crate::root::Root;
+use crate::store::Store;
+use crate::writer::{Meta, SealInput};
 
 /// A member with the bytes that follow its headers.
 #[derive(Clone, Debug)]
@@ -171,6 +180,58 @@ fn a_stream_gives_the_index_back() {
         agrees(&header(entry), entry).unwrap();
         assert_eq!(entry.contradiction(), None, "{}", entry.path);
     }
+}
+
+/// What the writer and the capture of a tree really make, not what is laid here.
+#[test]
+fn the_frames_of_a_backup_give_its_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = dir.path().join("tree");
+    fs::create_dir_all(tree.join("etc/dir")).unwrap();
+    fs::write(tree.join("etc/empty"), "").unwrap();
+    fs::write(tree.join("etc/file"), "file").unwrap();
+    fs::hard_link(tree.join("etc/file"), tree.join("etc/file-too")).unwrap();
+    fs::write(tree.join("etc/large"), vec![7; 5 << 20]).unwrap();
+    for (name, content) in [("holes", &b"middle"[..]), ("holes-all", b"")] {
+        let file = fs::File::create(tree.join("etc").join(name)).unwrap();
+        file.set_len(9 << 20).unwrap();
+        file.write_all_at(content, 4 << 20).unwrap();
+    }
+    run("setfacl", &["-m", "u:1:r", "file"], &tree.join("etc"));
+    run("setfacl", &["-d", "-m", "u:1:rx", "dir"], &tree.join("etc"));
+
+    let store = Store::init(&dir.path().join("store")).unwrap();
+    let mut writer = store.create("a".parse().unwrap()).unwrap();
+    let root = Root::open(&tree).unwrap();
+    let secret = |_: &MemberPath| Choice::Take(Class::Secret);
+    Capture::new(&root, &secret, &mut |_| ())
+        .section(&mut writer, "config", &["etc".parse().unwrap()])
+        .unwrap();
+    let meta = Meta::private(Class::Plain, Time::default());
+    for (name, length) in [("empty", 0), ("exact", 1 << 20), ("short", 5)] {
+        let path = format!("data/{name}").parse().unwrap();
+        let mut member = writer.stream(path, meta.clone()).unwrap();
+        member.write_all(&vec![1; length]).unwrap();
+        member.finish().unwrap();
+    }
+    let id = writer.seal(SealInput::default()).unwrap().seal.id;
+
+    let backup = store.backup(&id).unwrap();
+    let names = backup.frames().unwrap();
+    let frames: Vec<_> = names
+        .iter()
+        .map(|n| store.read_frame(*n).unwrap())
+        .collect();
+    let entries: Vec<_> = backup.index().unwrap().map(Result::unwrap).collect();
+    let found = scan(&frames).unwrap();
+    for (found, entry) in found.iter().zip(&entries) {
+        assert_eq!(found, entry);
+    }
+    assert_eq!(found.len(), entries.len());
+    let has = |test: &dyn Fn(&Entry) -> bool| entries.iter().any(test);
+    assert!(has(&|e| e.kind == Kind::Hardlink), "no hard link");
+    assert!(has(&|e| e.extents.len() == 1), "no holes");
+    assert!(has(&|e| e.attributes.is_some()), "no list");
 }
 
 #[test]
