@@ -21,6 +21,7 @@ use crate::readahead::Readahead;
 use crate::root::Root;
 use crate::seal::Problem;
 use crate::seen::{GroupStand, Stand, is_sure};
+use crate::tarstream::BLOCK;
 use crate::walk::{Found, Step, Walk};
 use crate::writer::{BackupWriter, Meta, Sparse, new_entry};
 
@@ -532,26 +533,30 @@ fn extents(file: &File, size: u64) -> Vec<Extent> {
         offset: 0,
         length: size,
     }];
-    let mut found = Vec::new();
+    let mut found: Vec<Extent> = Vec::new();
     let mut at = 0;
     while at < size {
-        let begin = match fs::seek(file, fs::SeekFrom::Data(at)) {
-            Ok(begin) if begin < size => begin,
+        let data = match fs::seek(file, fs::SeekFrom::Data(at)) {
+            Ok(data) if data < size => data,
             Ok(_) | Err(Errno::NXIO) => break,
             // Not every file system can tell.
             Err(_) => return whole,
         };
-        let end = match fs::seek(file, fs::SeekFrom::Hole(begin)) {
-            Ok(end) => end.min(size),
-            Err(_) => return whole,
+        let end = match fs::seek(file, fs::SeekFrom::Hole(data)) {
+            Ok(end) if end > data => end.min(size),
+            _ => return whole,
         };
-        if end <= begin {
-            return whole;
+        // GNU tar takes whole blocks for each extent.
+        let begin = data - data % BLOCK;
+        let end = end.next_multiple_of(BLOCK).min(size);
+        match found.last_mut() {
+            // What was written there since the end was looked for.
+            Some(last) if last.offset + last.length == begin => last.length = end - last.offset,
+            _ => found.push(Extent {
+                offset: begin,
+                length: end - begin,
+            }),
         }
-        found.push(Extent {
-            offset: begin,
-            length: end - begin,
-        });
         at = end;
     }
     if found.is_empty() {

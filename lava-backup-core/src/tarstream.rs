@@ -1,6 +1,8 @@
 //! The tar stream: the headers of members, in POSIX form (pax), read alike by
 //! GNU tar, bsdtar and Python; and the way back from the stream to the index.
 
+#[cfg(test)]
+mod arbitrary;
 mod header;
 mod parse;
 #[cfg(test)]

@@ -496,6 +496,10 @@ impl BackupWriter {
     }
 
     fn note(&mut self, entry: &Entry) -> Result<()> {
+        // Readers refuse an index with such an entry, and with it the backup.
+        if let Some(what) = entry.contradiction() {
+            return Err(Error::new(ErrorKind::Refused, entry.path.to_string(), what));
+        }
         let section = String::from_utf8_lossy(entry.path.section()).into_owned();
         let section = self.sections.entry(section).or_default();
         section.entries += 1;
@@ -582,7 +586,7 @@ pub(crate) fn new_entry(path: MemberPath, kind: Kind, meta: Meta) -> Entry {
         link: None,
         target: None,
         extents: Vec::new(),
-        attributes: None,
+        attributes: meta.attributes,
         frame: 0,
         offset: 0,
     }

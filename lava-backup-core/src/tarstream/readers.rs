@@ -339,3 +339,39 @@ fn a_file_of_more_than_8_gib_is_listed_with_its_size() {
         assert!(said.contains(" config/large\n"), "{program}: {said}");
     }
 }
+
+/// The script is written from docs/FORMAT.md and nothing else.
+#[test]
+fn a_script_written_from_the_page_alone_reads_the_same_headers() {
+    let dir = tempfile::tempdir().unwrap();
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
+    let members = members();
+    let mut lines = String::new();
+    for Member { entry, .. } in &members {
+        let blocks: String = header(entry).iter().map(|b| format!("{b:02x}")).collect();
+        let mut other = entry.clone();
+        match (&mut other.attributes, other.extents.last_mut()) {
+            (Some(attributes), _) => attributes.acl = Some("other".into()),
+            (_, Some(extent)) => extent.length += 1,
+            _ => other.mtime.nanoseconds = 1,
+        }
+        for entry in [entry, &other] {
+            lines += &serde_json::to_string(&(&blocks, entry)).unwrap();
+            lines.push('\n');
+        }
+    }
+    fs::write(dir.path().join("lines"), lines).unwrap();
+    let script = format!(
+        "import json, sys; sys.path.insert(0, {vectors:?}); sys.dont_write_bytecode = True\n\
+         from read_store import header_differs\n\
+         for blocks, entry in map(json.loads, open('lines')):\n    \
+             print(header_differs(bytes.fromhex(blocks), entry) or 'same')\n"
+    );
+    let said = run("python3", &["-c", &script], dir.path());
+    let said: Vec<&str> = said.lines().collect();
+    assert_eq!(said.len(), 2 * members.len());
+    for (pair, Member { entry, .. }) in said.chunks(2).zip(&members) {
+        assert_eq!(pair[0], "same", "{}", entry.path);
+        assert_ne!(pair[1], "same", "{}", entry.path);
+    }
+}

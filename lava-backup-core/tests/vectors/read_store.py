@@ -220,10 +220,12 @@ def read_index(place, archive):
         check(path[0] not in ended, f"{place}: {entry['path']} is of a section that has ended")
         where = (entry["frame"], entry["offset"])
         check(last is None or last[1] < where, f"{place}: {entry['path']} lies before the one above")
-        check(entry["type"] in ("file", "dir", "symlink", "fifo"), f"{place}: {entry['path']}")
+        kinds = "file", "dir", "symlink", "fifo", "hardlink"
+        check(entry["type"] in kinds, f"{place}: {entry['path']}")
         check(entry["class"] in ("plain", "secret", "in-flight"), f"{place}: {entry['path']}")
         check(("blake3" in entry) == (entry["type"] == "file"), f"{place}: {entry['path']}")
         check(("link" in entry) == (entry["type"] == "symlink"), f"{place}: {entry['path']}")
+        check(("target" in entry) == (entry["type"] == "hardlink"), f"{place}: {entry['path']}")
         check(entry["type"] == "file" or entry["size"] == 0, f"{place}: {entry['path']}")
         check(0 <= entry["mode"] <= 0o7777, f"{place}: {entry['path']}")
         check(0 <= entry["mtime"][1] <= 999999999, f"{place}: {entry['path']}")
@@ -249,43 +251,90 @@ def unescape(text):
 # [Tar stream]
 
 def header_differs(blocks, entry):
-    """What the pax header and the header of one member say otherwise than its entry."""
-    records, header = {}, blocks[-512:]
+    """What the headers of one member say otherwise than its entry."""
     length = octal(blocks[124:136])
-    if len(blocks) != 1024 + -length // 512 * -512 or blocks[156:157] != b"x":
+    after = 512 + length + -length % 512
+    header, map_blocks = blocks[after:after + 512], blocks[after + 512:]
+    if blocks[156:157] != b"x" or len(header) != 512:
         return "shape"
-    rest = blocks[512:512 + length]
-    if blocks[512 + length:-512].strip(b"\0"):
+    if blocks[512 + length:after].strip(b"\0"):
         return "padding"
-    while rest:
-        size = int(rest[:rest.index(b" ")])
-        key, _, value = rest[rest.index(b" ") + 1:size - 1].partition(b"=")
-        records[key], rest = value, rest[size:]
     for block in (blocks[:512], header):
         summed = block[:148] + b" " * 8 + block[156:]
         if octal(block[148:156]) != sum(summed) or block[257:265] != b"ustar\x0000":
             return "checksum"
+    kind = {"file": b"0", "hardlink": b"1", "symlink": b"2", "dir": b"5", "fifo": b"6"}[entry["type"]]
+    path = unescape(entry["path"]) + (b"/" if entry["type"] == "dir" else b"")
+    link = unescape(entry.get("link", entry.get("target", "")))
+    size = len(map_blocks) + stored_size(entry)
+    records = {}
     field = lambda key, at, end: records.get(key, header[at:end].partition(b"\0")[0])
     number = lambda key, at, end: int(records[key]) if key in records else octal(header[at:end])
-    seconds, nanoseconds = entry["mtime"]
-    if seconds < 0 and nanoseconds:
-        minus = "-" if seconds == -1 else ""
-        seconds, nanoseconds = f"{minus}{seconds + 1}", 1000000000 - nanoseconds
-    kind = {"file": b"0", "symlink": b"2", "dir": b"5", "fifo": b"6"}[entry["type"]]
-    path = unescape(entry["path"]) + (b"/" if entry["type"] == "dir" else b"")
+    rest, order = blocks[512:512 + length], []
+    while rest:
+        length = int(rest[:rest.index(b" ")])
+        key, _, value = rest[rest.index(b" ") + 1:length - 1].partition(b"=")
+        order.append(key)
+        records[key], rest = value, rest[length:]
+    expected = further_records(entry)
     said = {
         "type": (header[156:157], kind),
         "path": (field(b"path", 0, 100), path),
-        "link": (field(b"linkpath", 157, 257), unescape(entry.get("link", ""))),
-        "size": (number(b"size", 124, 136), entry["size"]),
+        "link": (field(b"linkpath", 157, 257), link),
+        "size": (number(b"size", 124, 136), size),
         "mode": (octal(header[100:108]), entry["mode"]),
         "uid": (number(b"uid", 108, 116), entry["uid"]),
         "gid": (number(b"gid", 116, 124), entry["gid"]),
         "user": (field(b"uname", 265, 297), entry["user"].encode()),
         "group": (field(b"gname", 297, 329), entry["group"].encode()),
-        "time": (records[b"mtime"], f"{seconds}.{nanoseconds:09}".encode()),
+        "extents": (map_blocks, extents_map(entry)),
+        "records": ([(key, records[key]) for key in order if key not in IN_HEADER], expected),
     }
     return ", ".join(what for what, (tar, index) in said.items() if tar != index)
+
+
+IN_HEADER = {b"path", b"linkpath", b"size", b"uid", b"gid", b"uname", b"gname"}
+
+
+def further_records(entry):
+    """The records of what no field of the header holds, in their order."""
+    seconds, nanoseconds = entry["mtime"]
+    if seconds < 0 and nanoseconds:
+        minus = "-" if seconds == -1 else ""
+        seconds, nanoseconds = f"{minus}{seconds + 1}", 1000000000 - nanoseconds
+    records = [(b"mtime", f"{seconds}.{nanoseconds:09}".encode())]
+    if entry["class"] != "plain":
+        records.append((b"comment", b"lava-backup:" + entry["class"].encode()))
+    attributes = entry.get("attributes", {})
+    for key, list_ in ((b"access", "acl"), (b"default", "default-acl")):
+        if list_ in attributes:
+            records.append((b"SCHILY.acl." + key, attributes[list_].encode()))
+    xattrs = attributes.get("xattrs", {}).items()
+    for name, value in sorted((unescape(name), unescape(value)) for name, value in xattrs):
+        name = name.replace(b"%", b"%25").replace(b"=", b"%3D")
+        records.append((b"SCHILY.xattr." + name, value))
+    if "extents" in entry:
+        records += [(b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0"),
+                    (b"GNU.sparse.name", unescape(entry["path"])),
+                    (b"GNU.sparse.realsize", str(entry["size"]).encode())]
+    return records
+
+
+def stored_size(entry):
+    """The bytes of content: of a sparse file, of its extents."""
+    return sum(length for _, length in entry["extents"]) if "extents" in entry else entry["size"]
+
+
+def extents_map(entry):
+    """The map of a sparse file, with an empty extent where a hole ends it."""
+    if "extents" not in entry:
+        return b""
+    extents = list(entry["extents"])
+    if sum(extents[-1]) < entry["size"]:
+        extents.append([entry["size"], 0])
+    numbers = [len(extents)] + [number for extent in extents for number in extent]
+    text = "".join(f"{number}\n" for number in numbers).encode()
+    return text + bytes(-len(text) % 512)
 
 
 def octal(field):
@@ -314,11 +363,12 @@ def read_backup(store, store_document, name):
         begin = starts[entry["frame"]] + entry["offset"]
         differs = header_differs(stream[position:begin], entry)
         check(not differs, f"{entry['path']}: header and index differ: {differs}")
-        content = stream[begin:begin + entry["size"]]
+        stored = stored_size(entry)
+        content = stream[begin:begin + stored]
         if entry["type"] == "file":
             check(blake3(content).hex() == entry["blake3"], f"{entry['path']}: its content differs")
-        position = begin - -entry["size"] // 512 * 512
-        check(not stream[begin + entry["size"]:position].strip(b"\0"), f"{entry['path']}: padding")
+        position = begin - -stored // 512 * 512
+        check(not stream[begin + stored:position].strip(b"\0"), f"{entry['path']}: padding")
         section = unescape(entry["path"]).split(b"/")[0].decode("utf-8", "replace")
         section = sections.setdefault(section, [0, 0])
         section[0] += 1
