@@ -360,6 +360,11 @@ fn what_a_killed_run_left_is_removed_and_nothing_else() {
     symlink("nowhere", dir.join(".lava-backup-4711-4")).unwrap();
     fs::create_dir(dir.join(".lava-backup-4711-5")).unwrap();
     fs::write(dir.join(".lava-backup-notes"), "an admin's").unwrap();
+    fs::write(dir.join(".lava-backup-4711-6"), "a user's").unwrap();
+    let given = std::os::unix::fs::chown(dir.join(".lava-backup-4711-6"), Some(1103), None);
+    if given.is_err() {
+        fs::remove_file(dir.join(".lava-backup-4711-6")).unwrap();
+    }
     let live = dir.join(".lava-backup-4711-3");
     // Another run that makes files there says so.
     let held = fs::File::open(&dir).unwrap();
@@ -379,8 +384,9 @@ fn what_a_killed_run_left_is_removed_and_nothing_else() {
         .unwrap()
         .map(|f| f.unwrap().file_name().into_string().unwrap())
         .collect();
-    let expected = ["a", "b", ".lava-backup-4711-5", ".lava-backup-notes"];
-    assert_eq!(left, expected.map(String::from).into());
+    let mut expected = vec!["a", "b", ".lava-backup-4711-5", ".lava-backup-notes"];
+    expected.extend(given.is_ok().then_some(".lava-backup-4711-6"));
+    assert_eq!(left, expected.into_iter().map(String::from).collect());
 }
 
 #[test]

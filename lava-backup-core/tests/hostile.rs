@@ -585,6 +585,49 @@ fn hard_links_are_made_anew_and_are_the_same_afterwards() {
 }
 
 #[test]
+fn a_hard_link_leads_to_nothing_that_took_the_place_of_its_file() {
+    let forge = Forge::new();
+    let backup = with_link(&forge, |_| ());
+    let root = Root::open(&forge.at("target")).unwrap();
+    extract(&backup, &root, &whole(&["config"]), &mut |_| ()).unwrap();
+    fs::remove_file(forge.at("target/etc/b")).unwrap();
+    fs::remove_file(forge.at("target/etc/z")).unwrap();
+    fs::write(forge.at("canary"), "shadow").unwrap();
+    // When the files are brought back, `a` was compared and is the same.
+    let done = extract(&backup, &root, &whole(&["config"]), &mut |event| {
+        if let Event::Bring(_) = event {
+            fs::hard_link(forge.at("canary"), forge.at("target/planted")).unwrap();
+            fs::rename(forge.at("target/planted"), forge.at("target/etc/a")).unwrap();
+        }
+    });
+    assert!(done.is_err());
+    assert!(!forge.at("target/etc/b").exists());
+    assert_eq!(fs::metadata(forge.at("canary")).unwrap().nlink(), 2);
+}
+
+#[test]
+fn a_directory_that_took_the_place_of_a_made_one_keeps_its_mode() {
+    let forge = Forge::new();
+    let private = forge.at("target/private");
+    fs::create_dir(&private).unwrap();
+    fs::set_permissions(&private, fs::Permissions::from_mode(0o700)).unwrap();
+    let root = Root::open(&forge.at("target")).unwrap();
+    let mut swapped = false;
+    let done = extract(&forge.backup(), &root, &whole(&["config"]), &mut |event| {
+        if let Event::Bring(entry) = event
+            && entry.path == path("config/etc/z")
+        {
+            fs::rename(forge.at("target/etc"), forge.at("target/moved")).unwrap();
+            fs::rename(&private, forge.at("target/etc")).unwrap();
+            swapped = true;
+        }
+    });
+    assert!(swapped && done.is_err());
+    let mode = fs::metadata(forge.at("target/etc")).unwrap().mode();
+    assert_eq!(mode & 0o7777, 0o700);
+}
+
+#[test]
 fn a_hard_link_without_its_file_is_a_file_of_its_own() {
     let forge = Forge::new();
     let backup = with_link(&forge, |_| ());
