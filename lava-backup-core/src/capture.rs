@@ -124,6 +124,8 @@ impl<'a> Capture<'a> {
         let mut starts = starts.to_vec();
         starts.sort();
         starts.dedup_by(|later, earlier| later.is_within(earlier));
+        let readahead = Arc::clone(&self.readahead);
+        let mut walk = Walk::new(self.choose, &readahead);
         for start in &starts {
             let target = format!("{section}/").into_bytes();
             let target = MemberPath::new([target.as_slice(), start.as_bytes()].concat())?;
@@ -133,18 +135,16 @@ impl<'a> Capture<'a> {
                     let Ok(name) = CString::new(name) else {
                         continue;
                     };
-                    let readahead = Arc::clone(&self.readahead);
-                    let source = start.clone();
-                    let mut walk = Walk::new(self.choose, &readahead, parent, name, source, target);
-                    self.tree(writer, &mut walk)?;
+                    walk.then(parent, name, start.clone(), target);
                 }
                 Err(e) => unreadable(writer, &target, &e),
             }
         }
-        Ok(())
+        // In one walk, for a frame may hold files of more than one tree.
+        self.trees(writer, &mut walk)
     }
 
-    fn tree(&mut self, writer: &mut BackupWriter, walk: &mut Walk<'_>) -> Result<()> {
+    fn trees(&mut self, writer: &mut BackupWriter, walk: &mut Walk<'_>) -> Result<()> {
         let mut odd = Vec::new();
         walk.reads(self.previous.is_none());
         loop {

@@ -26,9 +26,11 @@ pub struct PruneReport {
     pub needed: u64,
     /// Frames that nothing needs, seen so for the first time.
     pub marked: u64,
+    /// Their bytes as stored.
+    pub marked_bytes: u64,
     /// Frames that nothing needs, and that wait for the grace period to end.
     pub waiting: u64,
-    /// Their bytes as stored, and those of the frames just marked.
+    /// Their bytes as stored.
     pub waiting_bytes: u64,
     /// Frames removed.
     pub removed: u64,
@@ -80,10 +82,15 @@ pub fn prune(store: &Store, options: Prune) -> Result<PruneReport> {
                 }
                 return Ok(());
             }
-            Some(_) => report.waiting += 1,
-            None => report.marked += 1,
+            Some(_) => {
+                report.waiting += 1;
+                report.waiting_bytes += found.length;
+            }
+            None => {
+                report.marked += 1;
+                report.marked_bytes += found.length;
+            }
         }
-        report.waiting_bytes += found.length;
         marks.mark(name, since.unwrap_or(now));
         Ok(())
     })?;

@@ -1,4 +1,4 @@
-//! A tree, file by file in path order, walked by open directories: one that is
+//! Trees, file by file in path order, walked by open directories: one that is
 //! swapped for a link meanwhile can't lead the walk elsewhere.
 
 use std::ffi::CString;
@@ -25,6 +25,9 @@ pub(crate) struct Walk<'w> {
     readahead: &'w Readahead,
     /// Will contents be read, or only looked at how files stand?
     reads: bool,
+    /// The tops of the trees, and how many of them were begun.
+    starts: Vec<Next>,
+    begun: usize,
     levels: Vec<Level>,
     /// The next name, when it was looked at already.
     peeked: Option<Next>,
@@ -32,6 +35,7 @@ pub(crate) struct Walk<'w> {
 
 /// A place in a walk, to which it can go back.
 pub(crate) struct Mark {
+    begun: usize,
     levels: Vec<Level>,
     peeked: Option<Next>,
 }
@@ -89,38 +93,45 @@ impl Found {
 }
 
 impl<'w> Walk<'w> {
-    /// A walk of what has this name in a directory, and all below it.
-    pub(crate) fn new(
-        choose: &'w dyn Fn(&MemberPath) -> Choice,
-        readahead: &'w Readahead,
+    /// A walk of nothing yet.
+    pub(crate) fn new(choose: &'w dyn Fn(&MemberPath) -> Choice, readahead: &'w Readahead) -> Self {
+        Self {
+            choose,
+            readahead,
+            reads: true,
+            starts: Vec::new(),
+            begun: 0,
+            levels: Vec::new(),
+            peeked: None,
+        }
+    }
+
+    /// Then comes what has this name in a directory, and all below it.
+    pub(crate) fn then(
+        &mut self,
         parent: OwnedFd,
         name: CString,
         source: MemberPath,
         target: MemberPath,
-    ) -> Self {
-        let fd = Arc::new(parent);
-        let mut walk = Self {
-            choose,
-            readahead,
-            reads: true,
-            levels: Vec::new(),
-            peeked: None,
-        };
-        if let Choice::Take(class) = choose(&source) {
-            walk.peeked = Some(Next {
-                fd,
+    ) {
+        if let Choice::Take(class) = (self.choose)(&source) {
+            self.starts.push(Next {
+                fd: Arc::new(parent),
                 name,
                 paths: Paths { source, target },
                 class,
             });
         }
-        walk
     }
 
     /// The member that comes next, if it is still there then.
     pub(crate) fn peek(&mut self, odd: &mut Vec<Step>) -> Option<&MemberPath> {
         while self.peeked.is_none() {
-            let level = self.levels.last_mut()?;
+            let Some(level) = self.levels.last_mut() else {
+                self.peeked = Some(self.starts.get(self.begun)?.clone());
+                self.begun += 1;
+                break;
+            };
             let Some(name) = level.names.get(level.next).cloned() else {
                 self.levels.pop();
                 continue;
@@ -242,12 +253,14 @@ impl<'w> Walk<'w> {
 
     pub(crate) fn mark(&self) -> Mark {
         Mark {
+            begun: self.begun,
             levels: self.levels.clone(),
             peeked: self.peeked.clone(),
         }
     }
 
     pub(crate) fn rewind(&mut self, mark: Mark) {
+        self.begun = mark.begun;
         self.levels = mark.levels;
         self.peeked = mark.peeked;
     }

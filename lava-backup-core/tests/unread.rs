@@ -145,3 +145,46 @@ fn what_stands_as_it_did_is_taken_over_and_nothing_else() {
     backup(&store, &healed);
     assert_eq!(fs::metadata(tree.join("data/large")).unwrap().ino(), inode);
 }
+
+#[test]
+fn a_frame_that_holds_files_of_several_trees_is_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = dir.path().join("tree");
+    let store = Store::init(&dir.path().join("store")).unwrap();
+    let names = ["etc/a", "etc/b", "opt", "srv/one"];
+    for name in &names[..3] {
+        fs::create_dir_all(tree.join(name)).unwrap();
+        fs::write(tree.join(name).join("file"), name).unwrap();
+    }
+    fs::create_dir(tree.join("srv")).unwrap();
+    fs::write(tree.join("srv/one"), "one").unwrap();
+    settle();
+    let run = |id: &str, previous: Option<&Backup>| {
+        let root = Root::open(&tree).unwrap();
+        let mut writer = store.create(id.parse().unwrap()).unwrap();
+        let choose = |_: &MemberPath| Choice::Take(Class::Plain);
+        let mut observe = |_: &lava_backup_core::Entry| {};
+        let mut capture = Capture::new(&root, &choose, &mut observe);
+        if let Some(previous) = previous {
+            capture.after(previous).unwrap();
+        }
+        let starts = names.map(path);
+        capture.section(&mut writer, "config", &starts).unwrap();
+        writer.seal(SealInput::default()).unwrap()
+    };
+    let first = run("b1", None);
+    assert_eq!(first.seal.archive.entries, 7);
+    let first = backup(&store, &first);
+    let same = run("b2", Some(&first));
+    assert_eq!(same.unread, 7);
+    assert_eq!(content(&backup(&store, &same)), content(&first));
+    // The last of them; the walk goes back over all trees to read them.
+    fs::write(tree.join("srv/one"), "two").unwrap();
+    let changed = run("b3", Some(&first));
+    assert_eq!(changed.unread, 0);
+    assert_eq!(changed.seal.archive.entries, 7);
+    let before = content(&first);
+    let after = content(&backup(&store, &changed));
+    assert_eq!(after[..6], before[..6]);
+    assert_ne!(after[6], before[6]);
+}
