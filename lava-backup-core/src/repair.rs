@@ -81,7 +81,7 @@ fn one(backup: &Backup, report: &mut RepairReport) -> Result<()> {
             report.repaired(&place, "removed: the next run reads all files");
         }
     }
-    let read = |index: Index| index.map(|entry| entry.map(drop)).collect::<Result<()>>();
+    let read = |mut index: Index| index.try_for_each(|entry| entry.map(drop));
     let Err(wrong) = backup.index().and_then(read) else {
         return Ok(());
     };

@@ -228,7 +228,6 @@ fn every_changed_byte_of_an_exported_file_is_found() {
         assert!(verify_stream(place, &file[..at]).is_err(), "cut at {at}");
         assert!(found_by_seeking(&file[..at]), "cut at {at}");
     }
-    println!("{} changes and {0} cuts, all found", file.len());
 }
 
 #[test]

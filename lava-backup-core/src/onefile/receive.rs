@@ -148,8 +148,8 @@ fn receive(
 fn check_index(place: &Path, metadata: &Gathered, seal: &Seal) -> Result<()> {
     let index = metadata.blob(layout::INDEX)?;
     let index = index.ok_or_else(|| metadata.lacks(layout::INDEX))?;
-    let index = Index::open(place, Box::new(index), &seal.archive.index_digest)?;
-    index.map(|entry| entry.map(drop)).collect()
+    let mut index = Index::open(place, Box::new(index), &seal.archive.index_digest)?;
+    index.try_for_each(|entry| entry.map(drop))
 }
 
 /// Nothing but the files of a backup, and evidence that is its own.
