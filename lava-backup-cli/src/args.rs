@@ -134,6 +134,10 @@ pub(crate) struct CreateArgs {
     /// Take this file or directory as well
     #[arg(long, value_name = "PATH")]
     pub(crate) include: Vec<PathBuf>,
+
+    /// Read every file, also those that stand as they did at the last backup
+    #[arg(long)]
+    pub(crate) paranoid: bool,
 }
 
 #[derive(Debug, Args)]
