@@ -6,8 +6,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use lava_backup_core::{Glob, MemberPath, Share};
 
 mod keeping;
+mod prune;
 
 pub(crate) use keeping::{CompareArgs, DiffArgs, ForgetArgs};
+pub(crate) use prune::PruneArgs;
 
 /// Back up a LAVA lab, prove the backup, and bring it back.
 #[derive(Debug, Parser)]
@@ -66,6 +68,8 @@ pub(crate) enum Command {
     Diff(DiffArgs),
     /// Let backups go, by a policy or by name
     Forget(ForgetArgs),
+    /// Remove from a store what no backup needs any more
+    Prune(PruneArgs),
 }
 
 #[derive(Debug, Args)]
@@ -134,6 +138,10 @@ pub(crate) struct CreateArgs {
     /// Take this file or directory as well
     #[arg(long, value_name = "PATH")]
     pub(crate) include: Vec<PathBuf>,
+
+    /// Read every file, also those that stand as they did at the last backup
+    #[arg(long)]
+    pub(crate) paranoid: bool,
 }
 
 #[derive(Debug, Args)]

@@ -26,6 +26,7 @@ use crate::progress::Progress;
 use crate::settings::LOGS_IN_FILES;
 use crate::{TOOL, text};
 
+mod earlier;
 mod finished;
 mod state;
 
@@ -43,6 +44,12 @@ pub(crate) struct Created {
     pub(crate) outcome: String,
     /// Entries of every type.
     pub(crate) entries: u64,
+    /// Of these, files that stood as in the backup `after`, and whose frames were
+    /// taken over unread.
+    pub(crate) unread: u64,
+    /// The earlier backup that files were compared with; `null` if every file
+    /// was read.
+    pub(crate) after: Option<String>,
     /// Bytes of the tar stream.
     pub(crate) bytes: u64,
     /// Frames that the store did not hold before.
@@ -155,11 +162,11 @@ pub(crate) fn create(args: &CreateArgs, quiet: bool) -> Result<Answer, Failure> 
             .collect();
         database.tables.sort();
     }
-    making.files(&host, role, &args.include, store.path())?;
+    let after = making.files(&host, role, args, &store)?;
     making.unchanged(&host, &before)?;
     making.facts(&facts)?;
     let sealed = making.seal(&host)?;
-    Ok(answer(&sealed, contents.as_ref(), began))
+    Ok(answer(&sealed, after, contents.as_ref(), began))
 }
 
 fn take_snapshot(host: &Host, args: &CreateArgs) -> Result<Snapshot, Failure> {
@@ -281,9 +288,9 @@ impl Making {
         &mut self,
         host: &Host,
         role: Role,
-        include: &[std::path::PathBuf],
-        store: &std::path::Path,
-    ) -> Result<(), Failure> {
+        args: &CreateArgs,
+        store: &Store,
+    ) -> Result<Option<BackupId>, Failure> {
         let release = host
             .release()
             .or_else(|| lava_restore_plan::release::RELEASES.last());
@@ -297,12 +304,14 @@ impl Making {
         let is_master = role == Role::Master;
         let media_root = is_master.then_some(host.settings.media_root.as_path());
         let is_worker = role == Role::Worker || host.has("lava-dispatcher");
+        let include = &args.include;
         let trees = Trees::of(
             &host.root, release, is_master, is_worker, media_root, include,
         )
         .could_not("find the files to back up")?;
         // A store within what it backs up would grow without end.
         let own = store
+            .path()
             .strip_prefix(host.root.path().canonicalize()?)
             .ok()
             .and_then(|own| {
@@ -332,6 +341,10 @@ impl Making {
             }
         };
         let mut capture = Capture::new(&host.root, &choose, &mut observe);
+        let after = match args.paranoid {
+            true => None,
+            false => earlier::follow(&mut capture, store, &host.name(), role),
+        };
         for (section, starts) in [
             (paths::PACKAGES, &trees.packages),
             (paths::CONFIG, &trees.config),
@@ -350,7 +363,7 @@ impl Making {
             );
             self.problem("jobs.without-log", message, false);
         }
-        Ok(())
+        Ok(after)
     }
 
     /// Nothing that must agree with the database has moved meanwhile.
@@ -453,7 +466,12 @@ impl DumpSink for Sink<'_> {
     fn table_ends(&mut self, _: &TableSummary) {}
 }
 
-fn answer(sealed: &Sealed, contents: Option<&DumpContents>, began: Instant) -> Answer {
+fn answer(
+    sealed: &Sealed,
+    after: Option<BackupId>,
+    contents: Option<&DumpContents>,
+    began: Instant,
+) -> Answer {
     let seal = &sealed.seal;
     let degraded = seal.outcome == Outcome::Degraded;
     let created = Created {
@@ -461,6 +479,8 @@ fn answer(sealed: &Sealed, contents: Option<&DumpContents>, began: Instant) -> A
         digest: sealed.digest.clone(),
         outcome: if degraded { "degraded" } else { "complete" }.into(),
         entries: seal.archive.entries,
+        unread: sealed.unread,
+        after: after.map(|id| id.to_string()),
         bytes: seal.archive.bytes,
         new_frames: sealed.new_frames,
         new_bytes: sealed.new_bytes,
@@ -476,6 +496,11 @@ fn answer(sealed: &Sealed, contents: Option<&DumpContents>, began: Instant) -> A
         text::count(created.entries, "file"),
         text::bytes(created.bytes)
     );
+    if let Some(after) = &created.after {
+        let unread = text::grouped(created.unread);
+        let files = text::count(created.entries, "file");
+        out += &format!("unread   {unread} of {files} stood as in {after}\n");
+    }
     if let (Some(tables), Some(rows)) = (created.tables, created.rows) {
         let rows = text::count(rows, "row");
         out += &format!("database {}, {rows}\n", text::count(tables, "table"));

@@ -28,6 +28,7 @@ mod look;
 mod paths;
 mod plan;
 mod progress;
+mod prune;
 #[cfg(test)]
 mod schemas;
 mod settings;
@@ -78,5 +79,6 @@ fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
         Command::Compare(args) => compare::compare(args),
         Command::Diff(args) => diff::diff(args, cli.json),
         Command::Forget(args) => forget::forget(args),
+        Command::Prune(args) => prune::prune(args),
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use schemars::{JsonSchema, schema_for};
 
-use crate::{compare, create, database, diff, drill, extract, forget, look, verify};
+use crate::{compare, create, database, diff, drill, extract, forget, look, prune, verify};
 
 #[test]
 fn the_published_schemas_are_those_of_the_answers() {
@@ -24,6 +24,7 @@ fn the_published_schemas_are_those_of_the_answers() {
     check::<compare::Equivalence>("compare");
     check::<diff::Differing>("diff");
     check::<forget::Forgotten>("forget");
+    check::<prune::Pruned>("prune");
 }
 
 fn check<T: JsonSchema>(name: &str) {

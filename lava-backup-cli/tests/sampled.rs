@@ -53,7 +53,7 @@ fn a_sample_is_recorded_with_its_seed_and_its_worth_and_draws_the_same_again() {
         .collect();
     let record = records
         .iter()
-        .find(|r| r["findings"]["sampled"]["seed"].to_string() == seed)
+        .find(|r| r["findings"]["sampled"]["seed"] == sampled["seed"])
         .unwrap();
     assert_eq!(record["depth"], "sample");
     assert_eq!(record["findings"]["sampled"]["of"], of);
