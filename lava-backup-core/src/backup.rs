@@ -1,5 +1,6 @@
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::backend::{self, Blob};
 use crate::content::{Frames, Spread};
@@ -8,7 +9,7 @@ use crate::entry::{Entry, Kind};
 use crate::error::{At, Error, ErrorKind, Result};
 use crate::evidence::{EVIDENCE_FORMAT, Evidence, EvidenceDraft};
 use crate::frame::FrameName;
-use crate::index::Index;
+use crate::index::{self, Fetch, Index};
 use crate::layout;
 use crate::path::MemberPath;
 use crate::seal::{BackupId, SEAL_FORMAT, Seal};
@@ -80,7 +81,7 @@ impl Backup {
     /// [`ErrorKind::Damaged`] if a byte of the index is not what was written.
     pub fn index(&self) -> Result<Index> {
         let (place, file) = self.index_file()?;
-        Index::open(&place, file, &self.seal.archive.index_digest)
+        Index::open(&place, file, &self.seal.archive.index_digest, self.fetch())
     }
 
     /// The entries of a member and all that is below it, in the order of the
@@ -92,7 +93,19 @@ impl Backup {
     /// written.
     pub fn entries_below(&self, path: &MemberPath) -> Result<Index> {
         let (place, file) = self.index_file()?;
-        Index::open_at(&place, file, &self.seal.archive.index_digest, path)
+        let digest = &self.seal.archive.index_digest;
+        Index::open_at(&place, file, digest, self.fetch(), path)
+    }
+
+    /// The frames in which blocks of the index lie.
+    pub(crate) fn index_frames(&self) -> Result<Vec<FrameName>> {
+        let (place, file) = self.index_file()?;
+        index::frames(&place, file, &self.seal.archive.index_digest)
+    }
+
+    fn fetch(&self) -> Fetch {
+        let store = self.store.clone();
+        Arc::new(move |name| store.read_frame(name))
     }
 
     fn index_file(&self) -> Result<(PathBuf, Box<dyn Blob>)> {
@@ -108,7 +121,13 @@ impl Backup {
     /// [`ErrorKind::NotFound`] if there is none.
     pub fn entry(&self, path: &MemberPath) -> Result<Entry> {
         let (place, file) = self.index_file()?;
-        let found = Index::find(&place, file, &self.seal.archive.index_digest, path)?;
+        let found = Index::find(
+            &place,
+            file,
+            &self.seal.archive.index_digest,
+            self.fetch(),
+            path,
+        )?;
         found.ok_or_else(|| {
             Error::new(
                 ErrorKind::NotFound,

@@ -15,11 +15,12 @@ use crate::ahead::Ahead;
 use crate::backend::Blob;
 use crate::entry::Entry;
 use crate::error::Result;
+use crate::frame::FrameName;
 use crate::order;
 use crate::path::MemberPath;
 use blocks::{Block, Blocks};
 use search::Search;
-pub(crate) use writer::IndexWriter;
+pub(crate) use writer::{Form, IndexWriter};
 
 /// The first line of every index.
 const HEADER: &str = "{\"format\":\"lava-backup-index/1\"}\n";
@@ -47,6 +48,22 @@ pub struct Index {
     failed: bool,
 }
 
+/// Gives the bytes of a frame, checked: of a block that lies in one.
+pub(crate) type Fetch = Arc<dyn Fn(FrameName) -> Result<Vec<u8>> + Send + Sync>;
+
+/// What a reference counts for in the digest of an index.
+fn digest_of_reference(name: FrameName, base: u64) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(name.as_bytes());
+    hasher.update(&base.to_le_bytes());
+    *hasher.finalize().as_bytes()
+}
+
+/// The frames in which blocks of an index lie.
+pub(crate) fn frames(place: &Path, file: Box<dyn Blob>, digest: &str) -> Result<Vec<FrameName>> {
+    blocks::references(place, &*file, digest)
+}
+
 /// Where the next block comes from.
 enum Source {
     Ahead(Ahead<usize, Result<Block>>),
@@ -56,8 +73,13 @@ enum Source {
 
 impl Index {
     /// Opens an index whose blocks are those that `digest` seals.
-    pub(crate) fn open(place: &Path, file: Box<dyn Blob>, digest: &str) -> Result<Self> {
-        let blocks = Arc::new(Blocks::open(place, file, digest)?);
+    pub(crate) fn open(
+        place: &Path,
+        file: Box<dyn Blob>,
+        digest: &str,
+        fetch: Fetch,
+    ) -> Result<Self> {
+        let blocks = Arc::new(Blocks::open(place, file, digest, fetch)?);
         let all = 0..blocks.len();
         Ok(Self::of(blocks, all, None))
     }
@@ -68,9 +90,10 @@ impl Index {
         place: &Path,
         file: Box<dyn Blob>,
         digest: &str,
+        fetch: Fetch,
         within: &MemberPath,
     ) -> Result<Self> {
-        let blocks = Arc::new(Blocks::open(place, file, digest)?);
+        let blocks = Arc::new(Blocks::open(place, file, digest, fetch)?);
         let range = Search::new(&blocks).range(within)?;
         Ok(Self::of(blocks, range, Some(within.clone())))
     }
@@ -80,9 +103,10 @@ impl Index {
         place: &Path,
         file: Box<dyn Blob>,
         digest: &str,
+        fetch: Fetch,
         path: &MemberPath,
     ) -> Result<Option<Entry>> {
-        let blocks = Blocks::open(place, file, digest)?;
+        let blocks = Blocks::open(place, file, digest, fetch)?;
         Search::new(&blocks).entry(path)
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::backend::Blob;
 use crate::backup::Backup;
@@ -12,9 +13,11 @@ use crate::document;
 use crate::entry::{Class, Entry, Kind, Time};
 use crate::error::{At, Error, ErrorKind, Result};
 use crate::frame::{self, Encoder, FrameName};
+use crate::index::{self, Form, Index};
 use crate::layout;
 use crate::path::{MemberPath, OWN};
 use crate::piece::{self, Holds};
+use crate::pipeline::Sink;
 use crate::scratch;
 use crate::seal::{BackupId, SEAL_FORMAT, Seal};
 use crate::store::refuse_unknown;
@@ -30,6 +33,8 @@ pub(crate) use file::OneFile;
 pub(crate) use receive::spool;
 pub use receive::{Imported, Received, import, verify_stream};
 
+/// The blocks of the index, as the frames in which they lie in a store.
+const BLOCKS: &str = "blocks/";
 /// Uncompressed bytes of a piece of metadata.
 const PIECE: usize = 4 << 20;
 
@@ -59,10 +64,17 @@ pub fn export(backup: &Backup, out: &mut dyn Write) -> Result<()> {
         files.extend(found.key.strip_prefix(&below).map(str::to_owned));
         Ok(())
     })?;
+    let blocks = backup.index_frames()?;
+    let blocks = blocks.iter().map(|name| format!("{BLOCKS}{}", name.file()));
+    files.extend(blocks);
     files.sort();
+    files.dedup();
     let mut metadata = Metadata::new(out);
     for file in &files {
-        let key = format!("{below}{file}");
+        let key = match file.strip_prefix(BLOCKS) {
+            Some(block) => format!("{}{block}", layout::FRAMES),
+            None => format!("{below}{file}"),
+        };
         let missing = || Error::damaged(backend.place(&key), "is missing");
         let blob = backend.open(&key)?.ok_or_else(missing)?;
         let length = blob.len();
@@ -215,6 +227,53 @@ impl Gathered {
         }
     }
 
+    /// The stored form of a block of the index.
+    fn block(&self, name: FrameName) -> Result<Option<Part>> {
+        self.blob(&format!("{BLOCKS}{}", name.file()))
+    }
+
+    /// The index is that of the seal; gives the frames in which its blocks lie.
+    fn check_index(&self, seal: &Seal) -> Result<Vec<FrameName>> {
+        let index = || {
+            let index = self.blob(layout::INDEX)?;
+            let index = index.ok_or_else(|| self.lacks(layout::INDEX))?;
+            Ok::<_, Error>(Box::new(index))
+        };
+        let digest = &seal.archive.index_digest;
+        let frames = index::frames(&self.place, index()?, digest)?;
+        let mut blocks = BTreeMap::new();
+        for name in &frames {
+            let missing = || Error::damaged(&self.place, format!("lacks the block {name}"));
+            blocks.insert(*name, self.block(*name)?.ok_or_else(missing)?);
+        }
+        let place = self.place.clone();
+        let fetch = move |name: FrameName| {
+            let missing = || Error::damaged(&place, format!("lacks the block {name}"));
+            let block = blocks.get(&name).ok_or_else(missing)?;
+            let length = usize::try_from(block.len().min(frame::MAX_STORED)).unwrap_or(0);
+            let mut stored = vec![0; length];
+            block.read_exact_at(&mut stored, 0).at("read", &place)?;
+            frame::decode(&place, name, &stored)
+        };
+        let mut index = Index::open(&self.place, index()?, digest, Arc::new(fetch))?;
+        index.try_for_each(|entry| entry.map(drop))?;
+        Ok(frames)
+    }
+
+    /// Does the index lie in blocks of its own, as far as it is known?
+    fn index_form(&self) -> Result<Form> {
+        let mut first = [0; 4];
+        if let Some(index) = self.blob(layout::INDEX)?
+            && index.len() >= 4
+        {
+            index.read_exact_at(&mut first, 0).at("read", &self.place)?;
+        }
+        Ok(match first == piece::REFERENCE.to_le_bytes() {
+            true => Form::Frames(Arc::new(Nowhere)),
+            false => Form::Inline,
+        })
+    }
+
     fn blob(&self, file: &str) -> Result<Option<Part>> {
         let Some((offset, length)) = self.members.get(file).copied() else {
             return Ok(None);
@@ -256,6 +315,21 @@ impl Gathered {
             }
         }
     }
+}
+
+/// Where the blocks of an index go that is made only to be compared.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn known(&self, _name: FrameName) -> Option<u64> {
+        Some(0)
+    }
+
+    fn put(&self, _number: u64, _name: FrameName, _stored: Vec<u8>) -> Result<()> {
+        Ok(())
+    }
+
+    fn rewind(&self, _number: u64) {}
 }
 
 /// A run of a file.
@@ -306,6 +380,15 @@ impl Read for BlobReader<'_> {
 /// The id of a backup, by its own seal alone.
 fn id_of(seal: &Seal) -> BackupId {
     seal.id.clone()
+}
+
+/// A reference where only what can be restored alone may stand.
+fn reference(place: &Path, prelude: &piece::Prelude) -> Error {
+    let what = format!(
+        "at byte {}: names a frame and does not hold it",
+        prelude.offset
+    );
+    Error::damaged(place, what)
 }
 
 /// The decoded bytes of a piece.

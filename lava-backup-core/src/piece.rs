@@ -13,6 +13,8 @@ use crate::frame::{self, FrameName, MAX_STORED};
 
 /// Bytes of a prelude: magic, length of the rest, length of the stored form, name.
 pub(crate) const PRELUDE: usize = 4 + 4 + 8 + 32;
+/// With what a reference begins.
+pub(crate) const REFERENCE: u32 = 0x184D_2A5E;
 /// What the second field of a prelude says: bytes after it.
 const REST: u32 = 8 + 32;
 
@@ -23,6 +25,8 @@ pub(crate) enum Holds {
     Content,
     /// What is said about the content of an exported file.
     Metadata,
+    /// Nothing: it names a frame of the store, and says a number about it.
+    Reference,
 }
 
 impl Holds {
@@ -30,6 +34,7 @@ impl Holds {
         match self {
             Self::Content => 0x184D_2A5C,
             Self::Metadata => 0x184D_2A5D,
+            Self::Reference => REFERENCE,
         }
     }
 }
@@ -43,7 +48,8 @@ pub(crate) struct Prelude {
     pub(crate) name: FrameName,
     /// Bytes of the file before the stored form.
     pub(crate) offset: u64,
-    /// Bytes of the stored form: at most [`MAX_FRAME`] and 1 MiB.
+    /// Bytes of the stored form: at most [`MAX_STORED`]. Of a reference, which
+    /// has none, the number.
     pub(crate) length: u64,
 }
 
@@ -52,12 +58,12 @@ impl Prelude {
     fn parse(place: &Path, at: u64, bytes: &[u8; PRELUDE]) -> Result<Self> {
         let bad = |what: String| Err(Error::damaged(place, format!("at byte {at}: {what}")));
         let (magic, rest) = (word(bytes, 0), word(bytes, 4));
-        let kinds = [Holds::Content, Holds::Metadata];
+        let kinds = [Holds::Content, Holds::Metadata, Holds::Reference];
         let Some(holds) = kinds.into_iter().find(|k| k.magic() == magic) else {
             return bad(format!(
-                "expected a piece, which begins with {:#010x} or {:#010x}, and found {magic:#010x}",
+                "expected a piece, which begins with {:#010x} to {:#010x}, and found {magic:#010x}",
                 kinds[0].magic(),
-                kinds[1].magic()
+                kinds[2].magic()
             ));
         };
         if rest != REST {
@@ -65,7 +71,7 @@ impl Prelude {
         }
         let length = u64::from(word(bytes, 8)) | u64::from(word(bytes, 12)) << 32;
         let least = frame::TRAILER as u64 + 1;
-        if !(least..=MAX_STORED).contains(&length) {
+        if holds != Holds::Reference && !(least..=MAX_STORED).contains(&length) {
             return bad(format!(
                 "expected a piece of {least} to {MAX_STORED} bytes, found {length}"
             ));
@@ -82,7 +88,14 @@ impl Prelude {
 
     /// The byte of the file after the piece.
     pub(crate) fn end(&self) -> u64 {
-        self.offset + self.length
+        self.offset + self.stored_length()
+    }
+
+    fn stored_length(&self) -> u64 {
+        match self.holds {
+            Holds::Reference => 0,
+            Holds::Content | Holds::Metadata => self.length,
+        }
     }
 
     /// Reads the stored form, which is not checked yet.
@@ -130,13 +143,22 @@ pub(crate) fn write(
     name: FrameName,
     stored: &[u8],
 ) -> io::Result<()> {
+    out.write_all(&prelude(holds, name, stored.len() as u64))?;
+    out.write_all(stored)
+}
+
+/// Writes a reference to a frame, with a number about it.
+pub(crate) fn refer(out: &mut dyn Write, name: FrameName, number: u64) -> io::Result<()> {
+    out.write_all(&prelude(Holds::Reference, name, number))
+}
+
+fn prelude(holds: Holds, name: FrameName, number: u64) -> [u8; PRELUDE] {
     let mut prelude = [0; PRELUDE];
     prelude[..4].copy_from_slice(&holds.magic().to_le_bytes());
     prelude[4..8].copy_from_slice(&REST.to_le_bytes());
-    prelude[8..16].copy_from_slice(&(stored.len() as u64).to_le_bytes());
+    prelude[8..16].copy_from_slice(&number.to_le_bytes());
     prelude[16..].copy_from_slice(name.as_bytes());
-    out.write_all(&prelude)?;
-    out.write_all(stored)
+    prelude
 }
 
 /// The preludes of a file, in order, found without reading what lies between.
@@ -204,8 +226,8 @@ impl<R: Read> Pieces<R> {
         })?;
         let prelude = Prelude::parse(&self.place, self.at, bytes)?;
         let mut stored = Vec::new();
-        self.read(prelude.length, &mut stored)?;
-        if stored.len() as u64 != prelude.length {
+        self.read(prelude.stored_length(), &mut stored)?;
+        if stored.len() as u64 != prelude.stored_length() {
             let eof = io::ErrorKind::UnexpectedEof.into();
             return Err(ended(&self.place, prelude.offset, prelude.length, eof));
         }

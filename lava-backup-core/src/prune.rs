@@ -115,7 +115,11 @@ pub fn prune(store: &Store, options: Prune) -> Result<PruneReport> {
 fn needed_frames(store: &Store) -> Result<Vec<FrameName>> {
     let mut needed = Vec::new();
     for id in store.backups()? {
-        let frames = store.backup(&id).and_then(|backup| backup.frames());
+        let frames = store.backup(&id).and_then(|backup| {
+            let mut frames = backup.frames()?;
+            frames.extend(backup.index_frames()?);
+            Ok(frames)
+        });
         match frames {
             Ok(frames) => needed.extend(frames),
             // Forgotten meanwhile.

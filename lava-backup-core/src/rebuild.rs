@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
-use crate::index::IndexWriter;
+use crate::index::{Form, IndexWriter};
 use crate::seal::Seal;
 use crate::tarstream::Scan;
 
@@ -19,10 +19,10 @@ pub(crate) struct Rebuild<W> {
 }
 
 impl<W: Write + Send + 'static> Rebuild<W> {
-    pub(crate) fn new(place: PathBuf, out: W) -> Result<Self> {
+    pub(crate) fn new(place: PathBuf, out: W, form: Form) -> Result<Self> {
         Ok(Self {
             scan: Scan::new(),
-            index: IndexWriter::new(place.clone(), out)?,
+            index: IndexWriter::new(place.clone(), out, form)?,
             place,
             frames: 0,
             bytes: 0,

@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -6,12 +7,13 @@ use crate::ahead::Ahead;
 use crate::backend::{Content, Lock};
 use crate::backup::Backup;
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::Index;
+use crate::index::{Form, Index};
 use crate::layout;
 use crate::marks::Marks;
 use crate::previous::Previous;
 use crate::rebuild::Rebuild;
 use crate::store::Store;
+use crate::writer::StoreSink;
 
 /// What [`repair`] did.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -97,15 +99,28 @@ fn one(backup: &Backup, report: &mut RepairReport) -> Result<()> {
     Ok(())
 }
 
+/// Writes the index anew in the form that it was sealed in, which only its
+/// digest tells.
 fn rebuild(backup: &Backup) -> Result<()> {
     let backend = backup.store().backend();
-    let place = backup.place(layout::INDEX);
-    let mut rebuild = Rebuild::new(place, backend.spool()?)?;
-    for bytes in Ahead::new(backup.store(), backup.frames()?) {
-        rebuild.frame(&bytes?)?;
+    let sink = Arc::new(StoreSink::new(backup.store())?);
+    let mut outcome = Ok(());
+    for form in [Form::Frames(sink), Form::Inline] {
+        let place = backup.place(layout::INDEX);
+        let mut rebuild = Rebuild::new(place, backend.spool()?, form)?;
+        for bytes in Ahead::new(backup.store(), backup.frames()?) {
+            rebuild.frame(&bytes?)?;
+        }
+        match rebuild.finish(backup.seal()) {
+            Ok(index) => {
+                backend.settle()?;
+                let index = Content::Spooled(index.finish()?);
+                return backend.put(&backup.key(layout::INDEX), index);
+            }
+            Err(e) => outcome = Err(e),
+        }
     }
-    let index = rebuild.finish(backup.seal())?.finish()?;
-    backend.put(&backup.key(layout::INDEX), Content::Spooled(index))
+    outcome
 }
 
 fn unless_io(error: &Error) -> Result<()> {

@@ -214,7 +214,12 @@ fn check_own_files(backup: &Backup, report: &mut VerifyReport) -> Result<()> {
 impl VerifyReport {
     /// A list without which no member can be found.
     fn lost(&mut self, list: &str, backup: &Backup, error: &Error) -> Result<()> {
-        let file = backup.place(list);
+        // A block of the index may lie in a frame.
+        let inside = error.place().starts_with(backup.store().path());
+        let file = match inside {
+            true => error.place().to_owned(),
+            false => backup.place(list),
+        };
         if error.kind() == ErrorKind::Io {
             let again = std::io::Error::other(error.to_string());
             return Err(Error::io(file, "read", again));

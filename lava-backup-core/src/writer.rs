@@ -12,7 +12,7 @@ use crate::document;
 use crate::entry::{Class, Entry, Kind, LinkTarget, Time};
 use crate::error::{At, Error, ErrorKind, Result};
 use crate::frame::FrameName;
-use crate::index::IndexWriter;
+use crate::index::{Form, IndexWriter};
 use crate::layout;
 use crate::marks::Marks;
 use crate::onefile::{self, Emitter};
@@ -145,11 +145,9 @@ impl BackupWriter {
             return Err(Error::new(ErrorKind::Exists, place, "exists already"));
         }
         let lock = backend.lock(Lock::Shared)?;
-        let index = IndexWriter::new(backend.place(layout::INDEX), backend.spool()?)?;
-        let sink = Arc::new(StoreSink {
-            store: store.clone(),
-            marks: Marks::load(store)?,
-        });
+        let sink = Arc::new(StoreSink::new(store)?);
+        let form = Form::Frames(Arc::clone(&sink) as Arc<dyn Sink>);
+        let index = IndexWriter::new(backend.place(layout::INDEX), backend.spool()?, form)?;
         let destination = Destination::Store {
             store: store.clone(),
             sink: Arc::clone(&sink),
@@ -168,7 +166,7 @@ impl BackupWriter {
     pub fn into_file(id: BackupId, place: &Path, out: Box<dyn Write + Send>) -> Result<Self> {
         let scratch = onefile::scratch_dir();
         let spool: Box<dyn Spool> = Box::new(Unnamed::new(&scratch)?);
-        let index = IndexWriter::new(scratch.clone(), spool)?;
+        let index = IndexWriter::new(scratch.clone(), spool, Form::Inline)?;
         let sink = Arc::new(Emitter::new(place.to_owned(), scratch, out));
         let destination = Destination::File(Arc::clone(&sink));
         Ok(Self::new(destination, id, index, sink))
@@ -522,9 +520,18 @@ impl BackupWriter {
 }
 
 /// Puts frames into a store.
-struct StoreSink {
+pub(crate) struct StoreSink {
     store: Store,
     marks: Marks,
+}
+
+impl StoreSink {
+    pub(crate) fn new(store: &Store) -> Result<Self> {
+        Ok(Self {
+            store: store.clone(),
+            marks: Marks::load(store)?,
+        })
+    }
 }
 
 impl Sink for StoreSink {

@@ -82,10 +82,11 @@ fn what_is_exported_is_a_tar_whose_first_members_are_the_seal_and_the_lists() {
     fs::write(dir.path().join("b1.tar.zst"), exported(&backup)).unwrap();
 
     let listed = sh("zstd -dc b1.tar.zst | tar -t", dir.path());
-    let first: Vec<&str> = listed.lines().take(4).collect();
+    let first: Vec<&str> = listed.lines().take(5).collect();
     assert_eq!(first[0], "lava-backup/backup.json");
-    assert!(first[1].starts_with("lava-backup/evidence/"));
-    assert_eq!(first[2..], ["lava-backup/frames", "lava-backup/index.zst"]);
+    assert!(first[1].starts_with("lava-backup/blocks/"));
+    assert!(first[2].starts_with("lava-backup/evidence/"));
+    assert_eq!(first[3..], ["lava-backup/frames", "lava-backup/index.zst"]);
     sh(
         "mkdir out && zstd -dc b1.tar.zst | tar -C out -x\n\
          diff -r --no-dereference tree/etc/lava out/config/etc/lava -x pipe\n\

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 #[cfg(test)]
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{HEADER, MAX_LINE};
+use super::{Fetch, HEADER, MAX_LINE, digest_of_reference};
 use crate::backend::Blob;
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
+use crate::frame::FrameName;
 use crate::piece::{self, Holds, Prelude};
 
 /// Blocks of an index of 10⁹ entries: what the list of them may take.
@@ -19,6 +20,7 @@ const MAX_BLOCKS: usize = 1 << 20;
 pub(super) struct Blocks {
     place: PathBuf,
     file: Box<dyn Blob>,
+    fetch: Fetch,
     list: Vec<Prelude>,
     /// The text of the first block, which says the format.
     first: Vec<u8>,
@@ -29,28 +31,50 @@ pub(super) struct Blocks {
 /// The entries of one block in order; after one that is none, nothing.
 pub(super) type Block = Vec<Result<Entry>>;
 
-impl Blocks {
-    pub(super) fn open(place: &Path, file: Box<dyn Blob>, digest: &str) -> Result<Self> {
-        let list = piece::survey(place, &*file, MAX_BLOCKS)?;
-        let mut names = blake3::Hasher::new();
-        for prelude in &list {
-            if prelude.holds != Holds::Content {
+/// The list of blocks, if it is the one that `digest` seals.
+fn sealed(place: &Path, file: &dyn Blob, digest: &str) -> Result<Vec<Prelude>> {
+    let list = piece::survey(place, file, MAX_BLOCKS)?;
+    let mut names = blake3::Hasher::new();
+    for prelude in &list {
+        match prelude.holds {
+            Holds::Content => names.update(prelude.name.as_bytes()),
+            Holds::Reference => names.update(&digest_of_reference(prelude.name, prelude.length)),
+            Holds::Metadata => {
                 let at = prelude.offset;
                 let what = format!("at byte {at}: expected a block, found a piece of metadata");
                 return Err(Error::damaged(place, what));
             }
-            names.update(prelude.name.as_bytes());
-        }
-        if names.finalize().to_hex().as_str() != digest {
-            let what = format!(
-                "its {} blocks are not those that the seal names",
-                list.len()
-            );
-            return Err(Error::damaged(place, what));
-        }
+        };
+    }
+    if names.finalize().to_hex().as_str() != digest {
+        let what = format!(
+            "its {} blocks are not those that the seal names",
+            list.len()
+        );
+        return Err(Error::damaged(place, what));
+    }
+    Ok(list)
+}
+
+/// The frames in which blocks lie.
+pub(super) fn references(place: &Path, file: &dyn Blob, digest: &str) -> Result<Vec<FrameName>> {
+    let list = sealed(place, file, digest)?;
+    let references = list.iter().filter(|p| p.holds == Holds::Reference);
+    Ok(references.map(|p| p.name).collect())
+}
+
+impl Blocks {
+    pub(super) fn open(
+        place: &Path,
+        file: Box<dyn Blob>,
+        digest: &str,
+        fetch: Fetch,
+    ) -> Result<Self> {
+        let list = sealed(place, &*file, digest)?;
         let mut blocks = Self {
             place: place.to_owned(),
             file,
+            fetch,
             list,
             first: Vec::new(),
             #[cfg(test)]
@@ -89,7 +113,7 @@ impl Blocks {
         let text = self.text(number)?;
         let mut entries = Block::with_capacity(text.len() / 256);
         for line in text.split_inclusive(|b| *b == b'\n') {
-            let entry = self.entry(line);
+            let entry = self.entry(number, line);
             let failed = entry.is_err();
             entries.push(entry);
             if failed {
@@ -103,7 +127,7 @@ impl Blocks {
     pub(super) fn first(&self, number: usize) -> Result<Option<Entry>> {
         let text = self.text(number)?;
         let line = text.split_inclusive(|b| *b == b'\n').next();
-        line.map(|line| self.entry(line)).transpose()
+        line.map(|line| self.entry(number, line)).transpose()
     }
 
     pub(super) fn disorder(&self, entry: &Entry, what: &str) -> Error {
@@ -122,11 +146,14 @@ impl Blocks {
         #[cfg(test)]
         self.decoded.fetch_add(1, Ordering::Relaxed);
         let prelude = &self.list[number];
+        if prelude.holds == Holds::Reference {
+            return (self.fetch)(prelude.name);
+        }
         let stored = prelude.stored(&self.place, &*self.file)?;
         prelude.decode(&self.place, &stored)
     }
 
-    fn entry(&self, line: &[u8]) -> Result<Entry> {
+    fn entry(&self, number: usize, line: &[u8]) -> Result<Entry> {
         if line.last() != Some(&b'\n') {
             return Err(Error::damaged(&self.place, "has a line that does not end"));
         }
@@ -137,13 +164,19 @@ impl Blocks {
             );
             return Err(Error::damaged(&self.place, what));
         }
-        let entry: Entry = serde_json::from_slice(line).map_err(|e| {
+        let mut entry: Entry = serde_json::from_slice(line).map_err(|e| {
             let what = format!("has a bad entry: {e}");
             match e.to_string().contains("unknown variant") {
                 true => Error::new(ErrorKind::TooNew, &self.place, what),
                 false => Error::damaged(&self.place, what),
             }
         })?;
+        let prelude = &self.list[number];
+        if prelude.holds == Holds::Reference {
+            let counted = entry.frame.checked_add(prelude.length);
+            let beyond = || self.disorder(&entry, "lies beyond every frame");
+            entry.frame = counted.ok_or_else(beyond)?;
+        }
         match entry.contradiction() {
             Some(what) => Err(self.disorder(&entry, what)),
             None => Ok(entry),

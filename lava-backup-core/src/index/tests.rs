@@ -33,6 +33,11 @@ fn entry(path: &str, frame: u64) -> Entry {
     }
 }
 
+/// Where no block lies.
+fn nowhere() -> Fetch {
+    Arc::new(|name| panic!("{name} is asked for"))
+}
+
 /// The entries of these paths, each in a frame of its own.
 fn entries<P: AsRef<str>>(paths: impl IntoIterator<Item = P>) -> Vec<Entry> {
     let numbered = paths.into_iter().zip(0..);
@@ -41,7 +46,7 @@ fn entries<P: AsRef<str>>(paths: impl IntoIterator<Item = P>) -> Vec<Entry> {
 
 fn write(entries: &[Entry]) -> (Vec<u8>, String) {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let mut index = IndexWriter::new("index".into(), file.reopen().unwrap()).unwrap();
+    let mut index = IndexWriter::new("index".into(), file.reopen().unwrap(), Form::Inline).unwrap();
     for entry in entries {
         index.push(entry).unwrap();
     }
@@ -76,7 +81,7 @@ fn forge_texts(texts: &[impl AsRef<str>]) -> (Vec<u8>, String) {
 }
 
 fn open((bytes, digest): &(Vec<u8>, String)) -> Result<Index> {
-    Index::open(Path::new("i"), Box::new(bytes.clone()), digest)
+    Index::open(Path::new("i"), Box::new(bytes.clone()), digest, nowhere())
 }
 
 /// What is given out, and what it ends with if not well.
@@ -228,7 +233,13 @@ fn a_block_that_was_changed_under_its_sealed_name_gives_no_entry() {
     assert_eq!(damaged(&forged), all[..2]);
     let find = |at: usize| {
         let path = &all[at].path;
-        Index::find(Path::new("i"), Box::new(forged.0.clone()), &forged.1, path)
+        Index::find(
+            Path::new("i"),
+            Box::new(forged.0.clone()),
+            &forged.1,
+            nowhere(),
+            path,
+        )
     };
     assert_eq!(find(0).unwrap().as_ref(), Some(&all[0]));
     assert_eq!(find(2).unwrap_err().kind(), ErrorKind::Damaged);
@@ -299,25 +310,31 @@ fn an_entry_that_contradicts_itself_is_damage() {
 #[test]
 fn an_entry_that_no_line_can_hold_is_refused_and_leaves_the_index_whole() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let mut index = IndexWriter::new("i".into(), file.reopen().unwrap()).unwrap();
+    let mut index = IndexWriter::new("i".into(), file.reopen().unwrap(), Form::Inline).unwrap();
     let mut long = entry("config/a", 0);
     long.user = "u".repeat(MAX_LINE);
     assert_eq!(index.push(&long).unwrap_err().kind(), ErrorKind::Refused);
     index.push(&entry("config/b", 1)).unwrap();
     let (count, digest, _) = index.finish().unwrap();
-    let read = Index::open(Path::new("i"), Box::new(file.reopen().unwrap()), &digest).unwrap();
+    let read = Index::open(
+        Path::new("i"),
+        Box::new(file.reopen().unwrap()),
+        &digest,
+        nowhere(),
+    )
+    .unwrap();
     assert_eq!((read.count(), count), (1, 1));
 }
 
 #[test]
 fn what_goes_wrong_while_blocks_are_written_is_told() {
     let full = || File::options().write(true).open("/dev/full").unwrap();
-    let mut index = IndexWriter::new("i".into(), full()).unwrap();
+    let mut index = IndexWriter::new("i".into(), full(), Form::Inline).unwrap();
     index.push(&entry("config/a", 0)).unwrap();
     let error = index.finish().unwrap_err();
     assert!(error.to_string().contains("No space left"), "{error}");
     // Long before the end, too.
-    let mut index = IndexWriter::new("i".into(), full()).unwrap();
+    let mut index = IndexWriter::new("i".into(), full(), Form::Inline).unwrap();
     let error = (0..).find_map(|n| {
         let mut entry = entry(&format!("config/{n:09}"), n);
         entry.user = crate::frame::FrameName::of(&n.to_le_bytes())
@@ -330,7 +347,13 @@ fn what_goes_wrong_while_blocks_are_written_is_told() {
 
 /// How many blocks beside the first are decoded on the way to something.
 fn decoded<T>(index: &(Vec<u8>, String), look: impl FnOnce(&Blocks) -> T) -> (T, usize) {
-    let blocks = Blocks::open(Path::new("i"), Box::new(index.0.clone()), &index.1).unwrap();
+    let blocks = Blocks::open(
+        Path::new("i"),
+        Box::new(index.0.clone()),
+        &index.1,
+        nowhere(),
+    )
+    .unwrap();
     let found = look(&blocks);
     (found, blocks.decoded.load(Ordering::Relaxed) - 1)
 }
@@ -361,8 +384,14 @@ fn one_of_a_hundred_thousand_entries_is_found_in_few_blocks() {
     let below: MemberPath = "data/050".parse().unwrap();
     let (range, count) = decoded(&index, |b| Search::new(b).range(&below).unwrap());
     assert!(range.len() <= 2 && count <= 20, "{range:?} {count}");
-    let given =
-        Index::open_at(Path::new("i"), Box::new(index.0.clone()), &index.1, &below).unwrap();
+    let given = Index::open_at(
+        Path::new("i"),
+        Box::new(index.0.clone()),
+        &index.1,
+        nowhere(),
+        &below,
+    )
+    .unwrap();
     assert_eq!(given.map(Result::unwrap).count(), 1000);
 }
 
@@ -395,12 +424,12 @@ proptest! {
         }
         let index = forge(&blocks);
         let wanted: MemberPath = wanted.parse().unwrap();
-        let below = Index::open_at(Path::new("i"), Box::new(index.0.clone()), &index.1, &wanted).unwrap();
+        let below = Index::open_at(Path::new("i"), Box::new(index.0.clone()), &index.1, nowhere(), &wanted).unwrap();
         let below: Vec<Entry> = below.map(Result::unwrap).collect();
         let expected = all.iter().filter(|e| e.path.is_within(&wanted));
         prop_assert_eq!(below, expected.cloned().collect::<Vec<_>>());
         for path in all.iter().map(|e| &e.path).chain([&wanted]) {
-            let found = Index::find(Path::new("i"), Box::new(index.0.clone()), &index.1, path).unwrap();
+            let found = Index::find(Path::new("i"), Box::new(index.0.clone()), &index.1, nowhere(), path).unwrap();
             let expected = all.iter().find(|e| e.path == *path);
             prop_assert_eq!(found.as_ref(), expected);
         }

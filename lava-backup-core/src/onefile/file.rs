@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{Gathered, Part, decode, id_of};
+use super::{BLOCKS, Gathered, Part, decode, id_of};
 use crate::backend::{Backend, Blob, Content, Found, Guard, Lock, Spool};
 use crate::error::{At, Error, ErrorKind, Result};
 use crate::frame::FrameName;
@@ -37,6 +37,7 @@ impl OneFile {
                     let stored = prelude.stored(path, &file)?;
                     metadata.piece(&decode(path, &prelude, &stored)?)?;
                 }
+                Holds::Reference => return Err(super::reference(path, &prelude)),
                 Holds::Content => {
                     names.push(prelude.name);
                     frames.entry(prelude.name).or_insert(prelude);
@@ -78,7 +79,8 @@ impl Backend for OneFile {
         match layout::name(key) {
             Named::Frame(name) => {
                 let Some(prelude) = self.frames.get(&name) else {
-                    return Ok(None);
+                    let block = self.metadata.block(name)?;
+                    return Ok(block.map(|block| Box::new(block) as Box<dyn Blob>));
                 };
                 Ok(Some(Box::new(Part {
                     file: self.file.try_clone().at("read", &self.path)?,
@@ -97,7 +99,13 @@ impl Backend for OneFile {
     fn list(&self, prefix: &str, each: &mut dyn FnMut(Found) -> Result<()>) -> Result<()> {
         let own = layout::backup(&self.id);
         let files = self.metadata.members.iter();
-        let files = files.map(|(file, (_, length))| (format!("{own}{file}"), *length));
+        let files = files.map(|(file, (_, length))| {
+            let key = match file.strip_prefix(BLOCKS) {
+                Some(block) => format!("{}{block}", layout::FRAMES),
+                None => format!("{own}{file}"),
+            };
+            (key, *length)
+        });
         let frames = self.frames.iter();
         let frames = frames.map(|(name, prelude)| (layout::frame(*name), prelude.length));
         for (key, length) in files.chain(frames) {

@@ -8,7 +8,6 @@ use crate::document;
 use crate::error::{At, Error, ErrorKind, Result};
 use crate::evidence::{EVIDENCE_FORMAT, Evidence};
 use crate::frame::FrameName;
-use crate::index::Index;
 use crate::layout;
 use crate::marks::Marks;
 use crate::piece::{Holds, Pieces};
@@ -67,6 +66,19 @@ pub fn import(store: &Store, place: &Path, input: impl Read) -> Result<Imported>
         }
         Ok(())
     })?;
+    for name in metadata.check_index(&received.seal)? {
+        if let Some(block) = metadata.block(name)?
+            && (marks.holds(name) || store.intact_frame(name).is_none())
+        {
+            let mut stored = Vec::new();
+            super::BlobReader::new(&block)
+                .read_to_end(&mut stored)
+                .at("read", place)?;
+            new_frames += 1;
+            new_bytes += stored.len() as u64;
+            backend.put(&layout::frame(name), Content::Bytes(stored))?;
+        }
+    }
     backend.settle()?;
     let known = publish(store, &received, &metadata)?;
     Ok(Imported {
@@ -123,15 +135,23 @@ fn receive(
     put: &mut dyn FnMut(FrameName, Vec<u8>) -> Result<()>,
 ) -> Result<(Received, Gathered)> {
     let mut metadata = Gathered::new(place)?;
-    let mut rebuild = Rebuild::new(place.to_owned(), io::sink())?;
+    let mut rebuild = None;
     let mut names = Vec::new();
     for piece in Pieces::new(place.to_owned(), input) {
         let (prelude, stored) = piece?;
-        let bytes = decode(place, &prelude, &stored)?;
         match prelude.holds {
-            Holds::Metadata => metadata.piece(&bytes)?,
+            Holds::Metadata => metadata.piece(&decode(place, &prelude, &stored)?)?,
+            Holds::Reference => return Err(super::reference(place, &prelude)),
             Holds::Content => {
-                rebuild.frame(&bytes)?;
+                // What is sealed at its end has its index inline.
+                let rebuild = match &mut rebuild {
+                    Some(rebuild) => rebuild,
+                    none => {
+                        let form = metadata.index_form()?;
+                        none.insert(Rebuild::new(place.to_owned(), io::sink(), form)?)
+                    }
+                };
+                rebuild.frame(&decode(place, &prelude, &stored)?)?;
                 names.push(prelude.name);
                 put(prelude.name, stored)?;
             }
@@ -139,24 +159,19 @@ fn receive(
     }
     let (seal, digest, _) = metadata.seal()?;
     metadata.check_frames(&seal, &names)?;
-    rebuild.finish(&seal)?;
-    check_index(place, &metadata, &seal)?;
+    let nothing = || Error::damaged(place, "holds no frame");
+    rebuild.ok_or_else(nothing)?.finish(&seal)?;
+    metadata.check_index(&seal)?;
     check_evidence(place, &metadata, &seal, &digest)?;
     Ok((Received { seal, digest }, metadata))
-}
-
-fn check_index(place: &Path, metadata: &Gathered, seal: &Seal) -> Result<()> {
-    let index = metadata.blob(layout::INDEX)?;
-    let index = index.ok_or_else(|| metadata.lacks(layout::INDEX))?;
-    let mut index = Index::open(place, Box::new(index), &seal.archive.index_digest)?;
-    index.try_for_each(|entry| entry.map(drop))
 }
 
 /// Nothing but the files of a backup, and evidence that is its own.
 fn check_evidence(place: &Path, metadata: &Gathered, seal: &Seal, digest: &str) -> Result<()> {
     for name in metadata.members.keys() {
         let key = layout::of_backup(&seal.id, name);
-        if layout::name(&key) == layout::Named::Foreign {
+        let block = name.starts_with(super::BLOCKS);
+        if !block && layout::name(&key) == layout::Named::Foreign {
             return Err(Error::damaged(
                 place,
                 format!("holds {name}, which is no part of it"),

@@ -49,7 +49,7 @@ fn forge(
     }
     let place = dir.join("index.zst");
     let spool = store.backend().spool().unwrap();
-    let mut index = IndexWriter::new(place.clone(), spool).unwrap();
+    let mut index = IndexWriter::new(place.clone(), spool, crate::index::Form::Inline).unwrap();
     for entry in &entries {
         index.push(entry).unwrap();
     }
