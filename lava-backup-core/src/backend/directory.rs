@@ -67,6 +67,8 @@ impl Directory {
         for part in PARTS {
             self.make_dir(&self.path.join(part))?;
         }
+        // Before it is a store: none is to be seen that lacks a part.
+        self.sync_dir(&self.path)?;
         let parent = self.path.parent().filter(|p| p.exists());
         self.sync_dir(parent.unwrap_or(Path::new(".")))
     }
