@@ -266,9 +266,10 @@ impl Backend for Directory {
 
     fn publish(&self, prefix: &str, files: Vec<(&str, Content)>) -> Result<()> {
         let path = self.path.join(prefix);
-        if path.exists() {
+        if fs::read_dir(&path).is_ok_and(|mut inner| inner.next().is_some()) {
             return Err(Error::new(ErrorKind::Exists, path, "exists already"));
         }
+        let last = files.last().map(|(name, _)| *name).unwrap_or_default();
         let (dir, _run) = self.temporary()?;
         self.make_dir(&dir)?;
         for (name, content) in files {
@@ -292,8 +293,11 @@ impl Backend for Directory {
         let lasting = self.sync_dir(parent);
         if lasting.is_err() {
             // What is not sure to last is taken back: whoever hears of an error
-            // must find nothing there.
+            // must find nothing there. The rename may be lost in a crash, so
+            // what makes it whole is gone for sure before the rest goes.
             let _ = self.disk.rename(&path, &dir);
+            let _ = self.disk.remove_file(&dir.join(last));
+            let _ = self.disk.sync_dir(&dir);
         }
         lasting
     }
