@@ -306,7 +306,12 @@ impl Backend for Directory {
         let path = self.path.join(prefix);
         let (aside, _run) = self.temporary()?;
         self.disk.rename(&path, &aside).at("rename", &path)?;
-        self.sync_dir(path.parent().unwrap_or(Path::new(".")))?;
+        let lasting = self.sync_dir(path.parent().unwrap_or(Path::new(".")));
+        if lasting.is_err() {
+            // After a crash it may be in its place again, so it must be whole.
+            let _ = self.disk.rename(&aside, &path);
+        }
+        lasting?;
         remove_tree(&*self.disk, &aside).at("remove", &path)
     }
 
