@@ -44,7 +44,8 @@ pub trait Backend: Debug + Send + Sync {
     /// [`ErrorKind::Io`](crate::ErrorKind::Io).
     fn put(&self, key: &str, content: Content) -> Result<()>;
 
-    /// Makes all that was put last, by whomever.
+    /// Makes all that was put last, by whomever, and all that was withdrawn
+    /// stay away.
     ///
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io).

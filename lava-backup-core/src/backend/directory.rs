@@ -237,7 +237,8 @@ impl Backend for Directory {
                 self.sync_dir(&found.path())?;
             }
         }
-        self.sync_dir(&frames)
+        self.sync_dir(&frames)?;
+        self.sync_dir(&self.path.join("backups"))
     }
 
     fn put_new(&self, key: &str, bytes: &[u8]) -> Result<()> {
