@@ -124,6 +124,16 @@ impl Directory {
         self.disk.sync_dir(path).at("sync directory", path)
     }
 
+    /// Makes the name of a file last, and that of its directory.
+    fn sync_name(&self, path: &Path) -> Result<()> {
+        let dir = path.parent().unwrap_or(&self.path);
+        self.sync_dir(dir)?;
+        match dir.parent() {
+            Some(above) if dir != self.path => self.sync_dir(above),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes a file under a temporary name, whole and synced.
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         let mut file = self.disk.create(path).at("create", path)?;
@@ -250,13 +260,19 @@ impl Backend for Directory {
         if named.is_err() {
             let _ = self.disk.remove_file(&temporary);
         }
-        match named {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(Error::new(ErrorKind::Exists, path, "exists already"));
-            }
-            other => other.at("rename", &path)?,
+        let exists = matches!(&named, Err(e) if e.kind() == io::ErrorKind::AlreadyExists);
+        if !exists {
+            named.at("rename", &path)?;
         }
-        self.sync_dir(path.parent().unwrap_or(Path::new(".")))
+        // Whoever made it, or its directory, may have been stopped before this.
+        let lasting = self.sync_name(&path);
+        if !exists && lasting.is_err() {
+            let _ = self.disk.remove_file(&path);
+        }
+        match exists {
+            true => lasting.and(Err(Error::new(ErrorKind::Exists, path, "exists already"))),
+            false => lasting,
+        }
     }
 
     fn spool(&self) -> Result<Box<dyn Spool>> {
