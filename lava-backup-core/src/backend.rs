@@ -8,6 +8,8 @@ use std::time::SystemTime;
 use crate::error::{Error, Result};
 
 pub(crate) mod directory;
+#[cfg(test)]
+mod faults;
 
 /// Where the files of a store are kept: a directory, or the like.
 ///
