@@ -27,7 +27,7 @@ use crate::seen::Stand;
 use crate::store::Store;
 use crate::verify::{Damage, Depth, verify, verify_store};
 use crate::writer::{Meta, SealInput};
-use crate::{Class, Time};
+use crate::{Class, Time, export, import, repair};
 
 mod crash;
 mod disks;
@@ -47,7 +47,7 @@ struct Scenario {
     run: fn(&Path, Arc<dyn Disk>) -> Result<()>,
 }
 
-static SCENARIOS: [Scenario; 10] = [
+static SCENARIOS: [Scenario; 12] = [
     Scenario {
         name: "init",
         prepare: |_| Ok(()),
@@ -72,6 +72,30 @@ static SCENARIOS: [Scenario; 10] = [
             Ok(std::fs::write(place, "rot").unwrap())
         },
         run: |base, disk| create_anew(&open(base, disk)?, "new"),
+    },
+    Scenario {
+        name: "an imported backup",
+        prepare: |base| {
+            let elsewhere = scratch();
+            let theirs = with_backups(elsewhere.path(), &["new"])?;
+            let mut file = std::fs::File::create(base.join("file")).unwrap();
+            export(&theirs.backup(&id("new"))?, &mut file)?;
+            with_backups(base, &["old"]).map(drop)
+        },
+        run: |base, disk| {
+            let place = base.join("file");
+            let file = std::fs::File::open(&place).unwrap();
+            import(&open(base, disk)?, &place, file).map(drop)
+        },
+    },
+    Scenario {
+        name: "repair",
+        prepare: |base| {
+            let store = with_backups(base, &["old"])?;
+            let index = store.backup(&id("old"))?.place(layout::INDEX);
+            Ok(std::fs::write(index, "rot").unwrap())
+        },
+        run: |base, disk| repair(&open(base, disk)?).map(drop),
     },
     Scenario {
         name: "withdraw",
@@ -207,9 +231,7 @@ fn written(e: std::io::Error) -> crate::Error {
 }
 
 fn withdraw(store: &Store, name: &str) -> Result<()> {
-    store.backup(&id(name))?;
-    let prefix = layout::backup(&id(name));
-    store.backend().withdraw(&prefix, layout::SEAL)
+    store.forget(&id(name))
 }
 
 fn sweep(store: &Store) -> Result<()> {
@@ -234,7 +256,7 @@ type Holding = Option<BTreeMap<BackupId, (String, usize)>>;
 
 /// What a store holds, all of it verified; nothing if there is no store.
 ///
-/// `rotten`: is damage of frames to be expected?
+/// `rotten`: is damage to be expected?
 fn holding(base: &Path, rotten: bool) -> Result<Holding, String> {
     let store = match open(base, Arc::new(Quiet)) {
         Err(e) if e.kind() == ErrorKind::NotAStore => return Ok(None),
@@ -247,9 +269,8 @@ fn holding(base: &Path, rotten: bool) -> Result<Holding, String> {
     let mut all = BTreeMap::new();
     for id in store.backups().map_err(|e| e.to_string())? {
         let backup = store.backup(&id).map_err(|e| e.to_string())?;
-        let depth = if rotten { Depth::Quick } else { Depth::Full };
-        let report = verify(&backup, depth).map_err(|e| e.to_string())?;
-        if !report.damage.is_empty() {
+        let report = verify(&backup, Depth::Full).map_err(|e| e.to_string())?;
+        if !rotten && !report.damage.is_empty() {
             return Err(format!("{id}: {:?}", report.damage));
         }
         let records = backup.evidence().map_err(|e| e.to_string())?.len();
@@ -285,7 +306,7 @@ struct Known {
     holds: Holding,
     /// Frames that are marked in the end; unknown where it is begun twice.
     marked: Option<usize>,
-    /// Is a frame damaged before, and may stay so?
+    /// Is something damaged before, and may stay so?
     rotten: bool,
     /// May a backup be left without its seal, for `prune` to remove?
     unsealed: bool,
@@ -296,7 +317,7 @@ impl Known {
         let dir = scratch();
         (scenario.prepare)(dir.path()).unwrap();
         let before = Tree::of(dir.path());
-        let rotten = scenario.name == "healing";
+        let rotten = ["healing", "repair"].contains(&scenario.name);
         let held = holding(dir.path(), rotten).unwrap();
         (scenario.run)(dir.path(), Arc::new(Quiet)).unwrap();
         let holds = holding(dir.path(), false).unwrap();

@@ -114,3 +114,13 @@ fn an_error_while_recording_the_first_evidence_leaves_all_or_nothing() {
 fn an_error_while_recording_more_evidence_leaves_all_or_nothing() {
     fails("more evidence");
 }
+
+#[test]
+fn an_error_while_importing_a_backup_leaves_all_or_nothing() {
+    fails("an imported backup");
+}
+
+#[test]
+fn an_error_while_repairing_an_index_leaves_all_or_nothing() {
+    fails("repair");
+}
