@@ -69,7 +69,8 @@ static SCENARIOS: [Scenario; 12] = [
             let store = with_backups(base, &["old"])?;
             let name = store.backup(&id("old"))?.frames()?[0];
             let place = store.frame_place(name);
-            Ok(std::fs::write(place, "rot").unwrap())
+            std::fs::write(place, "rot").unwrap();
+            Ok(())
         },
         run: |base, disk| create_anew(&open(base, disk)?, "new"),
     },
@@ -93,7 +94,8 @@ static SCENARIOS: [Scenario; 12] = [
         prepare: |base| {
             let store = with_backups(base, &["old"])?;
             let index = store.backup(&id("old"))?.place(layout::INDEX);
-            Ok(std::fs::write(index, "rot").unwrap())
+            std::fs::write(index, "rot").unwrap();
+            Ok(())
         },
         run: |base, disk| repair(&open(base, disk)?).map(drop),
     },
