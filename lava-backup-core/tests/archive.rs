@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use common::{back_up, listing, noise, odd_tree, path, sh, whole};
 use lava_backup_core::{
-    Class, Depth, ErrorKind, Meta, Root, SealInput, Store, Time, extract, verify,
+    Class, Depth, ErrorKind, Meta, Root, SealInput, Store, Time, extract, verify, verify_store,
 };
 
 #[test]
