@@ -8,6 +8,8 @@ use std::time::SystemTime;
 use crate::error::{Error, Result};
 
 pub(crate) mod directory;
+#[cfg(test)]
+mod faults;
 
 /// Where the files of a store are kept: a directory, or the like.
 ///
@@ -44,7 +46,8 @@ pub trait Backend: Debug + Send + Sync {
     /// [`ErrorKind::Io`](crate::ErrorKind::Io).
     fn put(&self, key: &str, content: Content) -> Result<()>;
 
-    /// Makes all that was put last, by whomever.
+    /// Makes all that was put last, by whomever, and all that was withdrawn
+    /// stay away.
     ///
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io).

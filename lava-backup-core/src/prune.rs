@@ -61,6 +61,11 @@ pub fn prune(store: &Store, options: Prune) -> Result<PruneReport> {
         ..PruneReport::default()
     };
     let needed = needed_frames(store)?;
+    if !options.dry_run {
+        // A backup that is gone must not come back with a crash, for its frames
+        // are marked from here on.
+        backend.settle()?;
+    }
     let now = seconds(SystemTime::now());
     let old_enough = now.saturating_sub_unsigned(options.grace.as_secs());
     let marked = Marks::load(store)?;

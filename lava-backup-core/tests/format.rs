@@ -183,12 +183,11 @@ fn page_backup(store: &Store) -> Backup {
 #[test]
 fn the_backup_of_the_page_is_the_one_that_is_made() {
     let made = Example::new();
-    let index = fs::File::open(made.file("index.zst")).unwrap();
-    let index = zstd::decode_all(index).unwrap();
-    assert_eq!(String::from_utf8(index).unwrap(), example("index"));
-    let name = FrameName::of(example("index").as_bytes()).to_string();
-    let sealed = &made.backup.seal().archive.index_digest;
-    assert_eq!(FrameName::of(&hex(&json!(name))).to_string(), *sealed);
+    let entries = made.backup.index().unwrap().map(Result::unwrap);
+    let lines = entries.map(|e| serde_json::to_string(&e).unwrap() + "\n");
+    let header = "{\"format\":\"lava-backup-index/1\"}\n";
+    let text: String = [header.to_owned()].into_iter().chain(lines).collect();
+    assert_eq!(text, example("index"));
     let frames = fs::read_to_string(made.file("frames")).unwrap();
     assert_eq!(frames, example("frames"));
     // What zstd makes of the same bytes may differ between its versions.
@@ -294,12 +293,47 @@ fn the_index_is_pieces_as_the_page_says() {
         hex(&vector["content"])
     );
 
-    let index = fs::read(Example::new().file("index.zst")).unwrap();
-    let (before, stored) = index.split_at(48);
-    assert_eq!(before, prelude(example("index").as_bytes(), stored));
-    let name = FrameName::of(example("index").as_bytes());
-    let text = decode(Path::new("i"), name, stored).unwrap();
-    assert_eq!(text, example("index").as_bytes());
+    // Blocks in frames: here one for each section, frames counted from its first.
+    let mut blocks: Vec<(u64, String)> = Vec::new();
+    let mut section = String::new();
+    let page = example("index");
+    let (header, lines) = page.split_once('\n').unwrap();
+    for line in lines.lines() {
+        let entry: Entry = serde_json::from_str(line).unwrap();
+        let its = String::from_utf8(entry.path.section().to_vec()).unwrap();
+        if its != section {
+            let begin = if blocks.is_empty() {
+                format!("{header}\n")
+            } else {
+                String::new()
+            };
+            blocks.push((entry.frame, begin));
+            section = its;
+        }
+        let (base, text) = blocks.last_mut().unwrap();
+        let absolute = format!("\"frame\":{},", entry.frame);
+        let counted = format!("\"frame\":{},", entry.frame - *base);
+        *text += &format!("{}\n", line.replace(&absolute, &counted));
+    }
+    let made = Example::new();
+    let (mut expected, mut digests) = (Vec::new(), Vec::new());
+    for (base, text) in &blocks {
+        let name = FrameName::of(text.as_bytes());
+        let bytes = hex(&json!(name.to_string()));
+        let counted = [&bytes[..], &base.to_le_bytes()].concat();
+        digests.extend_from_slice(blake3::hash(&counted).as_bytes());
+        let magic = [0x5e, 0x2a, 0x4d, 0x18, 40, 0, 0, 0];
+        expected.extend_from_slice(&[&magic[..], &base.to_le_bytes(), &bytes].concat());
+        let file = made.store.path().join("frames").join(name.file());
+        let stored = fs::read(file).unwrap();
+        assert_eq!(
+            decode(Path::new("b"), name, &stored).unwrap(),
+            text.as_bytes()
+        );
+    }
+    assert_eq!(fs::read(made.file("index.zst")).unwrap(), expected);
+    let sealed = &made.backup.seal().archive.index_digest;
+    assert_eq!(*sealed, blake3::hash(&digests).to_hex().to_string());
 }
 
 #[test]
@@ -370,7 +404,8 @@ fn a_newer_document_is_refused_as_newer_and_an_unknown_member_is_no_harm() {
         ErrorKind::TooNew
     );
     assert_eq!(refused(with("/id", json!("another"))), ErrorKind::Damaged);
-    assert_eq!(refused(with("/store", json!("00"))), ErrorKind::Damaged);
+    // A backup may have been made in another store.
+    assert!(with("/store", json!("00")).is_ok());
     let opened = with("/later", json!({"b": [1, -1, "é"], "a": {}})).unwrap();
     assert!(verify(&opened, Depth::Full).unwrap().damage.is_empty());
     assert!(made.read_by_the_page().status.success());

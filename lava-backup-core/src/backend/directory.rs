@@ -67,6 +67,8 @@ impl Directory {
         for part in PARTS {
             self.make_dir(&self.path.join(part))?;
         }
+        // Before it is a store: none is to be seen that lacks a part.
+        self.sync_dir(&self.path)?;
         let parent = self.path.parent().filter(|p| p.exists());
         self.sync_dir(parent.unwrap_or(Path::new(".")))
     }
@@ -120,6 +122,16 @@ impl Directory {
 
     fn sync_dir(&self, path: &Path) -> Result<()> {
         self.disk.sync_dir(path).at("sync directory", path)
+    }
+
+    /// Makes the name of a file last, and that of its directory.
+    fn sync_name(&self, path: &Path) -> Result<()> {
+        let dir = path.parent().unwrap_or(&self.path);
+        self.sync_dir(dir)?;
+        match dir.parent() {
+            Some(above) if dir != self.path => self.sync_dir(above),
+            _ => Ok(()),
+        }
     }
 
     /// Writes a file under a temporary name, whole and synced.
@@ -235,7 +247,8 @@ impl Backend for Directory {
                 self.sync_dir(&found.path())?;
             }
         }
-        self.sync_dir(&frames)
+        self.sync_dir(&frames)?;
+        self.sync_dir(&self.path.join("backups"))
     }
 
     fn put_new(&self, key: &str, bytes: &[u8]) -> Result<()> {
@@ -247,13 +260,19 @@ impl Backend for Directory {
         if named.is_err() {
             let _ = self.disk.remove_file(&temporary);
         }
-        match named {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(Error::new(ErrorKind::Exists, path, "exists already"));
-            }
-            other => other.at("rename", &path)?,
+        let exists = matches!(&named, Err(e) if e.kind() == io::ErrorKind::AlreadyExists);
+        if !exists {
+            named.at("rename", &path)?;
         }
-        self.sync_dir(path.parent().unwrap_or(Path::new(".")))
+        // Whoever made it, or its directory, may have been stopped before this.
+        let lasting = self.sync_name(&path);
+        if !exists && lasting.is_err() {
+            let _ = self.disk.remove_file(&path);
+        }
+        match exists {
+            true => lasting.and(Err(Error::new(ErrorKind::Exists, path, "exists already"))),
+            false => lasting,
+        }
     }
 
     fn spool(&self) -> Result<Box<dyn Spool>> {
@@ -264,9 +283,10 @@ impl Backend for Directory {
 
     fn publish(&self, prefix: &str, files: Vec<(&str, Content)>) -> Result<()> {
         let path = self.path.join(prefix);
-        if path.exists() {
+        if fs::read_dir(&path).is_ok_and(|mut inner| inner.next().is_some()) {
             return Err(Error::new(ErrorKind::Exists, path, "exists already"));
         }
+        let last = files.last().map(|(name, _)| *name).unwrap_or_default();
         let (dir, _run) = self.temporary()?;
         self.make_dir(&dir)?;
         for (name, content) in files {
@@ -290,8 +310,11 @@ impl Backend for Directory {
         let lasting = self.sync_dir(parent);
         if lasting.is_err() {
             // What is not sure to last is taken back: whoever hears of an error
-            // must find nothing there.
+            // must find nothing there. The rename may be lost in a crash, so
+            // what makes it whole is gone for sure before the rest goes.
             let _ = self.disk.rename(&path, &dir);
+            let _ = self.disk.remove_file(&dir.join(last));
+            let _ = self.disk.sync_dir(&dir);
         }
         lasting
     }
@@ -300,7 +323,12 @@ impl Backend for Directory {
         let path = self.path.join(prefix);
         let (aside, _run) = self.temporary()?;
         self.disk.rename(&path, &aside).at("rename", &path)?;
-        self.sync_dir(path.parent().unwrap_or(Path::new(".")))?;
+        let lasting = self.sync_dir(path.parent().unwrap_or(Path::new(".")));
+        if lasting.is_err() {
+            // After a crash it may be in its place again, so it must be whole.
+            let _ = self.disk.rename(&aside, &path);
+        }
+        lasting?;
         remove_tree(&*self.disk, &aside).at("remove", &path)
     }
 

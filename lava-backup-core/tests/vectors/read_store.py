@@ -20,6 +20,7 @@ MAX_FRAME = 8 << 20
 MAX_STORED = MAX_FRAME + (1 << 20)
 MAX_LINE = 2 << 20
 PRELUDE = bytes([0x5C, 0x2A, 0x4D, 0x18, 40, 0, 0, 0])
+REFERENCE = bytes([0x5E, 0x2A, 0x4D, 0x18, 40, 0, 0, 0])
 SKIPPABLE = bytes([0x5B, 0x2A, 0x4D, 0x18, 32, 0, 0, 0])
 HEX = re.compile(r"[0-9a-f]{64}\Z")
 ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}\Z")
@@ -175,41 +176,55 @@ def read_list(place, archive):
 # [Pieces]
 
 def read_pieces(place, length):
-    """The preludes' names and the stored forms of the pieces that fill a file."""
+    """What the preludes in a file say, and the stored forms of those that are no references."""
     pieces = []
     with open(place, "rb") as file:
         while length > 0:
             prelude = file.read(48)
-            check(len(prelude) == 48 and prelude[:8] == PRELUDE, f"{place}: has no prelude")
-            size = int.from_bytes(prelude[8:16], "little")
-            check(40 < size <= MAX_STORED, f"{place}: has a piece of {size} bytes")
-            stored = file.read(size)
-            check(len(stored) == size, f"{place}: ends in a piece")
-            pieces.append((prelude[16:], stored))
-            length -= 48 + size
+            check(len(prelude) == 48, f"{place}: has no prelude")
+            number, name = int.from_bytes(prelude[8:16], "little"), prelude[16:]
+            if prelude[:8] == REFERENCE:
+                pieces.append((number, name, None))
+                length -= 48
+                continue
+            check(prelude[:8] == PRELUDE, f"{place}: has no prelude")
+            check(40 < number <= MAX_STORED, f"{place}: has a piece of {number} bytes")
+            stored = file.read(number)
+            check(len(stored) == number, f"{place}: ends in a piece")
+            pieces.append((number, name, stored))
+            length -= 48 + number
     return pieces
 
 
 # [Index]
 
-def read_index(place, archive):
+def read_index(store, place, archive):
     pieces = read_pieces(place, os.path.getsize(place))
     check(pieces, f"{place}: has no block")
-    names = b"".join(name for name, _ in pieces)
-    check(blake3(names).hex() == archive["index_digest"], f"{place}: its digest is another")
-    lines = []
-    for name, stored in pieces:
-        block = read_stored(place, stored, name)
+    sealed = b""
+    for number, name, stored in pieces:
+        sealed += blake3(name + number.to_bytes(8, "little")) if stored is None else name
+    check(blake3(sealed).hex() == archive["index_digest"], f"{place}: its digest is another")
+    lines, bases = [], []
+    for number, name, stored in pieces:
+        if stored is None:
+            block = read_frame(store, f"{name.hex()[:2]}/{name.hex()}")
+        else:
+            block = read_stored(place, stored, name)
         check(block.endswith(b"\n"), f"{place}: has a block that does not end")
-        lines += block.split(b"\n")[:-1]
+        found = block.split(b"\n")[:-1]
+        lines += found
+        bases += [number if stored is None else 0] * len(found)
+    bases.pop(0)
     header = lines.pop(0)
     if header != b'{"format":"lava-backup-index/1"}':
         raise TooNew(f"{place}: begins with {header[:80]!r}")
     check(len(lines) == archive["entries"], f"{place}: has another number of entries")
     last, ended = None, set()
-    for line in lines:
+    for line, base in zip(lines, bases):
         check(len(line) < MAX_LINE, f"{place}: has a line that is too long")
         entry = json.loads(line, object_pairs_hook=no_twins)
+        entry["frame"] += base
         path = unescape(entry["path"]).split(b"/")
         check(len(path) > 1 and not {b"", b".", b".."} & set(path), f"{place}: {entry['path']}")
         check(b"\0" not in b"/".join(path), f"{place}: {entry['path']}")
@@ -341,11 +356,10 @@ def octal(field):
     return int(field.rstrip(b"\0 ") or b"0", 8)
 
 
-def read_backup(store, store_document, name):
+def read_backup(store, name):
     place = os.path.join(store, "backups", name)
     seal = read_document(os.path.join(place, "backup.json"), "lava-backup/1")
     check(seal["id"] == name, f"{place}: is the seal of {seal['id']}")
-    check(seal["store"] == store_document["id"], f"{place}: is of another store")
     check(seal["outcome"] in ("complete", "degraded"), f"{place}: {seal['outcome']!r}")
     degrades = any(problem["degrades"] for problem in seal["problems"])
     check(degrades == (seal["outcome"] == "degraded"), f"{place}: outcome and problems differ")
@@ -357,7 +371,7 @@ def read_backup(store, store_document, name):
         starts.append(starts[-1] + len(frame))
     check(starts[-1] == archive["bytes"], f"{place}: has another number of bytes")
     stream, position, sections = b"".join(frames), 0, {}
-    for entry in read_index(os.path.join(place, "index.zst"), archive):
+    for entry in read_index(store, os.path.join(place, "index.zst"), archive):
         check(entry["frame"] < len(frames), f"{entry['path']}: lies beyond the frames")
         check(entry["offset"] <= len(frames[entry["frame"]]), f"{entry['path']}: lies beyond its frame")
         begin = starts[entry["frame"]] + entry["offset"]
@@ -390,10 +404,10 @@ def main(arguments):
         print(blake3(sys.stdin.buffer.read()).hex())
         return
     (store,) = arguments
-    document = read_document(os.path.join(store, "store.json"), "lava-backup-store/1")
+    read_document(os.path.join(store, "store.json"), "lava-backup-store/1")
     for name in sorted(os.listdir(os.path.join(store, "backups"))):
         if ID.match(name) and os.path.exists(os.path.join(store, "backups", name, "backup.json")):
-            read_backup(store, document, name)
+            read_backup(store, name)
 
 
 if __name__ == "__main__":
