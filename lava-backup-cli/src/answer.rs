@@ -12,6 +12,7 @@ pub struct Answer {
     exit: Exit,
     json: serde_json::Value,
     text: String,
+    aside: bool,
 }
 
 impl Answer {
@@ -21,7 +22,14 @@ impl Answer {
             exit,
             json: serde_json::to_value(document).unwrap_or_default(),
             text: text.into(),
+            aside: false,
         }
+    }
+
+    /// The same, told on standard error: standard output is taken.
+    pub(crate) fn aside(mut self) -> Self {
+        self.aside = true;
+        self
     }
 
     /// The document.
@@ -40,7 +48,10 @@ impl Answer {
         } else {
             self.text.clone()
         };
-        let mut out = std::io::stdout().lock();
+        let mut out: Box<dyn Write> = match self.aside {
+            true => Box::new(std::io::stderr()),
+            false => Box::new(std::io::stdout().lock()),
+        };
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             // Whoever read us has seen enough.
             Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => self.exit.into(),

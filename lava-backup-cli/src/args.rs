@@ -6,9 +6,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use lava_backup_core::{Glob, MemberPath, Share};
 
 mod keeping;
+mod onefile;
 mod prune;
 
 pub(crate) use keeping::{CompareArgs, DiffArgs, ForgetArgs};
+pub(crate) use onefile::{DestinationArgs, ExportArgs, ImportArgs};
 pub(crate) use prune::PruneArgs;
 
 /// Back up a LAVA lab, prove the backup, and bring it back.
@@ -70,6 +72,12 @@ pub(crate) enum Command {
     Forget(ForgetArgs),
     /// Remove from a store what no backup needs any more
     Prune(PruneArgs),
+    /// Write a backup to one file, which `zstd` and `tar` alone restore
+    Export(ExportArgs),
+    /// Put a backup that is one file into a store
+    Import(ImportArgs),
+    /// Make anew what follows from the rest of a store, as lost indexes
+    Repair(StoreArgs),
 }
 
 #[derive(Debug, Args)]
@@ -79,12 +87,20 @@ pub(crate) struct StoreArgs {
     pub(crate) store: PathBuf,
 }
 
+/// Of a command that may name a backup by the path of a file.
+#[derive(Debug, Args)]
+pub(crate) struct OptionalStore {
+    /// The store; not needed for a backup that is an exported file
+    #[arg(long, value_name = "DIR", env = "LAVA_BACKUP_STORE")]
+    pub(crate) store: Option<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct BackupArgs {
     #[command(flatten)]
-    pub(crate) store: StoreArgs,
+    pub(crate) store: OptionalStore,
 
-    /// An id, the unique beginning of one, or `latest`
+    /// An id, the unique beginning of one, or `latest`; an exported file, or `-`
     #[arg(default_value = "latest")]
     pub(crate) backup: String,
 }
@@ -114,7 +130,7 @@ pub(crate) enum Role {
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
     #[command(flatten)]
-    pub(crate) store: StoreArgs,
+    pub(crate) destination: DestinationArgs,
 
     /// What the host does in its lab; found by itself
     #[arg(long)]
@@ -157,9 +173,9 @@ pub(crate) struct LsArgs {
 #[derive(Debug, Args)]
 pub(crate) struct CatArgs {
     #[command(flatten)]
-    pub(crate) store: StoreArgs,
+    pub(crate) store: OptionalStore,
 
-    /// An id, the unique beginning of one, or `latest`
+    /// An id, the unique beginning of one, or `latest`; an exported file, or `-`
     pub(crate) backup: String,
 
     /// The member, as `ls` prints it
@@ -169,9 +185,10 @@ pub(crate) struct CatArgs {
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     #[command(flatten)]
-    pub(crate) store: StoreArgs,
+    pub(crate) store: OptionalStore,
 
-    /// An id, the unique beginning of one, or `latest`; all if none is named
+    /// An id, the unique beginning of one, or `latest`; an exported file, or `-`;
+    /// all of the store if none is named
     pub(crate) backup: Option<String>,
 
     /// Look at the structure alone, not at every byte
@@ -191,9 +208,9 @@ pub(crate) struct VerifyArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ExtractArgs {
     #[command(flatten)]
-    pub(crate) store: StoreArgs,
+    pub(crate) store: OptionalStore,
 
-    /// An id, the unique beginning of one, or `latest`
+    /// An id, the unique beginning of one, or `latest`; an exported file, or `-`
     pub(crate) backup: String,
 
     /// Sections or members to bring back; `config`, `data` and `logs` if none
@@ -254,9 +271,9 @@ pub(crate) enum DatabaseCommand {
 #[derive(Debug, Args)]
 pub(crate) struct DatabaseTargetArgs {
     #[command(flatten)]
-    pub(crate) store: StoreArgs,
+    pub(crate) store: OptionalStore,
 
-    /// An id, the unique beginning of one, or `latest`
+    /// An id, the unique beginning of one, or `latest`; an exported file, or `-`
     pub(crate) backup: String,
 
     /// The Debian whose LAVA settings name the database and its password

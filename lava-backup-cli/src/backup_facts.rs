@@ -1,6 +1,6 @@
 //! What a sealed backup says of its host and its database.
 
-use lava_backup_core::{Backup, MemberPath, Store};
+use lava_backup_core::{Backup, MemberPath};
 use lava_backup_pg::ServerFacts;
 use lava_backup_pg::archive::DumpContents;
 use lava_restore_plan::facts::DatabaseState;
@@ -8,18 +8,12 @@ use lava_restore_plan::{self as plan, Facts};
 use serde::Deserialize;
 
 use crate::args::BackupArgs;
-use crate::exit::{CouldNot, Exit, Failure};
+use crate::exit::{Exit, Failure};
+use crate::named;
 
-/// Opens the store and the backup that a command names.
+/// Opens the backup that a command names.
 pub(crate) fn open(args: &BackupArgs) -> Result<Backup, Failure> {
-    open_named(&args.store.store, &args.backup)
-}
-
-/// Opens a backup of a store by what a person calls it.
-pub(crate) fn open_named(store: &std::path::Path, name: &str) -> Result<Backup, Failure> {
-    let store = Store::open(store).could_not("open the store")?;
-    let id = store.find(name).could_not("find the backup")?;
-    store.backup(&id).could_not(format!("open the backup {id}"))
+    named::open(&args.store, &args.backup)
 }
 
 /// The dump of a backup: where it is, where it came from, what it holds.

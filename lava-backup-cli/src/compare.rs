@@ -1,13 +1,14 @@
 //! Is a backup equivalent to one that a drill has proved?
 
 use lava_backup_core::compare::{self, Amount, Change, Finding, Rules, Survey, Tolerance};
-use lava_backup_core::{Backup, BackupId, EvidenceDraft, Store};
+use lava_backup_core::{Backup, BackupId, EvidenceDraft};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::answer::Answer;
 use crate::args::CompareArgs;
 use crate::exit::{CouldNot, Exit, Failure};
+use crate::named;
 use crate::standing::{self, Standing};
 use crate::{TOOL, clock, text};
 
@@ -108,11 +109,25 @@ impl From<Finding> for Difference {
 }
 
 pub(crate) fn compare(args: &CompareArgs) -> Result<Answer, Failure> {
-    let store = Store::open(&args.store.store).could_not("open the store")?;
-    let find = |name: &str| store.find(name).could_not("find the backup");
-    let one = (!args.all).then(|| find(&args.backup)).transpose()?;
-    let chosen = args.reference.as_deref().map(find).transpose()?;
+    named::stdin_once(&args.backup, args.reference.as_deref().unwrap_or_default())?;
+    let (store, one) = if args.all {
+        (named::open_store(&args.store)?, None)
+    } else {
+        let (store, id) = named::find(&args.store, &args.backup)?;
+        (store, Some(id))
+    };
+    let chosen = args.reference.as_deref();
+    let chosen = chosen
+        .map(|name| named::open(&args.store, name))
+        .transpose()?;
     let standings = standing::of_all(&store)?;
+    // What one file is compared with lies in the store, if there is one.
+    let is_file = !args.all && named::is_one_file(&args.store, &args.backup);
+    let of_store = match (is_file, &args.store.store) {
+        (true, Some(_)) => standing::of_all(&named::open_store(&args.store)?)?,
+        _ => Vec::new(),
+    };
+    let proofs: Vec<&Standing> = standings.iter().chain(&of_store).collect();
     let rules = stock::rules(Tolerance {
         percent: args.tolerance,
         ..Tolerance::default()
@@ -140,12 +155,12 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<Answer, Failure> {
                 continue;
             }
         };
-        let reference = match reference(standing, backup, &standings, chosen.as_ref()) {
+        let reference = match reference(standing, backup, &proofs, chosen.as_ref()) {
             Ok(reference) => reference,
             Err(failure) if one.is_some() => return Err(failure),
             Err(failure) => {
                 // One that is older than every drill is no failure of its own.
-                if !standings.iter().any(|s| is_proof_for(s, backup)) {
+                if !proofs.iter().any(|s| is_proof_for(s, backup)) {
                     exit = worse(exit, Exit::Refused);
                 }
                 answer.backups.push(skipped(standing, failure.message));
@@ -161,7 +176,7 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<Answer, Failure> {
         let equivalent = judge(backup, reference, ref_survey, &rules)?;
         if equivalent.equivalent == Some(false) {
             exit = worse(exit, Exit::Refused);
-        } else if equivalent.unrecorded.is_some() {
+        } else if equivalent.unrecorded.is_some() && !is_file {
             exit = worse(exit, Exit::Failed);
         }
         answer.backups.push(equivalent);
@@ -204,19 +219,11 @@ fn is_proof_for(standing: &Standing, backup: &Backup) -> bool {
 fn reference<'s>(
     standing: &Standing,
     backup: &'s Backup,
-    standings: &'s [Standing],
-    chosen: Option<&BackupId>,
+    standings: &[&'s Standing],
+    chosen: Option<&'s Backup>,
 ) -> Result<&'s Backup, Failure> {
     if let Some(chosen) = chosen {
-        let found = standings.iter().find(|s| s.id() == chosen);
-        return match found.map(|s| &s.backup) {
-            Some(Ok(reference)) => Ok(reference),
-            Some(Err(failure)) => Err(failure.clone()),
-            None => Err(Failure::new(
-                Exit::Failed,
-                format!("could not find {chosen}"),
-            )),
-        };
+        return Ok(chosen);
     }
     let age = |backup: &Backup| (backup.seal().taken.clone(), backup.id().clone());
     let proofs = standings.iter().filter(|s| is_proof_for(s, backup));
@@ -295,7 +302,7 @@ impl Equivalence {
                 out += &difference.text();
             }
             if let Some(why) = &backup.unrecorded {
-                out += &format!("  could not record what was found: {why}\n");
+                out += &format!("  note: what was found could not be recorded: {why}\n");
             }
         }
         if self.backups.is_empty() {

@@ -26,10 +26,12 @@ use crate::progress::Progress;
 use crate::settings::LOGS_IN_FILES;
 use crate::{TOOL, text};
 
+mod destination;
 mod earlier;
 mod finished;
 mod state;
 
+use destination::Destination;
 use finished::FinishedJobs;
 use state::State;
 
@@ -40,6 +42,8 @@ pub(crate) struct Created {
     pub(crate) backup: String,
     /// The digest of its seal: note it where the store's writer can't change it.
     pub(crate) digest: String,
+    /// The file that it is; `null` if it is in a store.
+    pub(crate) file: Option<String>,
     /// `complete` or `degraded`.
     pub(crate) outcome: String,
     /// Entries of every type.
@@ -93,10 +97,10 @@ impl From<&Problem> for Noted {
 /// The database, at the admin's own word.
 const LEFT_OUT: &str = "database.left-out";
 
-pub(crate) fn create(args: &CreateArgs, quiet: bool) -> Result<Answer, Failure> {
+pub(crate) fn create(args: &CreateArgs, quiet: bool, json: bool) -> Result<Answer, Failure> {
     let began = clock::now();
     let progress = Progress::new(quiet);
-    let store = Store::open(&args.store.store).could_not("open the store")?;
+    let destination = Destination::of(&args.destination, json)?;
     let host = Host::open(&args.root)?;
     let role = match args.role {
         Some(args::Role::Master) => Role::Master,
@@ -140,7 +144,7 @@ pub(crate) fn create(args: &CreateArgs, quiet: bool) -> Result<Answer, Failure> 
 
     let id: BackupId = format!("{}-{}", taken.compact(), host_name(&host)).parse()?;
     let mut making = Making {
-        writer: store.create(id).could_not("begin a backup")?,
+        writer: destination.begin(id).could_not("begin a backup")?,
         documents: BTreeMap::new(),
         finished,
         taken,
@@ -162,11 +166,13 @@ pub(crate) fn create(args: &CreateArgs, quiet: bool) -> Result<Answer, Failure> 
             .collect();
         database.tables.sort();
     }
-    let after = making.files(&host, role, args, &store)?;
+    let after = making.files(&host, role, args, destination.store())?;
     making.unchanged(&host, &before)?;
     making.facts(&facts)?;
     let sealed = making.seal(&host)?;
-    Ok(answer(&sealed, after, contents.as_ref(), began))
+    let file = destination.file();
+    let answer = answer(&sealed, after, file, contents.as_ref(), began);
+    destination.finish(answer)
 }
 
 fn take_snapshot(host: &Host, args: &CreateArgs) -> Result<Snapshot, Failure> {
@@ -289,7 +295,7 @@ impl Making {
         host: &Host,
         role: Role,
         args: &CreateArgs,
-        store: &Store,
+        store: Option<&Store>,
     ) -> Result<Option<BackupId>, Failure> {
         let release = host
             .release()
@@ -310,10 +316,9 @@ impl Making {
         )
         .could_not("find the files to back up")?;
         // A store within what it backs up would grow without end.
+        let root = host.root.path().canonicalize()?;
         let own = store
-            .path()
-            .strip_prefix(host.root.path().canonicalize()?)
-            .ok()
+            .and_then(|store| store.path().strip_prefix(root).ok())
             .and_then(|own| {
                 let bytes = std::os::unix::ffi::OsStrExt::as_bytes(own.as_os_str());
                 MemberPath::new(bytes.to_vec()).ok()
@@ -341,10 +346,9 @@ impl Making {
             }
         };
         let mut capture = Capture::new(&host.root, &choose, &mut observe);
-        let after = match args.paranoid {
-            true => None,
-            false => earlier::follow(&mut capture, store, &host.name(), role),
-        };
+        let after = store
+            .filter(|_| !args.paranoid)
+            .and_then(|store| earlier::follow(&mut capture, store, &host.name(), role));
         for (section, starts) in [
             (paths::PACKAGES, &trees.packages),
             (paths::CONFIG, &trees.config),
@@ -469,6 +473,7 @@ impl DumpSink for Sink<'_> {
 fn answer(
     sealed: &Sealed,
     after: Option<BackupId>,
+    file: Option<&std::path::Path>,
     contents: Option<&DumpContents>,
     began: Instant,
 ) -> Answer {
@@ -477,6 +482,7 @@ fn answer(
     let created = Created {
         backup: seal.id.to_string(),
         digest: sealed.digest.clone(),
+        file: file.map(|file| file.to_string_lossy().into_owned()),
         outcome: if degraded { "degraded" } else { "complete" }.into(),
         entries: seal.archive.entries,
         unread: sealed.unread,
@@ -508,7 +514,10 @@ fn answer(
     out += &format!(
         "stored   {} in {}, in {}\n",
         text::bytes(created.new_bytes),
-        text::count(created.new_frames, "new frame"),
+        match &created.file {
+            Some(file) => file.clone(),
+            None => text::count(created.new_frames, "new frame"),
+        },
         text::duration(created.milliseconds)
     );
     out += &problems(&created.problems);

@@ -13,7 +13,7 @@ use crate::backup_facts::{self, DumpDocument};
 use crate::exit::{CouldNot, Exit, Failure};
 use crate::progress::Progress;
 use crate::settings::LavaSettings;
-use crate::{clock, host, text};
+use crate::{clock, host, named, text};
 
 /// What the dump of a backup holds.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -189,7 +189,7 @@ fn is_here(host: &str) -> bool {
 }
 
 fn restore(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
-    let backup = backup_facts::open_named(&args.store.store, &args.backup)?;
+    let backup = named::open(&args.store, &args.backup)?;
     let dump = backup_facts::need_dump(&backup)?;
     let target = Target::of(args, &dump)?;
     let known = target.settings.database.as_ref();
@@ -278,7 +278,7 @@ pub(crate) fn feed<'f>(
 }
 
 fn compare(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
-    let backup = backup_facts::open_named(&args.store.store, &args.backup)?;
+    let backup = named::open(&args.store, &args.backup)?;
     let dump = backup_facts::need_dump(&backup)?;
     let target = Target::of(args, &dump)?;
     let progress = Progress::new(quiet);

@@ -8,9 +8,8 @@ use serde::Serialize;
 
 use crate::answer::Answer;
 use crate::args::DiffArgs;
-use crate::backup_facts;
 use crate::exit::{CouldNot, Exit, Failure};
-use crate::text;
+use crate::{named, text};
 
 /// A document lists no more differences than this; text has no limit.
 const LISTED: usize = 10_000;
@@ -83,8 +82,9 @@ impl From<Difference> for Differs {
 
 /// Text is written while the indexes are read, so that it needs no memory.
 pub(crate) fn diff(args: &DiffArgs, json: bool) -> Result<Answer, Failure> {
-    let first = backup_facts::open_named(&args.store.store, &args.first)?;
-    let second = backup_facts::open_named(&args.store.store, &args.second)?;
+    named::stdin_once(&args.first, &args.second)?;
+    let first = named::open(&args.store, &args.first)?;
+    let second = named::open(&args.store, &args.second)?;
     if let Some(path) = &args.path {
         let lacks = |backup: &Backup| -> Result<bool, Failure> {
             Ok(backup.entries_below(path)?.next().is_none())

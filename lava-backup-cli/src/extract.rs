@@ -8,7 +8,7 @@ use crate::answer::Answer;
 use crate::args::ExtractArgs;
 use crate::exit::{CouldNot, Exit, Failure};
 use crate::progress::Progress;
-use crate::{backup_facts, clock, paths, text};
+use crate::{clock, named, paths, text};
 
 /// What `extract` did, would do, or saw.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -64,7 +64,7 @@ const LISTED: usize = 10_000;
 const KEEP_IN: &str = "var/lib/lava-backup/replaced";
 
 pub(crate) fn extract(args: &ExtractArgs, quiet: bool) -> Result<Answer, Failure> {
-    let backup = backup_facts::open_named(&args.store.store, &args.backup)?;
+    let backup = named::open(&args.store, &args.backup)?;
     let root = Root::open(&args.root).could_not("open the target")?;
     let keep_in: MemberPath = format!("{KEEP_IN}/{}", clock::now().compact()).parse()?;
     let mut select = args.paths.clone();

@@ -25,10 +25,13 @@ mod extract;
 mod forget;
 mod host;
 mod look;
+mod named;
+mod onefile;
 mod paths;
 mod plan;
 mod progress;
 mod prune;
+mod repair;
 #[cfg(test)]
 mod schemas;
 mod settings;
@@ -65,7 +68,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
     match &cli.command {
         Command::Init(args) => look::init(args),
-        Command::Create(args) => create::create(args, cli.quiet),
+        Command::Create(args) => create::create(args, cli.quiet, cli.json),
         Command::List(args) => look::list(args),
         Command::Show(args) => look::show(args),
         Command::Ls(args) => look::ls(args),
@@ -80,5 +83,8 @@ fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
         Command::Diff(args) => diff::diff(args, cli.json),
         Command::Forget(args) => forget::forget(args),
         Command::Prune(args) => prune::prune(args),
+        Command::Export(args) => onefile::export(args, cli.json),
+        Command::Import(args) => onefile::import(args),
+        Command::Repair(args) => repair::repair(args),
     }
 }

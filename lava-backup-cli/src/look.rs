@@ -11,7 +11,7 @@ use crate::backup_facts;
 use crate::collect::role_name;
 use crate::create::{self, Noted};
 use crate::exit::{CouldNot, Exit, Failure};
-use crate::text;
+use crate::{named, text};
 
 /// A store that was made.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -482,7 +482,7 @@ pub(crate) struct Content {
 }
 
 pub(crate) fn cat(args: &CatArgs, json: bool) -> Result<Answer, Failure> {
-    let backup = backup_facts::open_named(&args.store.store, &args.backup)?;
+    let backup = named::open(&args.store, &args.backup)?;
     let entry = backup.entry(&args.path).could_not("find the file")?;
     let frames = backup.frames()?;
     let doing = format!("print {}", args.path);

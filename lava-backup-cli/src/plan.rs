@@ -8,13 +8,18 @@ use crate::answer::Answer;
 use crate::args::{PlanArgs, PlanFormat, PlanIntent};
 use crate::exit::{CouldNot, Exit, Failure};
 
+use crate::named::{self, Named};
 use crate::{backup_facts, collect};
 
 pub(crate) fn plan(args: &PlanArgs) -> Result<Answer, Failure> {
+    if Named::of(&args.backup.backup) == Named::Stdin {
+        let what = "could not plan from standard input: the plan's commands read the backup again";
+        return Err(Failure::new(Exit::Usage, what).hint("put it into a file, and name that"));
+    }
     let backup = backup_facts::open(&args.backup)?;
     let known = backup_facts::for_plan(&backup)?;
     let target = target(args)?;
-    let mut options = Options::new(args.backup.store.store.canonicalize()?.to_string_lossy());
+    let mut options = Options::new(place(args)?);
     options.replace_data = args.replace_data;
     options.target_digest = Some(digest(&target));
     let intent = match args.intent {
@@ -34,6 +39,16 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<Answer, Failure> {
     };
     let document: serde_json::Value = serde_json::from_str(&json).unwrap_or_default();
     Ok(Answer::new(exit, &document, text))
+}
+
+/// Where the plan's commands find the backup, as they say after `--store`.
+fn place(args: &PlanArgs) -> Result<String, Failure> {
+    let named = match (Named::of(&args.backup.backup), &args.backup.store.store) {
+        (Named::File(file), _) => file,
+        (_, Some(store)) => store,
+        (_, None) => return Err(named::no_store("plan")),
+    };
+    Ok(named.canonicalize()?.to_string_lossy().into_owned())
 }
 
 /// The facts of the target: from a file, or of this host.

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use schemars::{JsonSchema, schema_for};
 
-use crate::{compare, create, database, diff, drill, extract, forget, look, prune, verify};
+use crate::{
+    compare, create, database, diff, drill, extract, forget, look, onefile, prune, repair, verify,
+};
 
 #[test]
 fn the_published_schemas_are_those_of_the_answers() {
@@ -25,6 +27,9 @@ fn the_published_schemas_are_those_of_the_answers() {
     check::<diff::Differing>("diff");
     check::<forget::Forgotten>("forget");
     check::<prune::Pruned>("prune");
+    check::<onefile::Exported>("export");
+    check::<onefile::Taken>("import");
+    check::<repair::Repaired>("repair");
 }
 
 fn check<T: JsonSchema>(name: &str) {

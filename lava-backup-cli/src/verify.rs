@@ -1,13 +1,15 @@
 //! Checking that a store is as it was written.
 
-use lava_backup_core::{Backup, Damage, Depth, EvidenceDraft, Sample, Sampled, Store};
+use std::path::Path;
+
+use lava_backup_core::{Backup, Damage, Depth, EvidenceDraft, Sample, Sampled};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::answer::Answer;
 use crate::args::VerifyArgs;
 use crate::exit::{CouldNot, Exit, Failure};
-use crate::{TOOL, clock, text};
+use crate::{TOOL, clock, named, text};
 
 /// So many damaged frames a sample tells its chances of.
 const DAMAGED: [(u64, &str); 3] = [(1, "one damaged frame"), (10, "ten"), (100, "a hundred")];
@@ -18,7 +20,7 @@ pub(crate) const EVERY_BYTE: &str = "every byte";
 /// What `verify` found.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Verified {
-    /// The store.
+    /// The store, or the file.
     pub(crate) store: String,
     /// `quick`, `sample` or `full`.
     pub(crate) depth: String,
@@ -122,24 +124,34 @@ impl From<Damage> for Broken {
 }
 
 pub(crate) fn verify(args: &VerifyArgs) -> Result<Answer, Failure> {
-    let store = Store::open(&args.store.store).could_not("open the store")?;
     let seed = args.seed;
     let (depth, word) = match args.sample {
         Some(share) => (Depth::Sample(Sample { share, seed }), "sample"),
         None if args.quick => (Depth::Quick, "quick"),
         None => (Depth::Full, "full"),
     };
-    let ids = match &args.backup {
-        Some(name) => vec![store.find(name).could_not("find the backup")?],
-        None => store.backups().could_not("list the store")?,
+    if args.backup.as_deref() == Some("-") {
+        return stream(depth);
+    }
+    let (store, ids) = match &args.backup {
+        Some(name) => {
+            let (store, id) = named::find(&args.store, name)?;
+            (store, vec![id])
+        }
+        None => {
+            let store = named::open_store(&args.store)?;
+            let ids = store.backups().could_not("list the store")?;
+            (store, ids)
+        }
     };
+    let is_file = named::is_one_file(&args.store, args.backup.as_deref().unwrap_or("latest"));
     let mut verified = Verified {
         store: store.path().to_string_lossy().into_owned(),
         depth: word.into(),
         backups: Vec::new(),
         foreign: Vec::new(),
     };
-    if args.backup.is_none() {
+    if args.backup.is_none() || is_file {
         let foreign = lava_backup_core::verify_store(&store).could_not("look through the store")?;
         verified.foreign = foreign.into_iter().map(Into::into).collect();
     }
@@ -175,6 +187,34 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<Answer, Failure> {
     let exit = if sound { Exit::Done } else { Exit::Damaged };
     let out = verified.text();
     Ok(Answer::new(exit, &verified, out))
+}
+
+/// Checks a backup as it passes, which needs no room for it.
+fn stream(depth: Depth) -> Result<Answer, Failure> {
+    if depth != Depth::Full {
+        let what = "could not look at a part of standard input: all of a pipe is read anyway";
+        return Err(Failure::new(Exit::Usage, what).hint("leave --quick and --sample out"));
+    }
+    let place = Path::new(named::STDIN);
+    let received = lava_backup_core::verify_stream(place, named::stdin()?);
+    let seal = received.could_not("verify the backup")?.seal;
+    let verified = Verified {
+        store: named::STDIN.into(),
+        depth: "full".into(),
+        backups: vec![VerifiedBackup {
+            backup: seal.id.to_string(),
+            sound: true,
+            frames: seal.archive.frames,
+            bytes: seal.archive.bytes,
+            sampled: None,
+            entries: seal.archive.entries,
+            damage: Vec::new(),
+            unrecorded: Some("standard input: is read once, and never changed".into()),
+        }],
+        foreign: Vec::new(),
+    };
+    let out = verified.text();
+    Ok(Answer::new(Exit::Done, &verified, out))
 }
 
 fn one(backup: &Backup, depth: Depth) -> Result<VerifiedBackup, Failure> {

@@ -3,7 +3,7 @@
 use clap::Args;
 use lava_backup_core::MemberPath;
 
-use super::StoreArgs;
+use super::{OptionalStore, StoreArgs};
 
 #[derive(Debug, Args)]
 #[command(
@@ -50,9 +50,9 @@ pub(crate) struct ForgetArgs {
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
     #[command(flatten)]
-    pub(crate) store: StoreArgs,
+    pub(crate) store: OptionalStore,
 
-    /// An id, the unique beginning of one, or `latest`
+    /// An id, the unique beginning of one, or `latest`; an exported file, or `-`
     #[arg(default_value = "latest")]
     pub(crate) backup: String,
 
@@ -76,9 +76,10 @@ pub(crate) struct CompareArgs {
 )]
 pub(crate) struct DiffArgs {
     #[command(flatten)]
-    pub(crate) store: StoreArgs,
+    pub(crate) store: OptionalStore,
 
-    /// The earlier backup: an id, the unique beginning of one, or `latest`
+    /// The earlier backup: an id, the unique beginning of one, or `latest`; an
+    /// exported file, or `-`
     pub(crate) first: String,
 
     /// The later backup
