@@ -11,19 +11,26 @@ use std::process::Command;
 
 use common::{Host, cluster, database, url};
 
-/// The blocks of the page that begin with a fence of `sh`.
-fn script_of(page: &str) -> String {
-    let mut script = String::from("set -eu\n");
+/// What a piece of an exported file begins with.
+const PIECE: [u8; 4] = 0x184D_2A5C_u32.to_le_bytes();
+
+/// The blocks of the page that begin with a fence of `sh`: the first says where
+/// a store is, the second, where a file is, and the others go with either.
+fn blocks_of(page: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
     let mut inside = false;
     for line in page.lines() {
-        match line {
-            "```sh" => inside = true,
-            "```" => inside = false,
-            line if inside => script += &format!("{line}\n"),
+        match (line, blocks.last_mut()) {
+            ("```sh", _) => {
+                inside = true;
+                blocks.push(String::new());
+            }
+            ("```", _) => inside = false,
+            (line, Some(block)) if inside => *block += &format!("{line}\n"),
             _ => {}
         }
     }
-    script
+    blocks
 }
 
 #[test]
@@ -45,7 +52,10 @@ fn the_recovery_page_restores_a_backup_without_our_programs() {
     let backup = made.ends(0).json()["backup"].as_str().unwrap().to_owned();
 
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/RECOVERY.md");
-    let script = script_of(&fs::read_to_string(page).unwrap());
+    let blocks = blocks_of(&fs::read_to_string(page).unwrap());
+    let (store, file) = (&blocks[0], &blocks[1]);
+    assert!(store.contains("STORE") && file.contains("FILE"));
+    let script = format!("set -eu\n{store}{}", blocks[2..].concat());
     assert!(script.lines().count() > 15, "{script}");
     assert!(!script.contains("lava-backup"), "{script}");
     let to = cluster();
@@ -83,6 +93,43 @@ fn the_recovery_page_restores_a_backup_without_our_programs() {
     let stat = |tree: &str| fs::metadata(host.at(tree).join(secret)).unwrap();
     assert_eq!(stat("target").mode(), stat("root").mode());
     assert_eq!(stat("target").mtime_nsec(), stat("root").mtime_nsec());
+
+    // The same from one file, up to the database, which was loaded once.
+    let exported = host.text("b.tar.zst");
+    host.run("export", &[&backup, "--to", &exported]).ends(0);
+    let files = blocks[2..].iter().filter(|b| !b.contains("psql"));
+    let files: String = files.map(String::as_str).collect();
+    assert!(files.contains("config data logs") && files.contains("database"));
+    let of_file = |script: &str, exported: &str, target: &str| {
+        fs::create_dir(host.at(target)).unwrap();
+        let out = Command::new("sh")
+            .args(["-c", script])
+            .env("FILE", exported)
+            .env("TARGET", host.at(target))
+            .output()
+            .unwrap();
+        (
+            out.status.success(),
+            String::from_utf8_lossy(&out.stderr).into_owned(),
+        )
+    };
+    let whole = format!("set -eu\n{file}{files}");
+    let (done, said) = of_file(&whole, &exported, "second");
+    assert!(done && said.is_empty(), "{said}");
+    fs::remove_file(host.at("second/backup.json")).unwrap();
+    let same = Command::new("diff")
+        .args(["-r", "--no-dereference", "target", "second"])
+        .current_dir(host.dir.path())
+        .output()
+        .unwrap();
+    assert!(same.status.success(), "{same:?}");
+
+    // Cut off before its end, even between two frames, it is not taken.
+    let bytes = fs::read(&exported).unwrap();
+    let last = bytes.windows(4).rposition(|w| w == PIECE).unwrap();
+    fs::write(host.at("cut.tar.zst"), &bytes[..last]).unwrap();
+    let cut = format!("set -eu\n{file}");
+    assert!(!of_file(&cut, &host.text("cut.tar.zst"), "third").0);
 
     let socket = [address.host.as_str()];
     let compare = [&[backup.as_str(), "--root", &root, "--socket"], &socket[..]].concat();
