@@ -20,8 +20,8 @@ pub(crate) const LEAD: usize = 12;
 const DEPTH: usize = 2;
 const THREADS: usize = 2;
 
-/// A name in an open directory, and whether its content will be read.
-type Hint = (Arc<OwnedFd>, CString, bool);
+/// A name in an open directory.
+type Hint = (Arc<OwnedFd>, CString);
 
 /// Takes hints and drops those that come too fast: they are only hints.
 pub(crate) struct Readahead {
@@ -36,8 +36,8 @@ impl Readahead {
         let threads = (0..THREADS).map(|_| {
             let queue = Arc::clone(&queue);
             std::thread::spawn(move || {
-                while let Some((dir, name, content)) = next(&queue) {
-                    ask(&dir, &name, content, DEPTH);
+                while let Some((dir, name)) = next(&queue) {
+                    ask(&dir, &name, DEPTH);
                 }
             })
         });
@@ -47,10 +47,10 @@ impl Readahead {
         }
     }
 
-    /// Says that a name is looked at soon, and whether its content is read.
-    pub(crate) fn soon(&self, dir: &Arc<OwnedFd>, name: &CString, content: bool) {
+    /// Says that a name is read soon.
+    pub(crate) fn soon(&self, dir: &Arc<OwnedFd>, name: &CString) {
         if let Some(hints) = &self.hints {
-            let _ = hints.try_send((Arc::clone(dir), name.clone(), content));
+            let _ = hints.try_send((Arc::clone(dir), name.clone()));
         }
     }
 }
@@ -71,13 +71,13 @@ fn next(queue: &Mutex<Receiver<Hint>>) -> Option<Hint> {
 
 /// Follows no link, waits for no pipe, and minds no failure: whoever reads the
 /// file will see it again.
-fn ask(dir: &OwnedFd, name: &CString, content: bool, depth: usize) {
+fn ask(dir: &OwnedFd, name: &CString, depth: usize) {
     // To open a pipe or a device is to do something to it.
     let Ok(stat) = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) else {
         return;
     };
     let kind = FileType::from_raw_mode(stat.st_mode);
-    if !(kind == FileType::Directory || (content && kind == FileType::RegularFile)) {
+    if !matches!(kind, FileType::RegularFile | FileType::Directory) {
         return;
     }
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -96,7 +96,7 @@ fn ask(dir: &OwnedFd, name: &CString, content: bool, depth: usize) {
             for name in found.flatten() {
                 let name = name.file_name();
                 if !matches!(name.to_bytes(), b"." | b"..") {
-                    ask(&fd, &name.to_owned(), content, depth - 1);
+                    ask(&fd, &name.to_owned(), depth - 1);
                 }
             }
         }

@@ -137,8 +137,8 @@ impl<'w> Walk<'w> {
                 continue;
             };
             level.next += 1;
-            if let Some(ahead) = level.names.get(level.next + LEAD - 1) {
-                self.readahead.soon(&level.fd, ahead, self.reads);
+            if let (true, Some(ahead)) = (self.reads, level.names.get(level.next + LEAD - 1)) {
+                self.readahead.soon(&level.fd, ahead);
             }
             let Some(dir) = &level.dir else { continue };
             let joined = (
@@ -208,8 +208,10 @@ impl<'w> Walk<'w> {
         let fd = Arc::new(fd);
         if self.levels.len() <= MAX_DEPTH {
             let names = list(&fd)?;
-            for name in names.iter().take(LEAD) {
-                self.readahead.soon(&fd, name, self.reads);
+            if self.reads {
+                for name in names.iter().take(LEAD) {
+                    self.readahead.soon(&fd, name);
+                }
             }
             self.levels.push(Level {
                 fd: Arc::clone(&fd),
@@ -246,7 +248,7 @@ impl<'w> Walk<'w> {
         self.reads = reads;
         if let (true, Some(level)) = (reads, self.levels.last()) {
             for name in level.names.iter().skip(level.next).take(LEAD) {
-                self.readahead.soon(&level.fd, name, true);
+                self.readahead.soon(&level.fd, name);
             }
         }
     }
