@@ -76,7 +76,6 @@ fn check(forge: &Forge) {
         return;
     };
     assert_eq!(backup.seal().id.as_str(), ID);
-    assert_eq!(backup.seal().store, store.id());
     assert!(backup.seal().requires.is_empty());
     if let Ok(evidence) = backup.evidence() {
         assert_eq!(evidence.len(), 1);
