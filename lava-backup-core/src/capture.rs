@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
@@ -15,6 +15,7 @@ use crate::cut::SMALL_FILE;
 use crate::entry::{Class, Entry, Kind, LinkTarget, Time};
 use crate::error::{At, Error, Result};
 use crate::owner::Owners;
+use crate::packed::is_unfinished;
 use crate::path::MemberPath;
 use crate::previous::{Group, Previous};
 use crate::readahead::Readahead;
@@ -30,8 +31,8 @@ use crate::writer::{BackupWriter, Meta, Sparse, new_entry};
 /// It is walked by open directories, so a directory that is swapped for a
 /// link meanwhile can't make it read what lies elsewhere. A file is stored with
 /// just the bytes that were read and the size that they have. One that changed
-/// while it was read is read once more, and then stored as read and marked
-/// [`Class::InFlight`]; one that vanished is noted, and its directory listed
+/// while it was read, or is named `.xz` and lacks the end of such a file, is read
+/// once more, and then stored as read and marked [`Class::InFlight`]; one that vanished is noted, and its directory listed
 /// again for what may have taken its place.
 ///
 /// With an earlier backup at hand, frames whose files all stand as they did then
@@ -360,7 +361,7 @@ impl<'a> Capture<'a> {
             content.clear();
             let began = now();
             let read = open_regular(&found.parent, &found.name)
-                .and_then(|(file, before)| read_small(file, before, &mut content));
+                .and_then(|(file, before)| read_small(&found.name, file, before, &mut content));
             match read {
                 Ok(Reading::Small { still: false, .. }) if attempt < 2 => {}
                 Ok(read) => break (read, began),
@@ -420,9 +421,10 @@ impl<'a> Capture<'a> {
                     length
                 }
             };
+            let finished = !is_unfinished(&found.name, file, size(&before));
             let after = fs::fstat(file).map_err(failed)?;
             let whole: u64 = extents.iter().map(|e| e.length).sum();
-            let still = same(&before, &after) && length == whole;
+            let still = finished && same(&before, &after) && length == whole;
             if !still && attempt < 2 && problem.is_none() {
                 member.restart()?;
                 continue;
@@ -507,7 +509,7 @@ fn open_regular(parent: impl AsFd, name: &CString) -> io::Result<(File, Stat)> {
     Ok((file, stat))
 }
 
-fn read_small(file: File, before: Stat, content: &mut Vec<u8>) -> io::Result<Reading> {
+fn read_small(name: &CStr, file: File, before: Stat, content: &mut Vec<u8>) -> io::Result<Reading> {
     if size(&before) > SMALL_FILE as u64 {
         return Ok(Reading::Large { file, stat: before });
     }
@@ -517,8 +519,9 @@ fn read_small(file: File, before: Stat, content: &mut Vec<u8>) -> io::Result<Rea
     if content.len() > SMALL_FILE {
         return Ok(Reading::Large { file, stat: before });
     }
+    let finished = !is_unfinished(name, &file, content.len() as u64);
     let after = fs::fstat(&file)?;
-    let still = same(&before, &after) && content.len() as u64 == size(&after);
+    let still = finished && same(&before, &after) && content.len() as u64 == size(&after);
     Ok(Reading::Small {
         file,
         stat: after,
