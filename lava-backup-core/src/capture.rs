@@ -44,8 +44,8 @@ pub struct Capture<'a> {
     nameless: Option<Error>,
     readahead: Arc<Readahead>,
     previous: Option<Previous>,
-    /// The first names of files that have more than one, by device and inode.
-    links: BTreeMap<(u64, u64), MemberPath>,
+    /// The first names of files that have more than one.
+    links: BTreeMap<Identity, MemberPath>,
     choose: &'a dyn Fn(&MemberPath) -> Choice,
     observe: &'a mut dyn FnMut(&Entry),
 }
@@ -222,8 +222,8 @@ impl<'a> Capture<'a> {
             walk.rewind(mark);
             return Ok(false);
         }
-        for (inode, path) in links {
-            self.remember(inode, path);
+        for (identity, path) in links {
+            self.remember(identity, path);
         }
         for entry in writer.take_over(group.entries, &group.frames, stood)? {
             (self.observe)(&entry);
@@ -236,13 +236,13 @@ impl<'a> Capture<'a> {
         &self,
         entry: &Entry,
         found: &Found,
-        links: &mut Vec<((u64, u64), MemberPath)>,
+        links: &mut Vec<(Identity, MemberPath)>,
     ) -> bool {
         if found.kind() != FileType::RegularFile || found.stat.st_nlink < 2 {
             return entry.kind != Kind::Hardlink;
         }
-        let here = inode(&found.stat);
-        let first = links.iter().find(|(inode, _)| *inode == here);
+        let here = identity(&found.stat);
+        let first = links.iter().find(|(identity, _)| *identity == here);
         let first = first.map(|(_, path)| path).or(self.links.get(&here));
         match (entry.kind, first) {
             (Kind::Hardlink, first) => first == entry.target.as_ref(),
@@ -254,9 +254,9 @@ impl<'a> Capture<'a> {
         }
     }
 
-    fn remember(&mut self, inode: (u64, u64), path: MemberPath) {
+    fn remember(&mut self, identity: Identity, path: MemberPath) {
         if self.links.len() < MAX_LINKS {
-            self.links.insert(inode, path);
+            self.links.insert(identity, path);
         }
     }
 
@@ -348,7 +348,7 @@ impl<'a> Capture<'a> {
         found: &Found,
     ) -> Result<()> {
         if found.stat.st_nlink > 1
-            && let Some(first) = self.links.get(&inode(&found.stat))
+            && let Some(first) = self.links.get(&identity(&found.stat))
         {
             let mut entry = self.entry(found, Kind::Hardlink, None);
             entry.target = Some(first.clone());
@@ -391,7 +391,7 @@ impl<'a> Capture<'a> {
             (Reading::Large { file, stat }, _) => (self.large(writer, found, &file, &stat)?, stat),
         };
         if stat.st_nlink > 1 {
-            self.remember(inode(&stat), entry.path.clone());
+            self.remember(identity(&stat), entry.path.clone());
         }
         (self.observe)(&entry);
         Ok(())
@@ -655,8 +655,12 @@ fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
 
-fn inode(stat: &Stat) -> (u64, u64) {
-    (stat.st_dev, stat.st_ino)
+/// Device, inode and ctime: a number is given to a new file when the one that
+/// had it is gone, and what is another name of that one must not hold its bytes.
+type Identity = (u64, u64, Time);
+
+fn identity(stat: &Stat) -> Identity {
+    (stat.st_dev, stat.st_ino, Time::changed(stat))
 }
 
 /// Whole seconds since 1970.
