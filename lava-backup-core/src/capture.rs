@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{self, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -21,7 +20,7 @@ use crate::previous::{Group, Previous};
 use crate::readahead::Readahead;
 use crate::root::Root;
 use crate::seal::Problem;
-use crate::seen::{GroupStand, Stand, is_sure};
+use crate::seen::{GroupStand, Stand, is_sure, now};
 use crate::tarstream::BLOCK;
 use crate::walk::{Found, Step, Walk};
 use crate::writer::{BackupWriter, Meta, Sparse, new_entry};
@@ -49,6 +48,9 @@ pub struct Capture<'a> {
     choose: &'a dyn Fn(&MemberPath) -> Choice,
     observe: &'a mut dyn FnMut(&Entry),
 }
+
+#[cfg(test)]
+mod takeover;
 
 /// What to do with a file or directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -661,12 +663,6 @@ type Identity = (u64, u64, Time);
 
 fn identity(stat: &Stat) -> Identity {
     (stat.st_dev, stat.st_ino, Time::changed(stat))
-}
-
-/// Whole seconds since 1970.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |s| i64::try_from(s.as_secs()).unwrap_or(i64::MAX))
 }
 
 fn replaced() -> io::Error {
