@@ -1,10 +1,9 @@
 use std::collections::BTreeMap;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{self, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -15,12 +14,13 @@ use crate::cut::SMALL_FILE;
 use crate::entry::{Class, Entry, Kind, LinkTarget, Time};
 use crate::error::{At, Error, Result};
 use crate::owner::Owners;
+use crate::packed::is_unfinished;
 use crate::path::MemberPath;
 use crate::previous::{Group, Previous};
 use crate::readahead::Readahead;
 use crate::root::Root;
 use crate::seal::Problem;
-use crate::seen::{GroupStand, Stand, is_sure};
+use crate::seen::{GroupStand, Stand, is_sure, now};
 use crate::tarstream::BLOCK;
 use crate::walk::{Found, Step, Walk};
 use crate::writer::{BackupWriter, Meta, Sparse, new_entry};
@@ -30,8 +30,8 @@ use crate::writer::{BackupWriter, Meta, Sparse, new_entry};
 /// It is walked by open directories, so a directory that is swapped for a
 /// link meanwhile can't make it read what lies elsewhere. A file is stored with
 /// just the bytes that were read and the size that they have. One that changed
-/// while it was read is read once more, and then stored as read and marked
-/// [`Class::InFlight`]; one that vanished is noted, and its directory listed
+/// while it was read, or is named `.xz` and lacks the end of such a file, is read
+/// once more, and then stored as read and marked [`Class::InFlight`]; one that vanished is noted, and its directory listed
 /// again for what may have taken its place.
 ///
 /// With an earlier backup at hand, frames whose files all stand as they did then
@@ -43,11 +43,14 @@ pub struct Capture<'a> {
     nameless: Option<Error>,
     readahead: Arc<Readahead>,
     previous: Option<Previous>,
-    /// The first names of files that have more than one, by device and inode.
-    links: BTreeMap<(u64, u64), MemberPath>,
+    /// The first names of files that have more than one.
+    links: BTreeMap<Identity, MemberPath>,
     choose: &'a dyn Fn(&MemberPath) -> Choice,
     observe: &'a mut dyn FnMut(&Entry),
 }
+
+#[cfg(test)]
+mod takeover;
 
 /// What to do with a file or directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,8 +224,8 @@ impl<'a> Capture<'a> {
             walk.rewind(mark);
             return Ok(false);
         }
-        for (inode, path) in links {
-            self.remember(inode, path);
+        for (identity, path) in links {
+            self.remember(identity, path);
         }
         for entry in writer.take_over(group.entries, &group.frames, stood)? {
             (self.observe)(&entry);
@@ -235,13 +238,13 @@ impl<'a> Capture<'a> {
         &self,
         entry: &Entry,
         found: &Found,
-        links: &mut Vec<((u64, u64), MemberPath)>,
+        links: &mut Vec<(Identity, MemberPath)>,
     ) -> bool {
         if found.kind() != FileType::RegularFile || found.stat.st_nlink < 2 {
             return entry.kind != Kind::Hardlink;
         }
-        let here = inode(&found.stat);
-        let first = links.iter().find(|(inode, _)| *inode == here);
+        let here = identity(&found.stat);
+        let first = links.iter().find(|(identity, _)| *identity == here);
         let first = first.map(|(_, path)| path).or(self.links.get(&here));
         match (entry.kind, first) {
             (Kind::Hardlink, first) => first == entry.target.as_ref(),
@@ -253,9 +256,9 @@ impl<'a> Capture<'a> {
         }
     }
 
-    fn remember(&mut self, inode: (u64, u64), path: MemberPath) {
+    fn remember(&mut self, identity: Identity, path: MemberPath) {
         if self.links.len() < MAX_LINKS {
-            self.links.insert(inode, path);
+            self.links.insert(identity, path);
         }
     }
 
@@ -347,7 +350,7 @@ impl<'a> Capture<'a> {
         found: &Found,
     ) -> Result<()> {
         if found.stat.st_nlink > 1
-            && let Some(first) = self.links.get(&inode(&found.stat))
+            && let Some(first) = self.links.get(&identity(&found.stat))
         {
             let mut entry = self.entry(found, Kind::Hardlink, None);
             entry.target = Some(first.clone());
@@ -360,7 +363,7 @@ impl<'a> Capture<'a> {
             content.clear();
             let began = now();
             let read = open_regular(&found.parent, &found.name)
-                .and_then(|(file, before)| read_small(file, before, &mut content));
+                .and_then(|(file, before)| read_small(&found.name, file, before, &mut content));
             match read {
                 Ok(Reading::Small { still: false, .. }) if attempt < 2 => {}
                 Ok(read) => break (read, began),
@@ -390,7 +393,7 @@ impl<'a> Capture<'a> {
             (Reading::Large { file, stat }, _) => (self.large(writer, found, &file, &stat)?, stat),
         };
         if stat.st_nlink > 1 {
-            self.remember(inode(&stat), entry.path.clone());
+            self.remember(identity(&stat), entry.path.clone());
         }
         (self.observe)(&entry);
         Ok(())
@@ -420,9 +423,10 @@ impl<'a> Capture<'a> {
                     length
                 }
             };
+            let finished = !is_unfinished(&found.name, file, size(&before));
             let after = fs::fstat(file).map_err(failed)?;
             let whole: u64 = extents.iter().map(|e| e.length).sum();
-            let still = same(&before, &after) && length == whole;
+            let still = finished && same(&before, &after) && length == whole;
             if !still && attempt < 2 && problem.is_none() {
                 member.restart()?;
                 continue;
@@ -507,7 +511,7 @@ fn open_regular(parent: impl AsFd, name: &CString) -> io::Result<(File, Stat)> {
     Ok((file, stat))
 }
 
-fn read_small(file: File, before: Stat, content: &mut Vec<u8>) -> io::Result<Reading> {
+fn read_small(name: &CStr, file: File, before: Stat, content: &mut Vec<u8>) -> io::Result<Reading> {
     if size(&before) > SMALL_FILE as u64 {
         return Ok(Reading::Large { file, stat: before });
     }
@@ -517,8 +521,9 @@ fn read_small(file: File, before: Stat, content: &mut Vec<u8>) -> io::Result<Rea
     if content.len() > SMALL_FILE {
         return Ok(Reading::Large { file, stat: before });
     }
+    let finished = !is_unfinished(name, &file, content.len() as u64);
     let after = fs::fstat(&file)?;
-    let still = same(&before, &after) && content.len() as u64 == size(&after);
+    let still = finished && same(&before, &after) && content.len() as u64 == size(&after);
     Ok(Reading::Small {
         file,
         stat: after,
@@ -652,14 +657,12 @@ fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
 
-fn inode(stat: &Stat) -> (u64, u64) {
-    (stat.st_dev, stat.st_ino)
-}
+/// Device, inode and ctime: a number is given to a new file when the one that
+/// had it is gone, and what is another name of that one must not hold its bytes.
+type Identity = (u64, u64, Time);
 
-/// Whole seconds since 1970.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |s| i64::try_from(s.as_secs()).unwrap_or(i64::MAX))
+fn identity(stat: &Stat) -> Identity {
+    (stat.st_dev, stat.st_ino, Time::changed(stat))
 }
 
 fn replaced() -> io::Error {

@@ -169,7 +169,7 @@ pub enum Class {
     Plain,
     /// Holds a password, key or token.
     Secret,
-    /// Changed while it was read: stored as it was read.
+    /// Changed while it was read, or was being packed: stored as it was read.
     InFlight,
 }
 

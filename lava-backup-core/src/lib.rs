@@ -54,6 +54,7 @@ mod marks;
 mod onefile;
 mod order;
 mod owner;
+mod packed;
 mod path;
 mod piece;
 mod pipeline;

@@ -1,6 +1,8 @@
 //! How the files of each frame stood when they were read, so that the next run
 //! can take a frame over unread if all of them stand as they did.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use rustix::fs::Stat;
 use serde::{Deserialize, Serialize};
 
@@ -123,6 +125,21 @@ const UNSURE: i64 = 2;
 /// seconds since 1970?
 pub(crate) fn is_sure(stat: &Stat, now: i64) -> bool {
     Time::changed(stat).seconds.saturating_add(UNSURE) < now
+}
+
+/// Whole seconds since 1970.
+pub(crate) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = since.map_or(0, |s| i64::try_from(s.as_secs()).unwrap_or(i64::MAX));
+    #[cfg(test)]
+    let now = now + LATER.get();
+    now
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Seconds by which this thread's clock is ahead of that of its files.
+    pub(crate) static LATER: std::cell::Cell<i64> = const { std::cell::Cell::new(0) };
 }
 
 #[cfg(test)]

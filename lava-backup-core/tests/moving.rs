@@ -5,6 +5,7 @@ mod common;
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{back_up, path};
@@ -105,4 +106,50 @@ fn a_directory_that_becomes_a_link_leads_nowhere() {
     let entry = backup.entry(&path("data/etc/b")).unwrap();
     assert_eq!(entry.kind, Kind::Symlink);
     assert!(backup.entry(&path("data/etc/b/shadow")).is_err());
+}
+
+#[test]
+fn a_new_file_with_the_number_of_one_that_is_gone_is_no_other_name_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = dir.path().join("tree");
+    fs::create_dir_all(tree.join("etc/victim")).unwrap();
+    let at = |name: &str| tree.join("etc").join(name);
+    fs::write(at("a"), "planted").unwrap();
+    fs::hard_link(at("a"), at("b")).unwrap();
+    let number = |name: &str| fs::metadata(at(name)).map(|m| m.ino()).ok();
+    let planted = number("a");
+    let store = Store::init(&dir.path().join("store")).unwrap();
+    let root = Root::open(&tree).unwrap();
+    let mut writer = store.create("b1".parse().unwrap()).unwrap();
+    let reused = std::cell::Cell::new(false);
+    // Both names of the file were read by then.
+    let choose = |p: &lava_backup_core::MemberPath| {
+        if *p == path("etc/victim") {
+            fs::remove_file(at("a")).unwrap();
+            fs::remove_file(at("b")).unwrap();
+            for n in 0..200 {
+                let new = format!("victim/{n:03}");
+                fs::write(at(&new), "true").unwrap();
+                fs::hard_link(at(&new), at(&format!("{new}-too"))).unwrap();
+                reused.set(reused.get() || number(&new) == planted);
+            }
+        }
+        Choice::Take(Class::Plain)
+    };
+    Capture::new(&root, &choose, &mut |_| ())
+        .section(&mut writer, "data", &[path("etc")])
+        .unwrap();
+    let sealed = writer.seal(SealInput::default()).unwrap();
+    if !reused.get() {
+        common::skip("reused number", "this file system gives no number twice");
+        return;
+    }
+    let backup = store.backup(&sealed.seal.id).unwrap();
+    for n in 0..200 {
+        let first = backup.entry(&path(&format!("data/etc/victim/{n:03}")));
+        assert_eq!(first.unwrap().kind, Kind::File, "{n}");
+        let too = path(&format!("data/etc/victim/{n:03}-too"));
+        let target = path(&format!("data/etc/victim/{n:03}"));
+        assert_eq!(backup.entry(&too).unwrap().target, Some(target));
+    }
 }
