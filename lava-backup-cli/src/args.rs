@@ -158,6 +158,10 @@ pub(crate) struct CreateArgs {
     /// Read every file, also those that stand as they did at the last backup
     #[arg(long)]
     pub(crate) paranoid: bool,
+
+    /// Seconds for which a changed file is not sure to stand still
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, hide = true)]
+    pub(crate) unsure: u32,
 }
 
 #[derive(Debug, Args)]

@@ -346,6 +346,7 @@ impl Making {
             }
         };
         let mut capture = Capture::new(&host.root, &choose, &mut observe);
+        capture.unsure_for(args.unsure);
         let after = store
             .filter(|_| !args.paranoid)
             .and_then(|store| earlier::follow(&mut capture, store, &host.name(), role));

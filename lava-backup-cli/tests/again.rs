@@ -14,7 +14,7 @@ use lava_backup_core::{EvidenceDraft, Store};
 
 const JOBS: &str = "root/var/lib/lava-server/default/media/job-output";
 
-/// Files that are younger than two seconds may change unseen, and are read.
+/// Files that are younger than `--unsure` says may change unseen, and are read.
 fn settle() {
     std::thread::sleep(Duration::from_millis(3100));
 }
@@ -23,7 +23,7 @@ fn settle() {
 fn create(host: &Host, more: &[&str]) -> serde_json::Value {
     std::thread::sleep(Duration::from_millis(1001));
     let root = host.text("root");
-    let all = ["--root", &root, "--no-database", "--json"];
+    let all = ["--root", &root, "--no-database", "--json", "--unsure", "2"];
     host.run("create", &[&all[..], more].concat())
         .ends(0)
         .json()
@@ -97,7 +97,10 @@ fn jobs_that_stand_as_they_did_are_not_opened_unless_all_are_to_be_read() {
 
     std::thread::sleep(Duration::from_millis(1001));
     let root = host.text("root");
-    let said = host.run("create", &["--root", &root, "--no-database"]);
+    let said = host.run(
+        "create",
+        &["--root", &root, "--no-database", "--unsure", "2"],
+    );
     let line = format!("stood as in {}\n", paranoid["backup"].as_str().unwrap());
     let said = said.ends(0).out;
     assert!(said.contains(&line) && said.contains("unread   "), "{said}");

@@ -20,7 +20,7 @@ use crate::previous::{Group, Previous};
 use crate::readahead::Readahead;
 use crate::root::Root;
 use crate::seal::Problem;
-use crate::seen::{GroupStand, Stand, is_sure, now};
+use crate::seen::{GroupStand, Stand, UNSURE, is_sure, now};
 use crate::tarstream::BLOCK;
 use crate::walk::{Found, Step, Walk};
 use crate::writer::{BackupWriter, Meta, Sparse, new_entry};
@@ -43,6 +43,8 @@ pub struct Capture<'a> {
     nameless: Option<Error>,
     readahead: Arc<Readahead>,
     previous: Option<Previous>,
+    /// Seconds for which a changed file is not sure to stand still.
+    unsure: u32,
     /// The first names of files that have more than one.
     links: BTreeMap<Identity, MemberPath>,
     choose: &'a dyn Fn(&MemberPath) -> Choice,
@@ -85,6 +87,7 @@ impl<'a> Capture<'a> {
             nameless,
             readahead: Arc::new(Readahead::new()),
             previous: None,
+            unsure: UNSURE,
             links: BTreeMap::new(),
             choose,
             observe,
@@ -101,6 +104,13 @@ impl<'a> Capture<'a> {
     pub fn after(&mut self, previous: &Backup) -> Result<()> {
         self.previous = Previous::open(previous)?;
         Ok(())
+    }
+
+    /// Files that changed less than this many seconds before they are read are
+    /// read again by the next run, too: 60, unless said. Fewer are enough where
+    /// nobody writes files through shared mappings.
+    pub fn unsure_for(&mut self, seconds: u32) {
+        self.unsure = seconds;
     }
 
     /// Adds the trees at `starts` to a section, in path order, each once.
@@ -276,7 +286,7 @@ impl<'a> Capture<'a> {
 
     /// How a file stood, if a later change of it is sure to show.
     fn sure_stand(&self, path: &MemberPath, stat: &Stat, class: Class, now: i64) -> Option<Stand> {
-        is_sure(stat, now).then(|| self.stand_of(path, stat, class))
+        is_sure(stat, now, self.unsure).then(|| self.stand_of(path, stat, class))
     }
 
     /// Adds one file that is not a regular one.

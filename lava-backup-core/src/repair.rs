@@ -117,7 +117,8 @@ fn rebuild(backup: &Backup) -> Result<()> {
                 let index = Content::Spooled(index.finish()?);
                 return backend.put(&backup.key(layout::INDEX), index);
             }
-            Err(e) => outcome = Err(e),
+            Err(e) if e.kind() == ErrorKind::Damaged => outcome = Err(e),
+            Err(e) => return Err(e),
         }
     }
     outcome

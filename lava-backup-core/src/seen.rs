@@ -72,14 +72,11 @@ impl Stand {
     /// How one file stands. What changes its content, mode, owner, attributes
     /// or names changes its ctime, which nobody can set.
     pub(crate) fn of(path: &MemberPath, stat: &Stat, owner: [&str; 2], class: Class) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        let mut text = |bytes: &[u8]| {
-            hasher.update(&(bytes.len() as u64).to_le_bytes());
-            hasher.update(bytes);
-        };
-        text(path.as_bytes());
-        text(owner[0].as_bytes());
-        text(owner[1].as_bytes());
+        let mut all = Vec::with_capacity(path.as_bytes().len() + 160);
+        for text in [path.as_bytes(), owner[0].as_bytes(), owner[1].as_bytes()] {
+            all.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            all.extend_from_slice(text);
+        }
         let mtime = Time::modified(stat);
         let ctime = Time::changed(stat);
         let is_dir = stat.st_mode & 0o170_000 == 0o040_000;
@@ -96,9 +93,9 @@ impl Stand {
             u64::from(ctime.nanoseconds),
             class as u64,
         ] {
-            hasher.update(&number.to_le_bytes());
+            all.extend_from_slice(&number.to_le_bytes());
         }
-        Self(*hasher.finalize().as_bytes())
+        Self(*blake3::hash(&all).as_bytes())
     }
 }
 
@@ -116,15 +113,18 @@ impl GroupStand {
     }
 }
 
-/// Files that changed this little before they were read may have changed once
-/// more without a sign: the kernel's clock ticks, and some file systems keep
-/// whole seconds only.
-const UNSURE: i64 = 2;
+/// Files that changed no more seconds than these before they were read may
+/// change once more without a sign. The kernel's clock ticks, some file systems
+/// keep whole seconds only, and what is stored into a mapped page shows in the
+/// ctime only once the kernel has written the page, which takes 35 seconds
+/// unless an admin says otherwise (`vm.dirty_expire_centisecs` and
+/// `vm.dirty_writeback_centisecs`; measured on ext4).
+pub(crate) const UNSURE: u32 = 60;
 
 /// Can a file that stands so be told from one that changes after `now`, in
 /// seconds since 1970?
-pub(crate) fn is_sure(stat: &Stat, now: i64) -> bool {
-    Time::changed(stat).seconds.saturating_add(UNSURE) < now
+pub(crate) fn is_sure(stat: &Stat, now: i64, unsure: u32) -> bool {
+    Time::changed(stat).seconds.saturating_add(unsure.into()) < now
 }
 
 /// Whole seconds since 1970.

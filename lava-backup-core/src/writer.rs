@@ -498,10 +498,15 @@ impl BackupWriter {
         if let Some(what) = entry.contradiction() {
             return Err(Error::new(ErrorKind::Refused, entry.path.to_string(), what));
         }
-        let section = String::from_utf8_lossy(entry.path.section()).into_owned();
-        let section = self.sections.entry(section).or_default();
-        section.entries += 1;
-        section.bytes += entry.size;
+        // Its name is of a-z, 0-9 and -.
+        let name = std::str::from_utf8(entry.path.section()).unwrap_or_default();
+        if !self.sections.contains_key(name) {
+            self.sections.insert(name.to_owned(), Section::default());
+        }
+        if let Some(section) = self.sections.get_mut(name) {
+            section.entries += 1;
+            section.bytes += entry.size;
+        }
         self.index.push(entry)
     }
 

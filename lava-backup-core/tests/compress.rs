@@ -72,6 +72,7 @@ fn back_up(store: &Store, tree: &Path, id: usize, previous: Option<&Backup>) -> 
     let choose = |_: &MemberPath| Choice::Take(Class::Plain);
     let mut observe = |_: &Entry| {};
     let mut capture = Capture::new(&root, &choose, &mut observe);
+    capture.unsure_for(2);
     if let Some(previous) = previous {
         capture.after(previous).unwrap();
     }

@@ -28,6 +28,7 @@ fn back_up(store: &Store, tree: &Path, id: &str, previous: Option<&Backup>) -> S
     };
     let mut observe = |_: &lava_backup_core::Entry| {};
     let mut capture = Capture::new(&root, &choose, &mut observe);
+    capture.unsure_for(2);
     if let Some(previous) = previous {
         capture.after(previous).unwrap();
     }
@@ -165,6 +166,7 @@ fn a_frame_that_holds_files_of_several_trees_is_taken_over() {
         let choose = |_: &MemberPath| Choice::Take(Class::Plain);
         let mut observe = |_: &lava_backup_core::Entry| {};
         let mut capture = Capture::new(&root, &choose, &mut observe);
+        capture.unsure_for(2);
         if let Some(previous) = previous {
             capture.after(previous).unwrap();
         }

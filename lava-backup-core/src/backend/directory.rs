@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -369,6 +369,7 @@ impl Backend for Directory {
             Lock::Shared => FlockOperation::LockShared,
             Lock::Exclusive => FlockOperation::NonBlockingLockExclusive,
         };
+        let mut patience = 20;
         loop {
             match flock(&file, operation) {
                 Ok(()) => {
@@ -380,6 +381,12 @@ impl Backend for Directory {
                         _lock: file,
                         _run: run,
                     })));
+                }
+                // A child of ours that is just being started has it, too, for a
+                // moment.
+                Err(Errno::WOULDBLOCK) if patience > 0 => {
+                    patience -= 1;
+                    std::thread::sleep(Duration::from_millis(10));
                 }
                 Err(Errno::WOULDBLOCK) => return Ok(None),
                 Err(Errno::INTR) => {}

@@ -234,7 +234,7 @@ proptest! {
             }
             // Longer than a tick of the file system's clock.
             std::thread::sleep(Duration::from_millis(12));
-            LATER.set(if aged { 10 } else { 0 });
+            LATER.set(if aged { 100 } else { 0 });
             let order = (first, apart);
             let (after, entries, _) = back_up(&store, &tree, &format!("a{n}"), order, previous.as_ref());
             let (_, whole, _) = back_up(&store, &tree, &format!("w{n}"), order, None);

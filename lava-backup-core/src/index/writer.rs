@@ -10,7 +10,6 @@ use super::{BLOCK, HEADER, MAX_LINE, digest_of_reference};
 use crate::entry::Entry;
 use crate::error::{At, Error, ErrorKind, Result};
 use crate::frame::{Encoder, FrameName};
-use crate::path::MemberPath;
 use crate::piece::{self, Holds};
 use crate::pipeline::Sink;
 
@@ -26,21 +25,18 @@ pub(crate) enum Form {
     Frames(Arc<dyn Sink>),
 }
 
-/// Blocks that wait for the thread that compresses them.
-const WAITING: usize = 2;
+/// Entries that are handed over together.
+const BATCH: usize = 256;
+/// Batches that wait for the thread that writes them.
+const WAITING: usize = 4;
 const LEVEL: i32 = 3;
 
-/// Writes the index of one backup; a thread compresses it.
+/// Writes the index of one backup, on a thread of its own.
 pub(crate) struct IndexWriter<W> {
     place: PathBuf,
-    text: Vec<u8>,
+    batch: Vec<Entry>,
     entries: u64,
-    /// Do blocks lie in frames?
-    in_frames: bool,
-    /// The number of the frame from which those in the block at hand count.
-    base: Option<u64>,
-    section: Vec<u8>,
-    blocks: Option<SyncSender<(u64, Vec<u8>)>>,
+    batches: Option<SyncSender<Vec<Entry>>>,
     thread: Option<JoinHandle<Result<Written<W>>>>,
 }
 
@@ -52,20 +48,25 @@ struct Written<W> {
 
 impl<W: Write + Send + 'static> IndexWriter<W> {
     pub(crate) fn new(place: PathBuf, file: W, form: Form) -> Result<Self> {
-        let (blocks, queue) = sync_channel(WAITING);
-        let at = place.clone();
-        let in_frames = matches!(form, Form::Frames(_));
+        let (batches, queue) = sync_channel::<Vec<Entry>>(WAITING);
+        let blocks = BlockWriter {
+            place: place.clone(),
+            out: BufWriter::new(file),
+            form,
+            encoder: Encoder::new(LEVEL),
+            text: HEADER.as_bytes().to_vec(),
+            base: None,
+            section: Vec::new(),
+            names: blake3::Hasher::new(),
+        };
         let thread = std::thread::Builder::new()
-            .spawn(move || write_blocks(at, file, &form, &queue))
+            .spawn(move || blocks.write_all(&queue))
             .at("start a thread for", &place)?;
         Ok(Self {
             place,
-            text: HEADER.as_bytes().to_vec(),
+            batch: Vec::with_capacity(BATCH),
             entries: 0,
-            in_frames,
-            base: None,
-            section: Vec::new(),
-            blocks: Some(blocks),
+            batches: Some(batches),
             thread: Some(thread),
         })
     }
@@ -73,64 +74,29 @@ impl<W: Write + Send + 'static> IndexWriter<W> {
     /// Adds an entry, which comes after those before it.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`], of an earlier block too; [`ErrorKind::Refused`] for an
-    /// entry that no line can hold.
+    /// Of an entry before it: [`ErrorKind::Io`], or [`ErrorKind::Refused`] if no
+    /// line can hold it.
     pub(crate) fn push(&mut self, entry: &Entry) -> Result<()> {
-        if self.in_frames && self.section != entry.path.section() {
-            self.section = entry.path.section().to_vec();
-            if self.base.is_some() {
-                self.end_block()?;
-            }
-        }
-        let begin = self.text.len();
-        let written = match self.in_frames {
-            true => {
-                let base = *self.base.get_or_insert(entry.frame);
-                let mut entry = entry.clone();
-                entry.frame -= base;
-                serde_json::to_writer(&mut self.text, &entry)
-            }
-            false => serde_json::to_writer(&mut self.text, entry),
-        };
-        written.map_err(|e| Error::io(&self.place, "encode", std::io::Error::from(e)))?;
-        self.text.push(b'\n');
-        let length = self.text.len() - begin;
-        if length > MAX_LINE {
-            self.text.truncate(begin);
-            return Err(Error::new(
-                ErrorKind::Refused,
-                entry.path.to_string(),
-                format!(
-                    "its line in the index would have {length} bytes, and {MAX_LINE} is the limit"
-                ),
-            ));
-        }
+        self.batch.push(entry.clone());
         self.entries += 1;
-        if self.text.len() >= BLOCK || (self.in_frames && self.ends_after(&entry.path)) {
-            self.end_block()?;
+        match self.batch.len() {
+            BATCH => self.hand_over(),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
-    fn ends_after(&self, path: &MemberPath) -> bool {
-        self.text.len() >= SHORT && blake3::hash(path.as_bytes()).as_bytes()[1] % 128 == 0
-    }
-
-    fn end_block(&mut self) -> Result<()> {
-        let room = Vec::with_capacity(self.text.len());
-        let text = std::mem::replace(&mut self.text, room);
-        let block = (self.base.take().unwrap_or(0), text);
-        let sent = self.blocks.as_ref().is_some_and(|b| b.send(block).is_ok());
+    fn hand_over(&mut self) -> Result<()> {
+        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
+        let sent = self.batches.as_ref().is_some_and(|b| b.send(batch).is_ok());
         // The thread ends before the queue only for an error.
-        if sent {
-            Ok(())
-        } else {
-            self.join().map(|_| ())
+        match sent {
+            true => Ok(()),
+            false => self.join().map(drop),
         }
     }
 
     fn join(&mut self) -> Result<Written<W>> {
-        self.blocks = None;
+        self.batches = None;
         let done = self.thread.take().and_then(|thread| thread.join().ok());
         let lost = || Error::io(&self.place, "write", std::io::ErrorKind::BrokenPipe);
         done.ok_or_else(lost)?
@@ -138,9 +104,7 @@ impl<W: Write + Send + 'static> IndexWriter<W> {
 
     /// Ends the index; gives its entries, its digest, and its file, not yet synced.
     pub(crate) fn finish(mut self) -> Result<(u64, String, W)> {
-        if !self.text.is_empty() {
-            self.end_block()?;
-        }
+        self.hand_over()?;
         let written = self.join()?;
         Ok((self.entries, written.digest, written.file))
     }
@@ -148,46 +112,93 @@ impl<W: Write + Send + 'static> IndexWriter<W> {
 
 impl<W> Drop for IndexWriter<W> {
     fn drop(&mut self) {
-        self.blocks = None;
+        self.batches = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-fn write_blocks<W: Write>(
+/// Makes lines of entries, blocks of lines, and puts these where they go.
+struct BlockWriter<W: Write> {
     place: PathBuf,
-    file: W,
-    form: &Form,
-    queue: &Receiver<(u64, Vec<u8>)>,
-) -> Result<Written<W>> {
-    let mut out = BufWriter::new(file);
-    let mut encoder = Encoder::new(LEVEL);
-    let mut names = blake3::Hasher::new();
-    while let Ok((base, text)) = queue.recv() {
-        let name = FrameName::of(&text);
-        let written = match form {
+    out: BufWriter<W>,
+    form: Form,
+    encoder: Encoder,
+    /// The block at hand.
+    text: Vec<u8>,
+    /// The number of the frame from which those in the block at hand count.
+    base: Option<u64>,
+    section: Vec<u8>,
+    names: blake3::Hasher,
+}
+
+impl<W: Write> BlockWriter<W> {
+    fn write_all(mut self, queue: &Receiver<Vec<Entry>>) -> Result<Written<W>> {
+        while let Ok(batch) = queue.recv() {
+            for entry in batch {
+                self.entry(entry)?;
+            }
+        }
+        if !self.text.is_empty() {
+            self.end_block()?;
+        }
+        let file = self.out.into_inner().map_err(|e| e.into_error());
+        Ok(Written {
+            file: file.at("write", &self.place)?,
+            digest: self.names.finalize().to_hex().to_string(),
+        })
+    }
+
+    fn entry(&mut self, mut entry: Entry) -> Result<()> {
+        let in_frames = matches!(self.form, Form::Frames(_));
+        if in_frames {
+            if self.section != entry.path.section() {
+                self.section = entry.path.section().to_vec();
+                if self.base.is_some() {
+                    self.end_block()?;
+                }
+            }
+            entry.frame -= *self.base.get_or_insert(entry.frame);
+        }
+        let begin = self.text.len();
+        serde_json::to_writer(&mut self.text, &entry)
+            .map_err(|e| Error::io(&self.place, "encode", std::io::Error::from(e)))?;
+        self.text.push(b'\n');
+        let length = self.text.len() - begin;
+        if length > MAX_LINE {
+            let what = format!(
+                "its line in the index would have {length} bytes, and {MAX_LINE} is the limit"
+            );
+            let path = entry.path.to_string();
+            return Err(Error::new(ErrorKind::Refused, path, what));
+        }
+        let short = self.text.len() < SHORT;
+        let chosen = || blake3::hash(entry.path.as_bytes()).as_bytes()[1] % 128 == 0;
+        if self.text.len() >= BLOCK || (in_frames && !short && chosen()) {
+            self.end_block()?;
+        }
+        Ok(())
+    }
+
+    fn end_block(&mut self) -> Result<()> {
+        let base = self.base.take().unwrap_or(0);
+        let name = FrameName::of(&self.text);
+        let written = match &self.form {
             Form::Inline => {
-                names.update(name.as_bytes());
-                let stored = encoder.encode(name, &text)?;
-                piece::write(&mut out, Holds::Content, name, &stored)
+                self.names.update(name.as_bytes());
+                let stored = self.encoder.encode(name, &self.text)?;
+                piece::write(&mut self.out, Holds::Content, name, &stored)
             }
             Form::Frames(sink) => {
-                names.update(&digest_of_reference(name, base));
+                self.names.update(&digest_of_reference(name, base));
                 if sink.known(name).is_none() {
-                    sink.put(0, name, encoder.encode(name, &text)?)?;
+                    sink.put(0, name, self.encoder.encode(name, &self.text)?)?;
                 }
-                piece::refer(&mut out, name, base)
+                piece::refer(&mut self.out, name, base)
             }
         };
-        written.at("write", &place)?;
+        self.text.clear();
+        written.at("write", &self.place)
     }
-    let file = out
-        .into_inner()
-        .map_err(|e| e.into_error())
-        .at("write", &place)?;
-    Ok(Written {
-        file,
-        digest: names.finalize().to_hex().to_string(),
-    })
 }
