@@ -2,7 +2,7 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::backend::{self, Blob};
+use crate::backend::Blob;
 use crate::content::{Frames, Spread};
 use crate::document;
 use crate::entry::{Entry, Kind};
@@ -11,6 +11,7 @@ use crate::evidence::{EVIDENCE_FORMAT, Evidence, EvidenceDraft};
 use crate::frame::FrameName;
 use crate::index::{self, Fetch, Index};
 use crate::layout;
+use crate::onefile::BlobReader;
 use crate::path::MemberPath;
 use crate::seal::{BackupId, SEAL_FORMAT, Seal};
 use crate::store::{Store, refuse_unknown};
@@ -143,26 +144,37 @@ impl Backup {
     /// [`ErrorKind::Damaged`] if a byte of the list is not what was written.
     pub fn frames(&self) -> Result<Vec<FrameName>> {
         let place = self.place(layout::FRAME_LIST);
-        let limit = self.seal.archive.frames.saturating_mul(LINE);
-        let text = backend::read(
-            &**self.store.backend(),
-            &self.key(layout::FRAME_LIST),
-            limit,
-        )?;
-        let text = text.ok_or_else(|| Error::damaged(&place, "is missing"))?;
-        let sealed = blake3::hash(&text).to_hex().as_str() == self.seal.archive.frames_digest;
-        let text = String::from_utf8(text).ok().filter(|_| sealed);
-        let text = text
-            .ok_or_else(|| Error::damaged(&place, "its bytes are not those that were written"))?;
-        text.split_terminator('\n')
-            .map(|line| {
-                let name = line.get(3..).and_then(|name| name.parse().ok());
-                // One spelling: `xargs cat` would follow any other.
-                let exact = |name: &FrameName| name.file() == line;
-                name.filter(exact)
-                    .ok_or_else(|| Error::damaged(&place, format!("has the line {line:?}")))
-            })
-            .collect()
+        let damaged = |what: String| Err(Error::damaged(&place, what));
+        let opened = self.store.backend().open(&self.key(layout::FRAME_LIST))?;
+        let Some(file) = opened else {
+            return damaged("is missing".into());
+        };
+        let (length, count) = (file.len(), self.seal.archive.frames);
+        if count.checked_mul(LINE) != Some(length) {
+            return damaged(format!(
+                "has {length} bytes; the seal says {count} lines, of {LINE} bytes each"
+            ));
+        }
+        // Line by line, so that no more is held than there are good ones.
+        let mut lines = io::BufReader::new(BlobReader::new(&*file));
+        let mut hasher = blake3::Hasher::new();
+        let mut names = Vec::new();
+        for number in 0..count {
+            let mut line = [0; LINE as usize];
+            lines.read_exact(&mut line).at("read", &place)?;
+            hasher.update(&line);
+            match frame_of(&line) {
+                Some(name) => names.push(name),
+                None => {
+                    let (at, line) = (number * LINE, line.escape_ascii());
+                    return damaged(format!("at byte {at}: no frame has the name \"{line}\""));
+                }
+            }
+        }
+        match hasher.finalize().to_hex().as_str() == self.seal.archive.frames_digest {
+            true => Ok(names),
+            false => damaged("its bytes are not those that were written".into()),
+        }
     }
 
     /// Writes the content of a regular file to `out`, its holes as zeros, and
@@ -263,6 +275,14 @@ impl Backup {
 
 /// Bytes of a line of the list of frames.
 pub(crate) const LINE: u64 = 68;
+
+/// The frame that a line of the list names, in the one spelling of it: `xargs
+/// cat` would follow any other.
+fn frame_of(line: &[u8]) -> Option<FrameName> {
+    let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
+    let name: FrameName = line.get(3..)?.parse().ok()?;
+    (name.file() == line).then_some(name)
+}
 
 fn hole(out: &mut dyn Write, length: u64) -> io::Result<()> {
     io::copy(&mut io::repeat(0).take(length), out).map(drop)

@@ -60,6 +60,11 @@ impl Entry {
         self.frame.saturating_sub(u64::from(self.offset == 0))
     }
 
+    /// Is it a regular file, all of whose bytes are stored?
+    pub(crate) fn is_whole_file(&self) -> bool {
+        self.kind == Kind::File && self.extents.is_empty()
+    }
+
     /// What can't be true of any entry that was written, if anything is.
     pub(crate) fn contradiction(&self) -> Option<&'static str> {
         let is_file = self.kind == Kind::File;

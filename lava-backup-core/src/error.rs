@@ -62,10 +62,10 @@ impl Error {
 
     /// What happened, without the place.
     pub(crate) fn what(&self) -> String {
-        match &self.source {
+        printable(match &self.source {
             Some(source) => format!("could not {}: {source}", self.detail),
             None => self.detail.clone(),
-        }
+        })
     }
 
     pub(crate) fn new(
@@ -97,13 +97,33 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.source, self.kind) {
-            (Some(source), _) => {
-                write!(f, "{} {}: {source}", self.detail, self.place.display())
-            }
-            (None, _) => write!(f, "{}: {}", self.place.display(), self.detail),
+        let (place, detail) = (self.place.display(), &self.detail);
+        f.write_str(&printable(match &self.source {
+            Some(source) => format!("{detail} {place}: {source}"),
+            None => format!("{place}: {detail}"),
+        }))
+    }
+}
+
+/// A text that may hold what an archive says, as a terminal may be told it:
+/// what would steer it is escaped.
+fn printable(text: String) -> String {
+    // Those that turn the direction of writing make one name look like another.
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(steers) {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match steers(c) {
+            true => out.extend(c.escape_unicode()),
+            false => out.push(c),
         }
     }
+    out
 }
 
 impl std::error::Error for Error {

@@ -136,8 +136,20 @@ pub(crate) fn is_intact(name: FrameName, stored: &[u8]) -> bool {
 /// [`ErrorKind::Damaged`] at `place` if a single bit differs from what was written.
 pub fn decode(place: &Path, name: FrameName, stored: &[u8]) -> Result<Vec<u8>> {
     let zstd = check_trailer(stored, &name.0).map_err(|why| Error::damaged(place, why))?;
+    // `zstd -dc` alone must be able to read it, in as much memory.
+    match window(zstd) {
+        Some(window) if window > MAX_FRAME as u64 => {
+            let what = format!("has a window of {window} bytes, of at most {MAX_FRAME}");
+            return Err(Error::damaged(place, what));
+        }
+        Some(_) => {}
+        None => return Err(Error::damaged(place, "is not one zstd frame")),
+    }
     let bytes = zstd::bulk::decompress(zstd, MAX_FRAME)
         .map_err(|e| Error::damaged(place, format!("does not decompress: {e}")))?;
+    if bytes.is_empty() {
+        return Err(Error::damaged(place, "holds nothing"));
+    }
     if FrameName::of(&bytes) != name {
         return Err(Error::damaged(
             place,
@@ -145,6 +157,25 @@ pub fn decode(place: &Path, name: FrameName, stored: &[u8]) -> Result<Vec<u8>> {
         ));
     }
     Ok(bytes)
+}
+
+/// Bytes that a decoder must keep for one zstd frame (RFC 8878); `None` if it is
+/// not one, needs a dictionary, or has something after it.
+fn window(zstd: &[u8]) -> Option<u64> {
+    let length = zstd::zstd_safe::find_frame_compressed_size(zstd).ok()?;
+    let rest = zstd.strip_prefix(&[0x28, 0xb5, 0x2f, 0xfd])?;
+    let (descriptor, rest) = rest.split_first()?;
+    let (single_segment, dictionary) = (descriptor & 0x20 != 0, descriptor & 3 != 0);
+    if length != zstd.len() || dictionary {
+        return None;
+    }
+    // All of the content, whose length is limited anyway.
+    if single_segment {
+        return Some(0);
+    }
+    let (exponent, eighths) = (rest.first()? >> 3, rest.first()? & 7);
+    let base = 1u64 << (10 + exponent);
+    Some(base + base / 8 * u64::from(eighths))
 }
 
 #[cfg(test)]

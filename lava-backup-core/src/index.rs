@@ -175,7 +175,7 @@ struct Order {
 impl Order {
     /// Takes one entry more; says what is wrong where it can't come next.
     fn follow(&mut self, entry: &Entry) -> Result<(), String> {
-        self.paths.next(&entry.path)?;
+        self.paths.next(&entry.path, entry.kind)?;
         let place = (entry.frame, entry.offset);
         if self.last.is_some_and(|last| last >= place) {
             return Err("does not lie after the entry above it".into());

@@ -167,6 +167,8 @@ struct Gathered {
     length: u64,
     scan: Scan,
     pieces: u64,
+    /// Frames before it.
+    after: Option<usize>,
     /// Where pieces begin.
     begins: Vec<u64>,
     members: BTreeMap<String, (u64, u64)>,
@@ -180,13 +182,17 @@ impl Gathered {
             length: 0,
             scan: Scan::of_metadata(),
             pieces: 0,
+            after: None,
             begins: Vec::new(),
             members: BTreeMap::new(),
         })
     }
 
-    /// Takes the next piece of metadata, decoded.
-    fn piece(&mut self, bytes: &[u8]) -> Result<()> {
+    /// Takes the next piece of metadata, decoded, which comes after so many frames.
+    fn piece(&mut self, frames: usize, bytes: &[u8]) -> Result<()> {
+        if *self.after.get_or_insert(frames) != frames {
+            return Err(self.misplaced(frames));
+        }
         self.begins.push(self.length);
         let (begins, members) = (&self.begins, &mut self.members);
         let found = &mut |entry: Entry| {
@@ -294,9 +300,30 @@ impl Gathered {
         Ok((seal, digest, text))
     }
 
-    /// Checks that these are the frames that the seal leads to, in their order.
+    /// Metadata elsewhere would be content of some member to every tar.
+    fn misplaced(&self, frames: usize) -> Error {
+        let what = format!(
+            "expected metadata in one place, before all frames or before the end of the stream; \
+             found some after {frames} frames"
+        );
+        Error::damaged(&self.place, what)
+    }
+
+    /// Checks that these are the frames that the seal leads to, in their order,
+    /// and that the metadata lies between two members.
     fn check_frames(&self, seal: &Seal, found: &[FrameName]) -> Result<()> {
-        let limit = seal.archive.frames.saturating_mul(crate::backup::LINE);
+        if !self.scan.is_between_members() {
+            let what = "its metadata ends within a member";
+            return Err(Error::damaged(&self.place, what));
+        }
+        let end = [FrameName::of(&tarstream::END)];
+        match self.after {
+            Some(after) if after > 0 && found.get(after..) != Some(&end) => {
+                return Err(self.misplaced(after));
+            }
+            _ => {}
+        }
+        let limit = (found.len() as u64).saturating_mul(crate::backup::LINE);
         let list = self.read(layout::FRAME_LIST, limit)?;
         if blake3::hash(&list).to_hex().as_str() != seal.archive.frames_digest {
             let what = "its list of frames is not what the seal says";

@@ -1,11 +1,12 @@
 //! The index of a backup from its frames alone.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
 use crate::index::{Form, IndexWriter};
-use crate::seal::Seal;
+use crate::seal::{Seal, Section};
 use crate::tarstream::Scan;
 
 /// Takes the frames of a backup in order, and writes the index that it must
@@ -16,6 +17,7 @@ pub(crate) struct Rebuild<W> {
     index: IndexWriter<W>,
     frames: u64,
     bytes: u64,
+    sections: BTreeMap<String, Section>,
 }
 
 impl<W: Write + Send + 'static> Rebuild<W> {
@@ -26,14 +28,17 @@ impl<W: Write + Send + 'static> Rebuild<W> {
             place,
             frames: 0,
             bytes: 0,
+            sections: BTreeMap::new(),
         })
     }
 
     /// Takes the uncompressed bytes of the next frame.
     pub(crate) fn frame(&mut self, bytes: &[u8]) -> Result<()> {
-        let index = &mut self.index;
-        self.scan
-            .frame(self.frames, bytes, &mut |entry| index.push(&entry))?;
+        let (index, sections) = (&mut self.index, &mut self.sections);
+        self.scan.frame(self.frames, bytes, &mut |entry| {
+            Section::add(sections, &entry);
+            index.push(&entry)
+        })?;
         self.frames += 1;
         self.bytes += bytes.len() as u64;
         Ok(())
@@ -51,7 +56,7 @@ impl<W: Write + Send + 'static> Rebuild<W> {
             archive.entries,
             &archive.index_digest,
         );
-        match found == sealed {
+        match found == sealed && self.sections == seal.sections {
             true => Ok(out),
             false => Err(Error::damaged(
                 self.place,

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::path::MemberPath;
 
@@ -52,6 +53,16 @@ pub struct Section {
     pub entries: u64,
     /// Bytes of content of its regular files.
     pub bytes: u64,
+}
+
+impl Section {
+    /// Counts an entry in its section.
+    pub(crate) fn add(sections: &mut BTreeMap<String, Self>, entry: &Entry) {
+        let name = String::from_utf8_lossy(entry.path.section()).into_owned();
+        let section = sections.entry(name).or_default();
+        section.entries += 1;
+        section.bytes = section.bytes.saturating_add(entry.size);
+    }
 }
 
 /// The tar stream of a backup and its two lists.

@@ -253,10 +253,7 @@ impl VerifyReport {
 
     fn saw(&mut self, entry: &crate::entry::Entry) {
         self.entries += 1;
-        let section = String::from_utf8_lossy(entry.path.section()).into_owned();
-        let section = self.sections.entry(section).or_default();
-        section.entries += 1;
-        section.bytes = section.bytes.saturating_add(entry.size);
+        Section::add(&mut self.sections, entry);
     }
 
     /// The sums that the seal holds.

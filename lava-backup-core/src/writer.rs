@@ -223,7 +223,7 @@ impl BackupWriter {
             member.stand = stand;
             return member.finish();
         }
-        self.enter(&path)?;
+        self.enter(&path, Kind::File)?;
         let mut entry = new_entry(path, Kind::File, meta);
         entry.size = content.len() as u64;
         entry.blake3 = Some(blake3::hash(content).to_hex().to_string());
@@ -254,7 +254,7 @@ impl BackupWriter {
 
     /// Adds a member without content, with how it stood if that is sure.
     pub(crate) fn add_entry(&mut self, mut entry: Entry, stand: Option<Stand>) -> Result<Entry> {
-        self.enter(&entry.path)?;
+        self.enter(&entry.path, entry.kind)?;
         self.begin(&mut entry);
         self.end(&entry, stand)?;
         Ok(entry)
@@ -296,7 +296,7 @@ impl BackupWriter {
             return Ok(entries);
         };
         let theirs = first.first_frame();
-        self.enter(&first.path)?;
+        self.enter(&first.path, first.kind)?;
         debug_assert!(self.gathering.is_empty());
         let ours = self.pipeline.next_number();
         for put in frames {
@@ -319,7 +319,7 @@ impl BackupWriter {
     /// # Errors
     /// As [`add_file`](Self::add_file).
     pub fn stream(&mut self, path: MemberPath, meta: Meta) -> Result<StreamMember<'_>> {
-        self.enter(&path)?;
+        self.enter(&path, Kind::File)?;
         self.cut()?;
         let header = self.pipeline.reserve();
         Ok(StreamMember {
@@ -442,7 +442,7 @@ impl BackupWriter {
     }
 
     /// Checks that a member may come next; a section begins a frame.
-    fn enter(&mut self, path: &MemberPath) -> Result<()> {
+    fn enter(&mut self, path: &MemberPath, kind: Kind) -> Result<()> {
         let refuse = |why: &str| {
             Err(Error::new(
                 ErrorKind::Refused,
@@ -458,7 +458,7 @@ impl BackupWriter {
                 "belongs to a section whose name is not of a-z, 0-9 and -, or is lava-backup",
             );
         }
-        self.order.next(path).or_else(|why| refuse(&why))?;
+        self.order.next(path, kind).or_else(|why| refuse(&why))?;
         if self.section != path.section() {
             self.section = path.section().to_vec();
             self.cut()?;

@@ -35,7 +35,7 @@ impl OneFile {
             match prelude.holds {
                 Holds::Metadata => {
                     let stored = prelude.stored(path, &file)?;
-                    metadata.piece(&decode(path, &prelude, &stored)?)?;
+                    metadata.piece(names.len(), &decode(path, &prelude, &stored)?)?;
                 }
                 Holds::Reference => return Err(super::reference(path, &prelude)),
                 Holds::Content => {

@@ -140,7 +140,9 @@ fn receive(
     for piece in Pieces::new(place.to_owned(), input) {
         let (prelude, stored) = piece?;
         match prelude.holds {
-            Holds::Metadata => metadata.piece(&decode(place, &prelude, &stored)?)?,
+            Holds::Metadata => {
+                metadata.piece(names.len(), &decode(place, &prelude, &stored)?)?;
+            }
             Holds::Reference => return Err(super::reference(place, &prelude)),
             Holds::Content => {
                 // What is sealed at its end has its index inline.

@@ -128,6 +128,11 @@ impl Scan {
         Ok(())
     }
 
+    /// Does the next byte begin a member?
+    pub(crate) fn is_between_members(&self) -> bool {
+        matches!(self.state, State::Head(_)) && self.head.is_empty()
+    }
+
     /// Says that no more frames come.
     ///
     /// # Errors
@@ -158,7 +163,8 @@ impl Scan {
         let State::Head(measure) = &mut self.state else {
             return Ok(());
         };
-        if self.head.len() == BLOCK as usize && self.head.iter().all(|b| *b == 0) {
+        let ends = !self.metadata && self.head.len() == BLOCK as usize;
+        if ends && self.head.iter().all(|b| *b == 0) {
             self.head.clear();
             self.state = State::End(END.len() - BLOCK as usize);
             return Ok(());
@@ -186,12 +192,12 @@ impl Scan {
             entry.blake3 = Some(hasher.finalize().to_hex().to_string());
         }
         let wrong = match self.metadata {
-            true if entry.kind == Kind::File && entry.path.section() == OWN => None,
+            true if entry.is_whole_file() && entry.path.section() == OWN => None,
             true => Some("is no file of the metadata"),
             false => entry.contradiction(),
         };
         let wrong = wrong.map(str::to_owned);
-        let wrong = wrong.or_else(|| self.order.next(&entry.path).err());
+        let wrong = wrong.or_else(|| self.order.next(&entry.path, entry.kind).err());
         if let Some(wrong) = wrong {
             return Err(began.damaged(&format!("the member {} {wrong}", entry.path)));
         }

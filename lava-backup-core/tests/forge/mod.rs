@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 /// The one backup of a forged store.
 pub const ID: &str = "20261122T120000Z-lab";
-const FORMAT_LINE: &str = "{\"format\":\"lava-backup-index/1\"}\n";
+pub const FORMAT_LINE: &str = "{\"format\":\"lava-backup-index/1\"}\n";
 
 /// What changes the headers of a member, or its line in the index.
 pub type Twist<T> = Box<dyn Fn(&mut T)>;
@@ -105,7 +105,7 @@ impl Member {
         }
     }
 
-    fn header_blocks(&self) -> Vec<u8> {
+    pub fn header_blocks(&self) -> Vec<u8> {
         let mut ours = Vec::new();
         let mut block = [0u8; 512];
         let mut record = |key: &[u8], value: &[u8]| ours.push((key.to_vec(), value.to_vec()));
@@ -306,6 +306,7 @@ impl Laid {
             list: String::new(),
             index: Vec::new(),
             files: BTreeMap::new(),
+            one_file: true,
         };
         for (name, bytes) in &forgery.frames {
             forgery.list += &format!("{}\n", frame_file(name));
@@ -347,6 +348,8 @@ pub struct Forgery {
     pub index: Vec<u8>,
     /// Other files of the store, by key.
     pub files: BTreeMap<String, Vec<u8>>,
+    /// Does its exported form hold the same lie?
+    pub one_file: bool,
 }
 
 impl Forgery {
@@ -537,8 +540,23 @@ fn decimal((seconds, nanoseconds): (i64, u32)) -> String {
 /// A line of the index, its members in the order in which they are written.
 pub fn line_text(line: &Value) -> String {
     let order = [
-        "path", "type", "size", "mode", "user", "group", "uid", "gid", "mtime", "class", "blake3",
-        "link", "target", "extents", "attributes", "frame", "offset",
+        "path",
+        "type",
+        "size",
+        "mode",
+        "user",
+        "group",
+        "uid",
+        "gid",
+        "mtime",
+        "class",
+        "blake3",
+        "link",
+        "target",
+        "extents",
+        "attributes",
+        "frame",
+        "offset",
     ];
     let Value::Object(members) = line else {
         return line.to_string();
