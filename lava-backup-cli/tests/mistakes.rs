@@ -186,8 +186,9 @@ fn damage_ends_with_5_and_names_the_files() {
     let backup = host.create();
     let frames = files_below(&host.at("store/frames"));
     let list = fs::read_to_string(host.at("store/backups").join(&backup).join("frames")).unwrap();
-    // The end of the stream is no file's.
-    let end = host.at("store/frames").join(list.lines().last().unwrap());
+    // The end of the stream is no file's, and nor are the blocks of the index.
+    let mut held: Vec<&str> = list.lines().collect();
+    held.pop();
     let file = |f: &&String| fs::metadata(f).unwrap().is_file();
     for frame in frames.iter().filter(file) {
         let good = fs::read(frame).unwrap();
@@ -201,7 +202,7 @@ fn damage_ends_with_5_and_names_the_files() {
         let members = damage["members"].as_array().unwrap();
         assert_eq!(
             members.is_empty(),
-            frame == end.to_str().unwrap(),
+            !held.iter().any(|held| frame.ends_with(held)),
             "{ran:#}"
         );
         let said = host.run("verify", &[]).ends(5).out;
