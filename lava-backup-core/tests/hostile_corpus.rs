@@ -337,7 +337,7 @@ fn one_files() -> Vec<(String, &'static str, Vec<u8>)> {
     };
     let mut stream_in_two = vec![frames[0], frames[1]].concat();
     let last = [stream_in_two.split_off(1600), frames[2].to_vec()].concat();
-    let announced = metadata_member("evidence/x.json", &vec![b'x'; 4096])[..1024 + 512].to_vec();
+    let announced = metadata_member("seen.json", &vec![b'x'; 4096])[..1024 + 512].to_vec();
     let mut files: Vec<(&str, &'static str, Vec<u8>)> = vec![
         (
             "an end in its metadata",
