@@ -414,12 +414,12 @@ fn one_files() -> Vec<(String, &'static str, Vec<u8>)> {
         ("nothing", "seal", Vec::new()),
         (
             "a frame less",
-            "frames",
+            "frame",
             pieces(&[(M, &metadata), (C, frames[0]), (C, frames[2])]),
         ),
         (
             "a frame more",
-            "frames",
+            "frame",
             pieces(&[
                 (M, &metadata),
                 (C, frames[0]),
@@ -430,7 +430,7 @@ fn one_files() -> Vec<(String, &'static str, Vec<u8>)> {
         ),
         (
             "frames in another order",
-            "frames",
+            "frame",
             pieces(&[
                 (M, &metadata),
                 (C, frames[1]),
