@@ -1,6 +1,6 @@
 //! Archives made to hurt whoever restores them, each restored as root beside
 //! canaries, many of them while somebody swaps directories for links.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::type_complexity)]
 
 mod common;
 mod corpus;
@@ -335,9 +335,9 @@ fn one_files() -> Vec<(String, &'static str, Vec<u8>)> {
             (C, frames[2]),
         ])
     };
-    let mut stream_in_two = vec![frames[0], frames[1]].concat();
+    let mut stream_in_two = [frames[0], frames[1]].concat();
     let last = [stream_in_two.split_off(1600), frames[2].to_vec()].concat();
-    let announced = metadata_member("evidence/x.json", &vec![b'x'; 4096])[..1024 + 512].to_vec();
+    let announced = metadata_member("seen.json", &vec![b'x'; 4096])[..1024 + 512].to_vec();
     let mut files: Vec<(&str, &'static str, Vec<u8>)> = vec![
         (
             "an end in its metadata",
@@ -414,12 +414,12 @@ fn one_files() -> Vec<(String, &'static str, Vec<u8>)> {
         ("nothing", "seal", Vec::new()),
         (
             "a frame less",
-            "frames",
+            "frame",
             pieces(&[(M, &metadata), (C, frames[0]), (C, frames[2])]),
         ),
         (
             "a frame more",
-            "frames",
+            "frame",
             pieces(&[
                 (M, &metadata),
                 (C, frames[0]),
@@ -430,7 +430,7 @@ fn one_files() -> Vec<(String, &'static str, Vec<u8>)> {
         ),
         (
             "frames in another order",
-            "frames",
+            "frame",
             pieces(&[
                 (M, &metadata),
                 (C, frames[1]),

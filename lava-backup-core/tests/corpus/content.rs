@@ -140,11 +140,14 @@ fn frames(corpus: &mut Corpus) {
         "a frame that decodes to a gibibyte",
         "does not decompress",
         |_| {
-            use std::io::{Read, Write};
-            let mut out = zstd::Encoder::new(Vec::new(), 1).unwrap();
-            std::io::copy(&mut std::io::repeat(0).take(1 << 30), &mut out).unwrap();
-            out.flush().unwrap();
-            out.finish().unwrap()
+            // Blocks of one byte that is repeated 128 KiB times.
+            let mut out = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 13 << 3];
+            for block in 1..=8192u32 {
+                let header = (128 << 10) << 3 | 1 << 1 | u32::from(block == 8192);
+                out.extend(&header.to_le_bytes()[..3]);
+                out.push(0);
+            }
+            out
         },
     );
     stored(corpus, "a window of two gibibytes", "window", |bytes| {
