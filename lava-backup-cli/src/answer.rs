@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
+use crate::text;
 
 /// The answer of a command.
 pub struct Answer {
@@ -21,9 +22,16 @@ impl Answer {
         Self {
             exit,
             json: serde_json::to_value(document).unwrap_or_default(),
-            text: text.into(),
+            text: text::printable(&text.into()),
             aside: false,
         }
+    }
+
+    /// A document, and a text for a program: as it is, byte for byte.
+    pub(crate) fn verbatim(exit: Exit, document: &impl Serialize, text: String) -> Self {
+        let mut answer = Self::new(exit, document, "");
+        answer.text = text;
+        answer
     }
 
     /// The same, told on standard error: standard output is taken.

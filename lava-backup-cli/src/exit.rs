@@ -63,7 +63,7 @@ impl Failure {
     /// Tells it on standard error.
     #[allow(clippy::print_stderr, reason = "the program's edge")]
     pub fn print(&self) -> ExitCode {
-        eprintln!("lava-backup: {}", self.message);
+        eprintln!("lava-backup: {}", crate::text::printable(&self.message));
         if let Some(hint) = &self.hint {
             eprintln!("  {hint}");
         }

@@ -38,7 +38,7 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<Answer, Failure> {
         Verdict::Refuse => Exit::Refused,
     };
     let document: serde_json::Value = serde_json::from_str(&json).unwrap_or_default();
-    Ok(Answer::new(exit, &document, text))
+    Ok(Answer::verbatim(exit, &document, text))
 }
 
 /// Where the plan's commands find the backup, as they say after `--store`.

@@ -46,6 +46,31 @@ pub(crate) fn duration(milliseconds: u64) -> String {
     format!("{} min {} s", seconds / 60, seconds % 60)
 }
 
+/// Text that a terminal shows as it is: what would steer it, or turn the
+/// direction of writing, is written `%XX`, as in paths. Lines and tabs stay.
+pub(crate) fn printable(text: &str) -> String {
+    let steers = |c: char| {
+        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        turns || (c.is_control() && !matches!(c, '\n' | '\t'))
+    };
+    if !text.contains(steers) {
+        return text.to_owned();
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match steers(c) {
+            true => {
+                let mut buffer = [0; 4];
+                for byte in c.encode_utf8(&mut buffer).bytes() {
+                    shown += &format!("%{byte:02X}");
+                }
+            }
+            false => shown.push(c),
+        }
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,5 +83,11 @@ mod tests {
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(count(1, "file"), "1 file");
         assert_eq!(duration(61_000), "1 min 1 s");
+    }
+
+    #[test]
+    fn nothing_steers_a_terminal() {
+        assert_eq!(printable("a\tb\né"), "a\tb\né");
+        assert_eq!(printable("\u{1b}[2Jx\u{202e}\r"), "%1B[2Jx%E2%80%AE%0D");
     }
 }
