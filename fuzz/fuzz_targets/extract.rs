@@ -48,7 +48,8 @@ fn look(at: &Path) -> Vec<(PathBuf, u64, u32, u32, u64, i64, i64, Vec<u8>)> {
         } else {
             content = fs::read(&path).unwrap();
         }
-        let changed = (stat.ctime(), stat.ctime_nsec());
+        // Not the ctime: a planted hard link that is moved aside is moved for all its names.
+        let changed = (stat.mtime(), stat.mtime_nsec());
         found.push((path, stat.ino(), stat.mode(), stat.uid(), stat.nlink(), changed.0, changed.1, content));
     }
     found
