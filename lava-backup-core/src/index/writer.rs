@@ -2,8 +2,8 @@
 
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::{BLOCK, HEADER, MAX_LINE, digest_of_reference};
@@ -58,6 +58,7 @@ impl<W: Write + Send + 'static> IndexWriter<W> {
             base: None,
             section: Vec::new(),
             names: blake3::Hasher::new(),
+            putters: None,
         };
         let thread = std::thread::Builder::new()
             .spawn(move || blocks.write_all(&queue))
@@ -131,6 +132,7 @@ struct BlockWriter<W: Write> {
     base: Option<u64>,
     section: Vec<u8>,
     names: blake3::Hasher,
+    putters: Option<Putters>,
 }
 
 impl<W: Write> BlockWriter<W> {
@@ -142,6 +144,9 @@ impl<W: Write> BlockWriter<W> {
         }
         if !self.text.is_empty() {
             self.end_block()?;
+        }
+        if let Some(putters) = self.putters {
+            putters.finish()?;
         }
         let file = self.out.into_inner().map_err(|e| e.into_error());
         Ok(Written {
@@ -193,12 +198,76 @@ impl<W: Write> BlockWriter<W> {
             Form::Frames(sink) => {
                 self.names.update(&digest_of_reference(name, base));
                 if sink.known(name).is_none() {
-                    sink.put(0, name, self.encoder.encode(name, &self.text)?)?;
+                    let stored = self.encoder.encode(name, &self.text)?;
+                    let putters = self.putters.get_or_insert_with(|| Putters::new(sink));
+                    if !putters.put(name, stored) {
+                        // They end before the queue only for an error.
+                        return self.putters.take().map_or(Ok(()), Putters::finish);
+                    }
                 }
                 piece::refer(&mut self.out, name, base)
             }
         };
         self.text.clear();
         written.at("write", &self.place)
+    }
+}
+
+/// Puts blocks into frames, a few at a time: a sync waits for the disk.
+struct Putters {
+    queue: SyncSender<(FrameName, Vec<u8>)>,
+    threads: Vec<JoinHandle<Result<()>>>,
+}
+
+impl Putters {
+    const THREADS: usize = 3;
+
+    fn new(sink: &Arc<dyn Sink>) -> Self {
+        let (queue, blocks) = sync_channel::<(FrameName, Vec<u8>)>(Self::THREADS);
+        let blocks = Arc::new(Mutex::new(blocks));
+        let threads = (0..Self::THREADS).map(|_| {
+            let (sink, blocks) = (Arc::clone(sink), Arc::clone(&blocks));
+            std::thread::spawn(move || {
+                loop {
+                    let block = blocks.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok((name, stored)) = block else {
+                        return Ok(());
+                    };
+                    sink.put(0, name, stored)?;
+                }
+            })
+        });
+        Self {
+            threads: threads.collect(),
+            queue,
+        }
+    }
+
+    /// Hands a block over; `false` if nobody takes it any more.
+    fn put(&self, name: FrameName, stored: Vec<u8>) -> bool {
+        self.queue.send((name, stored)).is_ok()
+    }
+
+    /// Waits for all of them.
+    fn finish(mut self) -> Result<()> {
+        let lost = || Error::io("frames", "write", std::io::ErrorKind::BrokenPipe);
+        let ended: Vec<_> = self.join();
+        ended
+            .into_iter()
+            .try_for_each(|end| end.unwrap_or_else(|| Err(lost())))
+    }
+
+    /// Ends the queue, and waits; nothing for a thread that has panicked.
+    fn join(&mut self) -> Vec<Option<Result<()>>> {
+        let (nobody, _) = sync_channel(0);
+        drop(std::mem::replace(&mut self.queue, nobody));
+        self.threads.drain(..).map(|t| t.join().ok()).collect()
+    }
+}
+
+impl Drop for Putters {
+    /// They end before the directory that they write in is removed.
+    fn drop(&mut self) {
+        self.join();
     }
 }
