@@ -83,7 +83,7 @@ impl Disk for RealDisk {
 
 impl Output for File {
     fn sync(&mut self) -> io::Result<()> {
-        self.sync_all()
+        self.sync_data()
     }
 }
 
