@@ -355,7 +355,11 @@ impl Backend for Directory {
                 },
                 false => self.disk.remove_file(&path),
             };
-            removed.at("remove", &path)?;
+            match removed {
+                // Its run ended, and removed it, between our open and our lock.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                other => other.at("remove", &path)?,
+            }
         }
         Ok(())
     }
