@@ -1,18 +1,17 @@
 use std::collections::BTreeMap;
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use rustix::fs::{self, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::attributes::{self, Attributes, Extent};
+use crate::attributes::{self, Attributes};
 use crate::backup::Backup;
-use crate::cut::SMALL_FILE;
 use crate::entry::{Class, Entry, Kind, LinkTarget, Time};
-use crate::error::{At, Error, Result};
+use crate::error::{Error, Result};
 use crate::owner::Owners;
 use crate::packed::is_unfinished;
 use crate::path::MemberPath;
@@ -21,9 +20,12 @@ use crate::readahead::Readahead;
 use crate::root::Root;
 use crate::seal::Problem;
 use crate::seen::{GroupStand, Stand, UNSURE, is_sure, now};
-use crate::tarstream::BLOCK;
 use crate::walk::{Found, Step, Walk};
-use crate::writer::{BackupWriter, Meta, Sparse, new_entry};
+use crate::writer::{BackupWriter, Meta, new_entry};
+
+use reading::{
+    Reading, copy_extents, extents, open_regular, read_part, read_small, replaced, same, size,
+};
 
 /// A tree that is read into a backup, as it stands or as it moves.
 ///
@@ -31,8 +33,9 @@ use crate::writer::{BackupWriter, Meta, Sparse, new_entry};
 /// link meanwhile can't make it read what lies elsewhere. A file is stored with
 /// just the bytes that were read and the size that they have. One that changed
 /// while it was read, or is named `.xz` and lacks the end of such a file, is read
-/// once more, and then stored as read and marked [`Class::InFlight`]; one that vanished is noted, and its directory listed
-/// again for what may have taken its place.
+/// once more, and then stored as read and marked [`Class::InFlight`]; if it is
+/// [`Class::Secret`], it stays that, and the backup is degraded. One that vanished
+/// is noted, and its directory listed again for what may have taken its place.
 ///
 /// With an earlier backup at hand, frames whose files all stand as they did then
 /// are taken over without being read.
@@ -51,6 +54,7 @@ pub struct Capture<'a> {
     observe: &'a mut dyn FnMut(&Entry),
 }
 
+mod reading;
 #[cfg(test)]
 mod takeover;
 
@@ -66,8 +70,6 @@ pub enum Choice {
 /// Files with more than one name are kept as such up to this many in a section;
 /// of more, each name is a file of its own.
 const MAX_LINKS: usize = 100_000;
-/// A sparse file has no more extents: short holes between them are stored.
-const MAX_EXTENTS: usize = 4096;
 
 impl<'a> Capture<'a> {
     /// Reads from `root`; `choose` gets paths below the root, without section,
@@ -389,19 +391,25 @@ impl<'a> Capture<'a> {
             }
         };
         let target = found.target.clone();
-        let (entry, stat) = match read {
+        let (entry, stat, still) = match read {
             (Reading::Small { file, stat, still }, began) => {
-                let class = in_flight(found.class, still);
+                let class = class_as_read(found.class, still);
                 let attributes = self.attributes(writer, &file, &target, Kind::File);
                 let stand = self
                     .sure_stand(&target, &stat, class, began)
                     .filter(|_| still);
                 let meta = self.meta(&stat, class, attributes);
                 let entry = writer.add_standing(target, meta, &content, stand)?;
-                (entry, stat)
+                (entry, stat, still)
             }
-            (Reading::Large { file, stat }, _) => (self.large(writer, found, &file, &stat)?, stat),
+            (Reading::Large { file, stat }, _) => {
+                let (entry, still) = self.large(writer, found, &file, &stat)?;
+                (entry, stat, still)
+            }
         };
+        if found.class == Class::Secret && !still {
+            moved_secret(writer, &found.target);
+        }
         if stat.st_nlink > 1 {
             self.remember(identity(&stat), entry.path.clone());
         }
@@ -409,20 +417,23 @@ impl<'a> Capture<'a> {
         Ok(())
     }
 
-    /// Adds a file that is too long to be held, read once more if it moved.
+    /// Adds a file that is too long to be held, read once more if it moved; does
+    /// it stand still?
     fn large(
         &mut self,
         writer: &mut BackupWriter,
         found: &Found,
         file: &File,
         stat: &Stat,
-    ) -> Result<Entry> {
+    ) -> Result<(Entry, bool)> {
         let target = found.target.clone();
         let attributes = self.attributes(writer, file, &target, Kind::File);
         let failed = |e| Error::io(target.as_path(), "read", e);
         let mut problem = None;
         let mut member = writer.stream(target.clone(), self.meta(stat, found.class, None))?;
-        for attempt in 1.. {
+        let mut attempt = 0;
+        let still = loop {
+            attempt += 1;
             let began = now();
             let before = fs::fstat(file).map_err(failed)?;
             let extents = extents(file, size(&before));
@@ -441,19 +452,19 @@ impl<'a> Capture<'a> {
                 member.restart()?;
                 continue;
             }
-            let class = in_flight(found.class, still);
+            let class = class_as_read(found.class, still);
             let stand = self
                 .sure_stand(&target, &after, class, began)
                 .filter(|_| still);
             let sparse = (whole != size(&before)).then(|| read_part(&extents, length, &before));
             member.set_read(self.meta(&after, class, attributes), stand, sparse);
-            break;
-        }
+            break still;
+        };
         let entry = member.finish()?;
         if let Some(e) = problem {
             unreadable(writer, &target, &e);
         }
-        Ok(entry)
+        Ok((entry, still))
     }
 
     /// The attributes of an open file; one whose attributes can't be had is
@@ -503,170 +514,6 @@ impl<'a> Capture<'a> {
     }
 }
 
-/// How the reading of a file went.
-enum Reading {
-    /// All of it was read; was it the same before and after?
-    Small { file: File, stat: Stat, still: bool },
-    /// It is longer than a small file.
-    Large { file: File, stat: Stat },
-}
-
-fn open_regular(parent: impl AsFd, name: &CString) -> io::Result<(File, Stat)> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(fs::openat(parent, name, flags, Mode::empty())?);
-    let stat = fs::fstat(&file)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(replaced());
-    }
-    Ok((file, stat))
-}
-
-fn read_small(name: &CStr, file: File, before: Stat, content: &mut Vec<u8>) -> io::Result<Reading> {
-    if size(&before) > SMALL_FILE as u64 {
-        return Ok(Reading::Large { file, stat: before });
-    }
-    let expected = usize::try_from(before.st_size).unwrap_or(0);
-    content.reserve(expected + 1);
-    (&file).take(SMALL_FILE as u64 + 1).read_to_end(content)?;
-    if content.len() > SMALL_FILE {
-        return Ok(Reading::Large { file, stat: before });
-    }
-    let finished = !is_unfinished(name, &file, content.len() as u64);
-    let after = fs::fstat(&file)?;
-    let still = finished && same(&before, &after) && content.len() as u64 == size(&after);
-    Ok(Reading::Small {
-        file,
-        stat: after,
-        still,
-    })
-}
-
-/// Where a file of this size has data. One without holes has one extent, and
-/// one that is nothing but a hole has an empty one at its end.
-fn extents(file: &File, size: u64) -> Vec<Extent> {
-    let whole = vec![Extent {
-        offset: 0,
-        length: size,
-    }];
-    let mut found: Vec<Extent> = Vec::new();
-    let mut at = 0;
-    while at < size {
-        let data = match fs::seek(file, fs::SeekFrom::Data(at)) {
-            Ok(data) if data < size => data,
-            Ok(_) | Err(Errno::NXIO) => break,
-            // Not every file system can tell.
-            Err(_) => return whole,
-        };
-        let end = match fs::seek(file, fs::SeekFrom::Hole(data)) {
-            Ok(end) if end > data => end.min(size),
-            _ => return whole,
-        };
-        // GNU tar takes whole blocks for each extent.
-        let begin = data - data % BLOCK;
-        let end = end.next_multiple_of(BLOCK).min(size);
-        match found.last_mut() {
-            // What was written there since the end was looked for.
-            Some(last) if last.offset + last.length == begin => last.length = end - last.offset,
-            _ => found.push(Extent {
-                offset: begin,
-                length: end - begin,
-            }),
-        }
-        at = end;
-    }
-    if found.is_empty() {
-        found.push(Extent {
-            offset: size,
-            length: 0,
-        });
-    }
-    // The shortest holes are stored as the zeros that they read as.
-    let mut least = 4096;
-    while found.len() > MAX_EXTENTS {
-        least *= 2;
-        found.dedup_by(|next, last| {
-            let joins = next.offset - (last.offset + last.length) < least;
-            if joins {
-                last.length = next.offset + next.length - last.offset;
-            }
-            joins
-        });
-    }
-    found
-}
-
-/// Copies the extents of a file, up to where it ends by now. Gives the bytes
-/// copied, and why there are no more.
-fn copy_extents(
-    mut file: &File,
-    extents: &[Extent],
-    out: &mut impl Write,
-) -> Result<(u64, Option<io::Error>)> {
-    let mut length = 0;
-    let mut buffer = vec![0; 1 << 18];
-    for extent in extents {
-        if let Err(e) = file.seek(io::SeekFrom::Start(extent.offset)) {
-            return Ok((length, Some(e)));
-        }
-        let mut rest = file.take(extent.length);
-        loop {
-            match rest.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(read) => {
-                    length += read as u64;
-                    out.write_all(&buffer[..read]).at("write", "frames")?;
-                }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Ok((length, Some(e))),
-            }
-        }
-        if rest.limit() > 0 {
-            break;
-        }
-    }
-    Ok((length, None))
-}
-
-/// Of a sparse file, the part of which so many bytes were read.
-fn read_part(extents: &[Extent], length: u64, stat: &Stat) -> Sparse {
-    let mut left = length;
-    let mut part = extents.to_vec();
-    for extent in &mut part {
-        extent.length = extent.length.min(left);
-        left -= extent.length;
-    }
-    if part == extents {
-        let size = size(stat);
-        return Sparse {
-            size,
-            extents: part,
-        };
-    }
-    part.retain(|e| e.length > 0);
-    let end = part.last().map_or(0, |e| e.offset + e.length);
-    Sparse {
-        size: end,
-        extents: part,
-    }
-}
-
-fn same(before: &Stat, after: &Stat) -> bool {
-    before.st_size == after.st_size
-        && Time::modified(before) == Time::modified(after)
-        && Time::changed(before) == Time::changed(after)
-}
-
-fn in_flight(class: Class, still: bool) -> Class {
-    match still {
-        true => class,
-        false => class.max(Class::InFlight),
-    }
-}
-
-fn size(stat: &Stat) -> u64 {
-    u64::try_from(stat.st_size).unwrap_or(0)
-}
-
 /// Device, inode and ctime: a number is given to a new file when the one that
 /// had it is gone, and what is another name of that one must not hold its bytes.
 type Identity = (u64, u64, Time);
@@ -675,8 +522,13 @@ fn identity(stat: &Stat) -> Identity {
     (stat.st_dev, stat.st_ino, Time::changed(stat))
 }
 
-fn replaced() -> io::Error {
-    io::Error::other("was replaced by something else")
+/// The class of a file that may have moved while it was read. A secret stays
+/// one: that decides who may see it.
+fn class_as_read(class: Class, still: bool) -> Class {
+    match (class, still) {
+        (Class::Plain, false) => Class::InFlight,
+        (class, _) => class,
+    }
 }
 
 fn note_odd(writer: &mut BackupWriter, step: Step) {
@@ -701,6 +553,15 @@ fn vanished(writer: &mut BackupWriter, target: &MemberPath) {
         path: Some(target.clone()),
         message: "vanished while the backup was made".into(),
         degrades: false,
+    });
+}
+
+fn moved_secret(writer: &mut BackupWriter, target: &MemberPath) {
+    writer.problem(Problem {
+        code: "file.in-flight".into(),
+        path: Some(target.clone()),
+        message: "is secret, and changed or was being packed while it was read".into(),
+        degrades: true,
     });
 }
 

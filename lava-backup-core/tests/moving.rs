@@ -79,6 +79,34 @@ fn a_file_that_is_replaced_by_its_packed_form_is_there_in_one_form_at_least() {
     assert_eq!(packed.size, 6);
 }
 
+/// What is read may be torn; that must not make it less secret.
+#[test]
+fn a_secret_that_moves_stays_secret_and_degrades_the_backup() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = dir.path().join("tree");
+    fs::create_dir_all(tree.join("etc")).unwrap();
+    // Each lacks the end of such a file, so both are being packed.
+    fs::write(tree.join("etc/keys.xz"), "key").unwrap();
+    fs::write(tree.join("etc/many-keys.xz"), vec![b'k'; 3 << 20]).unwrap();
+    fs::write(tree.join("etc/open.xz"), "no key").unwrap();
+    let store = Store::init(&dir.path().join("store")).unwrap();
+    let mut writer = store.create("b1".parse().unwrap()).unwrap();
+    let choose = |p: &lava_backup_core::MemberPath| {
+        let secret = p.as_bytes().ends_with(b"keys.xz");
+        Choice::Take(if secret { Class::Secret } else { Class::Plain })
+    };
+    let mut classes = Vec::new();
+    let root = Root::open(&tree).unwrap();
+    Capture::new(&root, &choose, &mut |e| classes.push(e.class))
+        .section(&mut writer, "config", &[path("etc")])
+        .unwrap();
+    let sealed = writer.seal(SealInput::default()).unwrap();
+    use Class::{InFlight, Plain, Secret};
+    assert_eq!(classes, [Plain, Secret, Secret, InFlight]);
+    let noted = sealed.seal.problems.iter().map(|p| (&*p.code, p.degrades));
+    assert!(noted.eq([("file.in-flight", true); 2]));
+}
+
 #[test]
 fn a_directory_that_becomes_a_link_leads_nowhere() {
     let dir = tempfile::tempdir().unwrap();
