@@ -36,6 +36,16 @@ fn blocks_of(page: &str) -> Vec<String> {
 #[test]
 fn the_recovery_page_restores_a_backup_without_our_programs() {
     let host = Host::new(12);
+    let listed = "etc/lava-server/settings.d/00-database.yaml";
+    let tell = |tree: &str, tool: &[&str]| {
+        let file = host.at(tree).join(listed);
+        let out = Command::new(tool[0]).args(&tool[1..]).arg(file).output();
+        let out = out.unwrap();
+        assert!(out.status.success(), "{tool:?}: {out:?}");
+        String::from_utf8(out.stdout).unwrap()
+    };
+    tell("root", &["setfacl", "-m", "u:daemon:r"]);
+    tell("root", &["setfattr", "-n", "user.note", "-v", "kept"]);
     let from = cluster();
     database(&from, Some(&host.lab));
     let root = host.text("root");
@@ -89,10 +99,14 @@ fn the_recovery_page_restores_a_backup_without_our_programs() {
         "{}",
         String::from_utf8_lossy(&differs.stdout)
     );
-    let secret = "etc/lava-server/settings.d/00-database.yaml";
-    let stat = |tree: &str| fs::metadata(host.at(tree).join(secret)).unwrap();
+    let stat = |tree: &str| fs::metadata(host.at(tree).join(listed)).unwrap();
     assert_eq!(stat("target").mode(), stat("root").mode());
     assert_eq!(stat("target").mtime_nsec(), stat("root").mtime_nsec());
+    let list = tell("target", &["getfacl", "-cE"]);
+    assert!(list.contains("user:daemon:r--"), "{list}");
+    assert_eq!(list, tell("root", &["getfacl", "-cE"]));
+    let note = tell("target", &["getfattr", "--only-values", "-n", "user.note"]);
+    assert_eq!(note, "kept");
 
     // The same from one file, up to the database, which was loaded once.
     let exported = host.text("b.tar.zst");

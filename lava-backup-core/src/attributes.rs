@@ -9,26 +9,12 @@ use serde::{Deserialize, Serialize};
 use crate::entry::Kind;
 use crate::path::{escape, unescape};
 
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "what captures and what extracts call it")
-)]
 mod acl;
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "what captures and what extracts call it")
-)]
 mod disk;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use acl::Acl;
-#[allow(unused_imports, reason = "what extracts has it in its hands")]
-pub(crate) use acl::UnknownOwner;
-#[cfg_attr(
-    not(test),
-    allow(unused_imports, reason = "what captures and what extracts call them")
-)]
 pub(crate) use disk::{apply, has, read};
 
 /// The names and values of one file are no longer together, its lists counted:

@@ -5,6 +5,7 @@ use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::frame::FrameName;
 use crate::store::Store;
+use crate::tarstream::stored_size;
 
 /// The frames of a backup, of which one is at hand, decoded and checked.
 pub(crate) struct Frames<'f> {
@@ -73,15 +74,6 @@ impl<'f> Frames<'f> {
         }
         Ok(&self.bytes)
     }
-}
-
-/// Bytes of content in the frames: holes are not stored.
-pub(crate) fn stored_size(entry: &Entry) -> u64 {
-    if entry.extents.is_empty() {
-        return entry.size;
-    }
-    let lengths = entry.extents.iter().map(|e| e.length);
-    lengths.fold(0, u64::saturating_add)
 }
 
 /// Where the stored bytes of a file lie in it, from the first to the last.

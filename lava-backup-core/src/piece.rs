@@ -195,7 +195,6 @@ pub(crate) fn survey(place: &Path, file: &dyn Blob, limit: usize) -> Result<Vec<
 
 /// Reads pieces one after another from what can't be read at a place: preludes
 /// and stored forms, the latter not checked yet.
-#[allow(dead_code, reason = "exported files are read so")]
 pub(crate) struct Pieces<R> {
     place: PathBuf,
     input: R,
@@ -203,7 +202,6 @@ pub(crate) struct Pieces<R> {
     failed: bool,
 }
 
-#[allow(dead_code, reason = "exported files are read so")]
 impl<R: Read> Pieces<R> {
     pub(crate) fn new(place: PathBuf, input: R) -> Self {
         Self {

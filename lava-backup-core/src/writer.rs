@@ -1,29 +1,33 @@
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::Value;
-
-use crate::attributes::{Attributes, Extent};
-use crate::backend::{Content, Guard, Lock, Spool};
-use crate::cut::{self, ContentCutter};
-use crate::document;
+use crate::attributes::Attributes;
+use crate::backend::{Guard, Lock, Spool};
+use crate::cut;
 use crate::entry::{Class, Entry, Kind, LinkTarget, Time};
 use crate::error::{At, Error, ErrorKind, Result};
-use crate::frame::FrameName;
 use crate::index::{Form, IndexWriter};
 use crate::layout;
-use crate::marks::Marks;
 use crate::onefile::{self, Emitter};
 use crate::order::Order;
 use crate::path::MemberPath;
 use crate::pipeline::{Pipeline, Put, Sink};
 use crate::scratch::Unnamed;
-use crate::seal::{Archive, BackupId, Outcome, Problem, SEAL_FORMAT, Seal, Section};
-use crate::seen::{GroupStand, SEEN_FORMAT, SeenDocument, SeenFrame, Stand};
+use crate::seal::{BackupId, Problem, Section};
+use crate::seen::{GroupStand, Stand};
 use crate::store::Store;
 use crate::tarstream;
+
+mod seal;
+mod sink;
+mod stream;
+
+pub use seal::{SealInput, Sealed};
+pub(crate) use sink::StoreSink;
+pub(crate) use stream::Sparse;
+pub use stream::StreamMember;
 
 /// A backup in the making.
 ///
@@ -32,7 +36,6 @@ use crate::tarstream;
 /// before that, it leaves the store as it was but for frames that the next run
 /// uses or a sweep removes.
 pub struct BackupWriter {
-    destination: Destination,
     id: BackupId,
     pipeline: Pipeline,
     index: IndexWriter<Box<dyn Spool>>,
@@ -50,6 +53,9 @@ pub struct BackupWriter {
     stands: BTreeMap<u64, Stand>,
     /// Entries that were taken over.
     unread: u64,
+    /// The last to be dropped: it has the lock, and threads of those above it
+    /// may still be putting frames.
+    destination: Destination,
 }
 
 /// Where a backup goes.
@@ -104,36 +110,6 @@ impl Meta {
     }
 }
 
-/// What the caller says about a backup that it seals.
-#[derive(Clone, Debug, Default)]
-pub struct SealInput {
-    /// The program, with its version.
-    pub tool: String,
-    /// The host that was backed up.
-    pub host: String,
-    /// The instant that it shows, RFC 3339 in UTC.
-    pub taken: String,
-    /// Now, RFC 3339 in UTC.
-    pub sealed: String,
-    /// The caller's documents.
-    pub documents: BTreeMap<String, Value>,
-}
-
-/// A sealed backup, and what it cost.
-#[derive(Clone, Debug)]
-pub struct Sealed {
-    /// The seal.
-    pub seal: Seal,
-    /// Its digest: worth noting where the store's writer can't change it.
-    pub digest: String,
-    /// Frames that the store did not hold before.
-    pub new_frames: u64,
-    /// Their bytes on the disk.
-    pub new_bytes: u64,
-    /// Entries that were taken over with their frames, unread.
-    pub unread: u64,
-}
-
 impl BackupWriter {
     pub(crate) fn into_store(store: &Store, id: BackupId) -> Result<Self> {
         let backend = store.backend();
@@ -179,7 +155,6 @@ impl BackupWriter {
         sink: Arc<dyn Sink>,
     ) -> Self {
         Self {
-            destination,
             id,
             pipeline: Pipeline::new(sink),
             index,
@@ -192,6 +167,7 @@ impl BackupWriter {
             standing: None,
             stands: BTreeMap::new(),
             unread: 0,
+            destination,
         }
     }
 
@@ -218,9 +194,8 @@ impl BackupWriter {
         stand: Option<Stand>,
     ) -> Result<Entry> {
         if content.len() > cut::SMALL_FILE {
-            let mut member = self.stream(path, meta)?;
+            let mut member = self.stream_standing(path, meta, stand)?;
             member.write_all(content).at("write", "frames")?;
-            member.stand = stand;
             return member.finish();
         }
         self.enter(&path, Kind::File)?;
@@ -319,18 +294,19 @@ impl BackupWriter {
     /// # Errors
     /// As [`add_file`](Self::add_file).
     pub fn stream(&mut self, path: MemberPath, meta: Meta) -> Result<StreamMember<'_>> {
+        self.stream_standing(path, meta, None)
+    }
+
+    fn stream_standing(
+        &mut self,
+        path: MemberPath,
+        meta: Meta,
+        stand: Option<Stand>,
+    ) -> Result<StreamMember<'_>> {
         self.enter(&path, Kind::File)?;
         self.cut()?;
-        let header = self.pipeline.reserve();
-        Ok(StreamMember {
-            entry: new_entry(path, Kind::File, meta),
-            header,
-            hasher: blake3::Hasher::new(),
-            cutter: ContentCutter::new(),
-            stored: 0,
-            stand: None,
-            writer: self,
-        })
+        let entry = new_entry(path, Kind::File, meta);
+        Ok(StreamMember::begin(self, entry, stand))
     }
 
     /// Notes something that was not as it should be.
@@ -348,97 +324,6 @@ impl BackupWriter {
     /// What was noted so far.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
-    }
-
-    /// Seals the backup: from here on it exists.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Io`]; then there is no backup.
-    pub fn seal(mut self, input: SealInput) -> Result<Sealed> {
-        self.cut()?;
-        let last = self.pipeline.reserve();
-        if let Destination::File(emitter) = &self.destination {
-            emitter.keep_back(last);
-        }
-        self.pipeline.put(last, tarstream::END.to_vec())?;
-        let put = self.pipeline.finish()?;
-
-        let list = frame_list(&put);
-        let frames_digest = blake3::hash(list.as_bytes()).to_hex().to_string();
-        let seen = seen(&put, &self.stands, &frames_digest)?;
-        let (entries, index_digest, index) = self.index.finish()?;
-        let index = index.finish()?;
-
-        let (more, degrades) = self.more_problems;
-        if more > 0 {
-            self.problems.push(Problem {
-                code: "problems.more".into(),
-                path: None,
-                message: format!("{more} more problems are not listed"),
-                degrades,
-            });
-        }
-        let degraded = self.problems.iter().any(|p| p.degrades);
-        let store = match &self.destination {
-            Destination::Store { store, .. } => store.id(),
-            Destination::File(_) => "",
-        };
-        let seal = Seal {
-            format: SEAL_FORMAT.into(),
-            requires: Vec::new(),
-            id: self.id.clone(),
-            store: store.to_owned(),
-            tool: input.tool,
-            host: input.host,
-            taken: input.taken,
-            sealed: input.sealed,
-            outcome: if degraded {
-                Outcome::Degraded
-            } else {
-                Outcome::Complete
-            },
-            problems: self.problems,
-            sections: self.sections,
-            archive: Archive {
-                frames: put.len() as u64,
-                bytes: put.iter().map(|p| p.bytes).sum(),
-                stored: put.iter().map(|p| p.stored).sum(),
-                frames_digest,
-                entries,
-                index_digest,
-            },
-            documents: input.documents,
-        };
-        let (text, digest) = document::write(&seal)?;
-        let list = Content::Bytes(list.into_bytes());
-        let index = Content::Spooled(index);
-        let text = Content::Bytes(text.into_bytes());
-        match &self.destination {
-            Destination::Store { store, .. } => {
-                store.backend().settle()?;
-                let files = vec![
-                    (layout::FRAME_LIST, list),
-                    (layout::INDEX, index),
-                    (layout::SEEN, Content::Bytes(seen.into_bytes())),
-                    (layout::SEAL, text),
-                ];
-                store.backend().publish(&layout::backup(&self.id), files)?;
-            }
-            Destination::File(emitter) => emitter.finish(vec![
-                (layout::SEAL, text),
-                (layout::FRAME_LIST, list),
-                (layout::INDEX, index),
-            ])?,
-        }
-
-        let new = put.iter().filter(|p| p.new);
-        Ok(Sealed {
-            seal,
-            digest,
-            new_frames: new.clone().count() as u64,
-            new_bytes: new.map(|p| p.stored).sum(),
-            unread: self.unread,
-        })
     }
 
     /// Checks that a member may come next; a section begins a frame.
@@ -524,64 +409,6 @@ impl BackupWriter {
     }
 }
 
-/// Puts frames into a store.
-pub(crate) struct StoreSink {
-    store: Store,
-    marks: Marks,
-}
-
-impl StoreSink {
-    pub(crate) fn new(store: &Store) -> Result<Self> {
-        Ok(Self {
-            store: store.clone(),
-            marks: Marks::load(store)?,
-        })
-    }
-}
-
-impl Sink for StoreSink {
-    fn known(&self, name: FrameName) -> Option<u64> {
-        // One that is marked may be swept; written anew, it is not.
-        let safe = !self.marks.holds(name);
-        safe.then(|| self.store.intact_frame(name)).flatten()
-    }
-
-    fn put(&self, _number: u64, name: FrameName, stored: Vec<u8>) -> Result<()> {
-        let content = Content::Bytes(stored);
-        self.store.backend().put(&layout::frame(name), content)
-    }
-
-    fn rewind(&self, _number: u64) {}
-}
-
-/// The file `frames`.
-fn frame_list(put: &[Put]) -> String {
-    let mut list = String::with_capacity(put.len() * 68);
-    for frame in put {
-        list.push_str(&frame.name.file());
-        list.push('\n');
-    }
-    list
-}
-
-/// The text of the document that lets the next run take frames over.
-fn seen(put: &[Put], stands: &BTreeMap<u64, Stand>, frames_digest: &str) -> Result<String> {
-    let frames = put.iter().zip(0..).map(|(put, number)| {
-        let seen = SeenFrame {
-            bytes: put.bytes,
-            stored: put.stored,
-            stand: stands.get(&number).copied(),
-        };
-        seen.to_text()
-    });
-    let seen = SeenDocument {
-        format: SEEN_FORMAT.into(),
-        frames_digest: frames_digest.to_owned(),
-        frames: frames.collect(),
-    };
-    Ok(document::write(&seen)?.0)
-}
-
 pub(crate) fn new_entry(path: MemberPath, kind: Kind, meta: Meta) -> Entry {
     Entry {
         path,
@@ -601,130 +428,5 @@ pub(crate) fn new_entry(path: MemberPath, kind: Kind, meta: Meta) -> Entry {
         attributes: meta.attributes,
         frame: 0,
         offset: 0,
-    }
-}
-
-/// A regular file that is written as a stream; see [`BackupWriter::stream`].
-///
-/// Not finished, it is not in the backup, and the backup can't be sealed.
-pub struct StreamMember<'w> {
-    writer: &'w mut BackupWriter,
-    entry: Entry,
-    header: u64,
-    hasher: blake3::Hasher,
-    cutter: ContentCutter,
-    /// Bytes written.
-    stored: u64,
-    stand: Option<Stand>,
-}
-
-impl StreamMember<'_> {
-    /// Says that something new begins here: a good place to cut, unless the
-    /// frame would be short.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Io`] from the store.
-    pub fn cut_here(&mut self) -> Result<()> {
-        if self.cutter.is_short() {
-            return Ok(());
-        }
-        self.flush_frames()
-    }
-
-    fn flush_frames(&mut self) -> Result<()> {
-        let pipeline = &mut self.writer.pipeline;
-        self.cutter.flush(|bytes| {
-            let number = pipeline.reserve();
-            pipeline.put(number, bytes)
-        })
-    }
-
-    /// Sets the class, where only the reading of the content has shown it.
-    pub fn set_class(&mut self, class: Class) {
-        self.entry.class = class;
-    }
-
-    /// Sets what is known of the file only when it was read: its metadata, how
-    /// it stood if that is sure, and, if what was written is not all of it,
-    /// where that lies.
-    pub(crate) fn set_read(&mut self, meta: Meta, stand: Option<Stand>, sparse: Option<Sparse>) {
-        let path = self.entry.path.clone();
-        self.entry = new_entry(path, Kind::File, meta);
-        self.stand = stand;
-        if let Some(sparse) = sparse {
-            self.entry.size = sparse.size;
-            self.entry.extents = sparse.extents;
-        }
-    }
-
-    /// Begins anew: what was written so far is not in the backup.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Io`] from the store.
-    pub(crate) fn restart(&mut self) -> Result<()> {
-        self.writer.pipeline.rewind(self.header + 1)?;
-        self.cutter = ContentCutter::new();
-        self.hasher = blake3::Hasher::new();
-        self.stored = 0;
-        Ok(())
-    }
-
-    /// Ends the member.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Io`] from the store.
-    pub fn finish(mut self) -> Result<Entry> {
-        let padding = [0; tarstream::BLOCK as usize];
-        let pipeline = &mut self.writer.pipeline;
-        self.cutter
-            .push(&padding[..tarstream::padding(self.stored)], |bytes| {
-                let number = pipeline.reserve();
-                pipeline.put(number, bytes)
-            })?;
-        self.flush_frames()?;
-        self.entry.blake3 = Some(self.hasher.finalize().to_hex().to_string());
-        if self.entry.extents.is_empty() {
-            self.entry.size = self.stored;
-        }
-        let header = tarstream::header(&self.entry);
-        // The headers have a frame of their own; the content begins the next.
-        (self.entry.frame, self.entry.offset) = match self.stored {
-            0 => (self.header, header.len() as u64),
-            _ => (self.header + 1, 0),
-        };
-        self.writer.pipeline.put(self.header, header)?;
-        if let Some(stand) = self.stand {
-            let mut group = GroupStand::default();
-            group.add(&stand);
-            self.writer.stands.insert(self.header, group.finish());
-        }
-        self.writer.note(&self.entry)?;
-        Ok(self.entry)
-    }
-}
-
-/// A file of which only some runs hold data.
-pub(crate) struct Sparse {
-    /// Bytes, holes counted.
-    pub(crate) size: u64,
-    pub(crate) extents: Vec<Extent>,
-}
-
-impl Write for StreamMember<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.hasher.update(bytes);
-        self.stored += bytes.len() as u64;
-        let pipeline = &mut self.writer.pipeline;
-        self.cutter
-            .push(bytes, |frame| {
-                let number = pipeline.reserve();
-                pipeline.put(number, frame)
-            })
-            .map_err(io::Error::other)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -8,16 +8,13 @@ use std::os::fd::AsFd;
 use rustix::fs::{self, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::attributes::Extent;
+use crate::attributes::{Extent, MAX_EXTENTS};
 use crate::cut::SMALL_FILE;
 use crate::entry::Time;
 use crate::error::{At, Result};
 use crate::packed::is_unfinished;
 use crate::tarstream::BLOCK;
 use crate::writer::Sparse;
-
-/// A sparse file has no more extents: short holes between them are stored.
-const MAX_EXTENTS: usize = 4096;
 
 /// How the reading of a file went.
 pub(super) enum Reading {

@@ -17,10 +17,11 @@ use super::leftover;
 use super::links::{FileId, Origin};
 use super::made::{self, Made};
 use super::target::make_dirs;
-use crate::content::{Frames, Spread, stored_size};
+use crate::content::{Frames, Spread};
 use crate::entry::{Entry, Kind};
 use crate::error::{At, Error, Result};
 use crate::path::MemberPath;
+use crate::tarstream::stored_size;
 
 /// One of those who work at an extraction: it holds a frame and a directory.
 pub(super) struct Hand<'h> {

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{BLOCKS, Gathered, Part, decode, id_of};
+use super::gathered::{Gathered, Part};
+use super::{BLOCKS, decode};
 use crate::backend::{Backend, Blob, Content, Found, Guard, Lock, Spool};
 use crate::error::{At, Error, ErrorKind, Result};
 use crate::frame::FrameName;
@@ -44,13 +45,13 @@ impl OneFile {
                 }
             }
         }
-        let (seal, _, _) = metadata.seal()?;
+        let (seal, _) = metadata.seal()?;
         metadata.check_frames(&seal, &names)?;
         Ok(Self {
             path: path.to_owned(),
             file,
             frames,
-            id: id_of(&seal),
+            id: seal.id,
             metadata,
         })
     }

@@ -9,11 +9,12 @@ use crate::error::{At, Error, ErrorKind, Result};
 use crate::evidence::{EVIDENCE_FORMAT, Evidence};
 use crate::frame::FrameName;
 use crate::layout;
-use crate::marks::Marks;
 use crate::piece::{Holds, Pieces};
+use crate::pipeline::Sink;
 use crate::rebuild::Rebuild;
 use crate::seal::Seal;
 use crate::store::Store;
+use crate::writer::StoreSink;
 
 /// A backup that came through a pipe, every byte of it checked.
 #[derive(Clone, Debug)]
@@ -44,7 +45,7 @@ pub struct Imported {
 /// [`ErrorKind::Damaged`] at the first byte that is not what was written;
 /// [`ErrorKind::TooNew`]; [`ErrorKind::Io`].
 pub fn verify_stream(place: &Path, input: impl Read) -> Result<Received> {
-    receive(place, input, &mut |_, _| Ok(())).map(|(received, _)| received)
+    receive(place, input, &mut |_, _| Ok(())).map(|(received, ..)| received)
 }
 
 /// Puts a backup that is one file into a store. Nothing of it is a backup
@@ -56,27 +57,23 @@ pub fn import(store: &Store, place: &Path, input: impl Read) -> Result<Imported>
     let backend = store.backend();
     backend.sweep()?;
     let _lock = backend.lock(Lock::Shared)?;
-    let marks = Marks::load(store)?;
+    let sink = StoreSink::new(store)?;
     let (mut new_frames, mut new_bytes) = (0, 0);
-    let (received, metadata) = receive(place, input, &mut |name, stored| {
-        if marks.holds(name) || store.intact_frame(name).is_none() {
-            new_frames += 1;
-            new_bytes += stored.len() as u64;
-            backend.put(&layout::frame(name), Content::Bytes(stored))?;
+    let mut put = |name, stored: Vec<u8>| {
+        if sink.known(name).is_some() {
+            return Ok(());
         }
-        Ok(())
-    })?;
-    for name in metadata.check_index(&received.seal)? {
-        if let Some(block) = metadata.block(name)?
-            && (marks.holds(name) || store.intact_frame(name).is_none())
-        {
+        new_frames += 1;
+        new_bytes += stored.len() as u64;
+        sink.put(0, name, stored)
+    };
+    let (received, metadata, blocks) = receive(place, input, &mut put)?;
+    for name in blocks {
+        if let Some(block) = metadata.block(name)? {
             let mut stored = Vec::new();
-            super::BlobReader::new(&block)
-                .read_to_end(&mut stored)
-                .at("read", place)?;
-            new_frames += 1;
-            new_bytes += stored.len() as u64;
-            backend.put(&layout::frame(name), Content::Bytes(stored))?;
+            let mut block = super::BlobReader::new(&block);
+            block.read_to_end(&mut stored).at("read", place)?;
+            put(name, stored)?;
         }
     }
     backend.settle()?;
@@ -128,12 +125,13 @@ fn publish(store: &Store, received: &Received, metadata: &Gathered) -> Result<bo
 }
 
 /// Reads all of it, gives each frame to `put` when it was checked, and gives
-/// what is known of it at the end.
+/// what is known of it at the end: its metadata, and the frames in which the
+/// blocks of its index lie.
 fn receive(
     place: &Path,
     input: impl Read,
     put: &mut dyn FnMut(FrameName, Vec<u8>) -> Result<()>,
-) -> Result<(Received, Gathered)> {
+) -> Result<(Received, Gathered, Vec<FrameName>)> {
     let mut metadata = Gathered::new(place)?;
     let mut rebuild = None;
     let mut names = Vec::new();
@@ -159,13 +157,13 @@ fn receive(
             }
         }
     }
-    let (seal, digest, _) = metadata.seal()?;
+    let (seal, digest) = metadata.seal()?;
     metadata.check_frames(&seal, &names)?;
     let nothing = || Error::damaged(place, "holds no frame");
     rebuild.ok_or_else(nothing)?.finish(&seal)?;
-    metadata.check_index(&seal)?;
+    let blocks = metadata.check_index(&seal)?;
     check_evidence(place, &metadata, &seal, &digest)?;
-    Ok((Received { seal, digest }, metadata))
+    Ok((Received { seal, digest }, metadata, blocks))
 }
 
 /// Nothing but the files of a backup, and evidence that is its own.
