@@ -4,6 +4,7 @@ use lava_backup_core::retention::{Candidate, Known};
 use lava_backup_core::{Backup, BackupId, Evidence, Outcome, Store};
 
 use crate::exit::{CouldNot, Failure};
+use crate::verify::EVERY_BYTE;
 
 /// A backup and how it stands.
 pub(crate) struct Standing {
@@ -50,7 +51,7 @@ fn of(store: &Store, id: BackupId) -> Standing {
             taken: backup.seal().taken.clone(),
             // That a backup is not equivalent says what its host was like,
             // not that it can't be restored.
-            good: complete && last("verify") != Some(false) && last("drill") != Some(false),
+            good: complete && is_sound(&evidence) && last("drill") != Some(false),
             drilled: last("drill") == Some(true),
         })
     });
@@ -58,4 +59,11 @@ fn of(store: &Store, id: BackupId) -> Standing {
         backup: backup.could_not(format!("open the backup {id}")),
         candidate: Candidate { id, known },
     }
+}
+
+/// Has no verification found damage, but for what a later one of every byte has
+/// found healed? A quicker one that passed may not have looked there.
+pub(crate) fn is_sound(evidence: &[Evidence]) -> bool {
+    let decides = |e: &&Evidence| e.check == "verify" && (!e.passed || e.depth == EVERY_BYTE);
+    evidence.iter().rfind(decides).is_none_or(|e| e.passed)
 }
