@@ -98,10 +98,14 @@ impl MemberPath {
     /// # Errors
     /// [`ErrorKind::BadName`] as in [`new`](Self::new).
     pub fn join(&self, name: &[u8]) -> Result<Self, Error> {
-        let mut bytes = self.0.clone();
+        let mut bytes = Vec::with_capacity(self.0.len() + 1 + name.len());
+        bytes.extend_from_slice(&self.0);
         bytes.push(b'/');
         bytes.extend_from_slice(name);
-        Self::new(bytes)
+        match is_component(name) && bytes.len() <= MAX_PATH {
+            true => Ok(Self(bytes)),
+            false => Self::new(bytes),
+        }
     }
 
     /// The directory that holds it, `None` for a path of one component, and
@@ -119,6 +123,11 @@ impl MemberPath {
             .strip_prefix(other.0.as_slice())
             .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
     }
+}
+
+/// Can a path have it as one component?
+fn is_component(name: &[u8]) -> bool {
+    !matches!(name, b"" | b"." | b"..") && !name.iter().any(|b| matches!(b, b'/' | 0))
 }
 
 impl Ord for MemberPath {
@@ -279,6 +288,12 @@ mod tests {
                 prop_assert!(text.chars().all(|c| !c.is_control()));
                 prop_assert_eq!(text.parse::<MemberPath>().unwrap(), path);
             }
+        }
+
+        #[test]
+        fn what_is_joined_is_what_is_made_at_once(name in "[a./\u{0}]{0,3}") {
+            let joined = MemberPath::new("x").unwrap().join(name.as_bytes()).ok();
+            prop_assert_eq!(joined, MemberPath::new(format!("x/{name}")).ok());
         }
 
         #[test]

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use crate::capture::Choice;
 use crate::entry::Class;
 use crate::path::MemberPath;
-use crate::readahead::{LEAD, Readahead};
+use crate::readahead::{DEPTH, LEAD, Readahead};
 
 /// Deeper trees are noted and left out.
 const MAX_DEPTH: usize = 256;
@@ -49,6 +49,9 @@ struct Level {
     names: Arc<Vec<CString>>,
     next: usize,
     listings: u32,
+    /// How far below its names they were asked for, with the directory, to be
+    /// read soon; nothing if they were not.
+    asked: Option<usize>,
 }
 
 #[derive(Clone)]
@@ -137,7 +140,9 @@ impl<'w> Walk<'w> {
                 continue;
             };
             level.next += 1;
-            if let (true, Some(ahead)) = (self.reads, level.names.get(level.next + LEAD - 1)) {
+            if let (true, Some(ahead)) = (self.reads, level.names.get(level.next + LEAD - 1))
+                && level.asked.is_none()
+            {
                 self.readahead.soon(&level.fd, ahead);
             }
             let Some(dir) = &level.dir else { continue };
@@ -208,7 +213,9 @@ impl<'w> Walk<'w> {
         let fd = Arc::new(fd);
         if self.levels.len() <= MAX_DEPTH {
             let names = list(&fd)?;
-            if self.reads {
+            let above = self.levels.last().filter(|_| self.reads);
+            let asked = above.and_then(|above| above.asked.unwrap_or(DEPTH).checked_sub(1));
+            if self.reads && asked.is_none() {
                 for name in names.iter().take(LEAD) {
                     self.readahead.soon(&fd, name);
                 }
@@ -219,6 +226,7 @@ impl<'w> Walk<'w> {
                 names: Arc::new(names),
                 next: 0,
                 listings: 1,
+                asked,
             });
         }
         Ok((stat, fd))

@@ -27,4 +27,3 @@ pub(super) fn follow(
     };
     store.backups().ok()?.into_iter().rev().find(fits)
 }
-

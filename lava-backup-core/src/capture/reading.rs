@@ -43,12 +43,19 @@ pub(super) fn read_small(
     if size(&before) > SMALL_FILE as u64 {
         return Ok(Reading::Large { file, stat: before });
     }
-    let expected = usize::try_from(before.st_size).unwrap_or(0);
-    content.reserve(expected + 1);
-    (&file).take(SMALL_FILE as u64 + 1).read_to_end(content)?;
-    if content.len() > SMALL_FILE {
+    // One byte more than there should be, so that the end is seen in one call.
+    let expected = usize::try_from(size(&before)).unwrap_or(0);
+    content.resize(expected + 1, 0);
+    let mut length = read_once(&file, content)?;
+    if length != expected {
+        content.truncate(length);
+        let rest = (SMALL_FILE + 1 - length) as u64;
+        length += (&file).take(rest).read_to_end(content)?;
+    }
+    if length > SMALL_FILE {
         return Ok(Reading::Large { file, stat: before });
     }
+    content.truncate(length);
     let finished = !is_unfinished(name, &file, content.len() as u64);
     let after = fs::fstat(&file)?;
     let still = finished && same(&before, &after) && content.len() as u64 == size(&after);
@@ -57,6 +64,15 @@ pub(super) fn read_small(
         stat: after,
         still,
     })
+}
+
+fn read_once(mut file: &File, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match file.read(buffer) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
 }
 
 /// Where a file of this size has data. One without holes has one extent, and

@@ -17,10 +17,9 @@ pub(super) struct Walk<'w> {
     ahead: Ahead,
     frames: Vec<FrameName>,
     report: &'w mut VerifyReport,
-    /// The frame at hand: its number, and its bytes if it is intact.
+    /// The frame at hand: its number, and its bytes.
     number: u64,
-    bytes: Option<Vec<u8>>,
-    position: usize,
+    frame: Frame,
     /// Where in the report the damage of the frame at hand is.
     damaged: Option<usize>,
     /// Zeros that end the content before, in what comes next.
@@ -41,8 +40,7 @@ impl<'w> Walk<'w> {
             frames,
             report,
             number: 0,
-            bytes: None,
-            position: 0,
+            frame: Frame::default(),
             damaged: None,
             padding: 0,
             streamed: None,
@@ -58,7 +56,7 @@ impl<'w> Walk<'w> {
         let mut zeros = true;
         let mut sure = true;
         while self.number < self.frames.len() as u64 {
-            match self.take(usize::MAX) {
+            match self.frame.take(usize::MAX) {
                 Some(bytes) => {
                     tail = tail.saturating_add(bytes.len());
                     zeros &= bytes.iter().all(|b| *b == 0);
@@ -175,11 +173,10 @@ impl<'w> Walk<'w> {
             // Of a frame in which the content begins at once, nothing is its
             // header.
             if here && offset == 0 {
-                return (self.position == 0).then_some(between);
+                return (self.frame.position == 0).then_some(between);
             }
-            let bytes = self.take(if here { offset } else { usize::MAX });
-            match bytes {
-                Some(bytes) => between.bytes.extend_from_slice(&bytes),
+            match self.frame.take(if here { offset } else { usize::MAX }) {
+                Some(bytes) => between.bytes.extend_from_slice(bytes),
                 None => {
                     between.bytes.clear();
                     between.whole = false;
@@ -191,7 +188,7 @@ impl<'w> Walk<'w> {
                 }
             }
             if here {
-                let reached = self.bytes.is_none() || self.position == offset;
+                let reached = self.frame.bytes.is_none() || self.frame.position == offset;
                 return reached.then_some(between);
             }
             // No header is longer than a frame: the index has left something out.
@@ -213,9 +210,9 @@ impl<'w> Walk<'w> {
         let mut left = tarstream::stored_size(entry);
         while left > 0 {
             let want = usize::try_from(left).unwrap_or(usize::MAX);
-            match self.take(self.position.saturating_add(want)) {
+            match self.frame.take(self.frame.position.saturating_add(want)) {
                 Some(bytes) => {
-                    hasher.update(&bytes);
+                    hasher.update(bytes);
                     left -= bytes.len() as u64;
                 }
                 None => {
@@ -234,16 +231,6 @@ impl<'w> Walk<'w> {
         }
     }
 
-    /// The bytes of the frame at hand from the position up to `upto`; `None`
-    /// if the frame is damaged.
-    fn take(&mut self, upto: usize) -> Option<Vec<u8>> {
-        let bytes = self.bytes.as_ref()?;
-        let upto = upto.min(bytes.len()).max(self.position);
-        let taken = bytes[self.position..upto].to_vec();
-        self.position = upto;
-        Some(taken)
-    }
-
     /// Goes to the next frame; `false` if there is none.
     fn advance(&mut self) -> bool {
         self.number = self.number.saturating_add(1);
@@ -251,9 +238,8 @@ impl<'w> Walk<'w> {
     }
 
     fn load(&mut self) -> bool {
-        self.position = 0;
+        self.frame = Frame::default();
         self.damaged = None;
-        self.bytes = None;
         let name = usize::try_from(self.number).ok();
         let name = name.and_then(|n| self.frames.get(n).copied());
         let (Some(name), Some(next)) = (name, self.ahead.next()) else {
@@ -263,7 +249,7 @@ impl<'w> Walk<'w> {
         match next {
             Ok(bytes) => {
                 self.report.bytes += bytes.len() as u64;
-                self.bytes = Some(bytes);
+                self.frame.bytes = Some(bytes);
             }
             // A frame that can't be read is lost, whatever the reason.
             Err(e) => {
@@ -276,6 +262,24 @@ impl<'w> Walk<'w> {
 
     fn contradiction(&mut self, what: &str, member: Option<&MemberPath>) {
         self.report.contradiction(self.backup, what, member);
+    }
+}
+
+/// A frame that is gone through.
+#[derive(Default)]
+struct Frame {
+    /// Nothing if it is damaged.
+    bytes: Option<Vec<u8>>,
+    position: usize,
+}
+
+impl Frame {
+    /// The bytes from the position up to `upto`; `None` if it is damaged.
+    fn take(&mut self, upto: usize) -> Option<&[u8]> {
+        let bytes = self.bytes.as_ref()?;
+        let upto = upto.min(bytes.len()).max(self.position);
+        let from = std::mem::replace(&mut self.position, upto);
+        Some(&bytes[from..upto])
     }
 }
 
