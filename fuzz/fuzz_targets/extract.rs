@@ -19,7 +19,18 @@ use sample::{Bytes, anew, scratch};
 
 /// Names whose every combination is tried; the last leads out of the target to the canaries.
 const NAMES: [&str; 12] = [
-    "a", "b", "c", "link", "dir", ".", "..", "", "/", "a\0", "kept", ".lava-backup-0",
+    "a",
+    "b",
+    "c",
+    "link",
+    "dir",
+    ".",
+    "..",
+    "",
+    "/",
+    "a\0",
+    "kept",
+    ".lava-backup-0",
 ];
 
 fn room() -> &'static (tempfile::TempDir, PathBuf) {
@@ -50,14 +61,25 @@ fn look(at: &Path) -> Vec<(PathBuf, u64, u32, u32, u64, i64, i64, Vec<u8>)> {
         }
         // Not the ctime: a planted hard link that is moved aside is moved for all its names.
         let changed = (stat.mtime(), stat.mtime_nsec());
-        found.push((path, stat.ino(), stat.mode(), stat.uid(), stat.nlink(), changed.0, changed.1, content));
+        found.push((
+            path,
+            stat.ino(),
+            stat.mode(),
+            stat.uid(),
+            stat.nlink(),
+            changed.0,
+            changed.1,
+            content,
+        ));
     }
     found
 }
 
 fn name(bytes: &mut Bytes<'_>, outside: &Path) -> Vec<u8> {
     let parts = 1 + bytes.byte() % 3;
-    let parts: Vec<&str> = (0..parts).map(|_| NAMES[bytes.below(NAMES.len())]).collect();
+    let parts: Vec<&str> = (0..parts)
+        .map(|_| NAMES[bytes.below(NAMES.len())])
+        .collect();
     match bytes.byte() % 8 {
         0 => outside.join("a").into_os_string().into_encoded_bytes(),
         1 => outside.join("dir").into_os_string().into_encoded_bytes(),
@@ -82,7 +104,11 @@ fn member(bytes: &mut Bytes<'_>, outside: &Path) -> Member {
         5 => Member::new(path, b"63470"[bytes.below(5)]),
         6 => {
             let (at, length) = (bytes.number() as u64, bytes.number() as u64);
-            Member::sparse(path, (bytes.number() as u64) << (bytes.byte() % 48), &[(at, length)])
+            Member::sparse(
+                path,
+                (bytes.number() as u64) << (bytes.byte() % 48),
+                &[(at, length)],
+            )
         }
         _ => Member::file(path, bytes.run()),
     };
@@ -90,7 +116,10 @@ fn member(bytes: &mut Bytes<'_>, outside: &Path) -> Member {
         member.mode = bytes.number() as u32;
         member.owner.2 = bytes.number() as u32;
         member.owner.0 = String::from_utf8_lossy(&bytes.run()).into_owned();
-        member.mtime = ((bytes.number() as i64) << (bytes.byte() % 48), bytes.number() as u32);
+        member.mtime = (
+            (bytes.number() as i64) << (bytes.byte() % 48),
+            bytes.number() as u32,
+        );
         member.xattrs = [([b"user.".to_vec(), bytes.run()].concat(), bytes.run())].into();
     }
     member
@@ -106,7 +135,12 @@ fuzz_target!(|data: &[u8]| {
     }
     if how % 8 > 0 {
         // In order, as an index must be, so that more of them is looked at.
-        let key = |m: &Member| m.path.split(|b| *b == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let key = |m: &Member| {
+            m.path
+                .split(|b| *b == b'/')
+                .map(<[u8]>::to_vec)
+                .collect::<Vec<_>>()
+        };
         members.sort_by_key(key);
         members.dedup_by_key(|m| m.path.clone());
     }

@@ -62,7 +62,11 @@ fuzz_target!(|data: &[u8]| {
             if read.is_ok() {
                 assert!(entry.kind == Kind::File && content.0 == entry.size);
             }
-            let holes = if entry.extents.is_empty() { 0 } else { entry.size };
+            let holes = if entry.extents.is_empty() {
+                0
+            } else {
+                entry.size
+            };
             assert!(content.0 <= 2048 + 1536 + 700 + holes);
         }
         last = Some(entry);

@@ -12,8 +12,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use hand::{CONTENT, METADATA, document, digest, frame_file, hash, metadata_member, piece};
-use lava_backup_core::{Depth, Kind, Result, Store, VerifyReport, verify, verify_stream, verify_store};
+use hand::{CONTENT, METADATA, digest, document, frame_file, hash, metadata_member, piece};
+use lava_backup_core::{
+    Depth, Kind, Result, Store, VerifyReport, verify, verify_store, verify_stream,
+};
 use libfuzzer_sys::fuzz_target;
 use sample::{Bytes, forgery, scratch};
 use serde_json::json;
@@ -33,7 +35,9 @@ fn room() -> &'static Room {
         let forgery = forgery();
         let prefix = hand::of("");
         let files = forgery.files();
-        let files = files.iter().filter_map(|(k, v)| Some((k.strip_prefix(&prefix)?, v)));
+        let files = files
+            .iter()
+            .filter_map(|(k, v)| Some((k.strip_prefix(&prefix)?, v)));
         Room {
             file: dir.path().join("file.tar.zst"),
             frames: forgery.frames.iter().map(|(_, f)| f.clone()).collect(),
@@ -62,13 +66,39 @@ fn forged(room: &Room, bytes: &mut Bytes<'_>) -> Vec<u8> {
     let mut late = Vec::new();
     for _ in 0..bytes.byte() % 4 {
         match bytes.byte() % 12 {
-            0 => { let at = bytes.below(frames.len()); bytes.damage(&mut frames[at]) }
-            1 => { let (a, b) = (bytes.below(frames.len()), bytes.below(frames.len())); frames.swap(a, b) }
-            2 => { let at = bytes.below(frames.len()); let f = frames[at].clone(); frames.insert(at, f) }
-            3 => { let at = bytes.below(files.len()); bytes.damage(&mut files[at].1) }
-            4 => { let at = bytes.below(files.len()); files.remove(at); if files.is_empty() { return Vec::new() } }
-            5 => { let at = bytes.below(files.len()); let f = files[at].clone(); files.push(f) }
-            6 => { let name = bytes.run(); files.push((String::from_utf8_lossy(&name).into_owned(), bytes.run())) }
+            0 => {
+                let at = bytes.below(frames.len());
+                bytes.damage(&mut frames[at])
+            }
+            1 => {
+                let (a, b) = (bytes.below(frames.len()), bytes.below(frames.len()));
+                frames.swap(a, b)
+            }
+            2 => {
+                let at = bytes.below(frames.len());
+                let f = frames[at].clone();
+                frames.insert(at, f)
+            }
+            3 => {
+                let at = bytes.below(files.len());
+                bytes.damage(&mut files[at].1)
+            }
+            4 => {
+                let at = bytes.below(files.len());
+                files.remove(at);
+                if files.is_empty() {
+                    return Vec::new();
+                }
+            }
+            5 => {
+                let at = bytes.below(files.len());
+                let f = files[at].clone();
+                files.push(f)
+            }
+            6 => {
+                let name = bytes.run();
+                files.push((String::from_utf8_lossy(&name).into_owned(), bytes.run()))
+            }
             7 => {
                 let mut evidence = hand_evidence();
                 evidence.insert("seal".into(), json!(digest_of(&files)));
@@ -92,7 +122,10 @@ fn forged(room: &Room, bytes: &mut Bytes<'_>) -> Vec<u8> {
             }
         }
     }
-    let mut metadata: Vec<u8> = files.iter().flat_map(|(n, c)| metadata_member(n, c)).collect();
+    let mut metadata: Vec<u8> = files
+        .iter()
+        .flat_map(|(n, c)| metadata_member(n, c))
+        .collect();
     let mut pieces: Vec<(u8, Vec<u8>)> = frames.into_iter().map(|f| (CONTENT, f)).collect();
     let mut at = 0;
     let mut cuts = Vec::new();
@@ -139,14 +172,17 @@ fn hand_evidence() -> serde_json::Map<String, serde_json::Value> {
 fn digest_of(files: &[(String, Vec<u8>)]) -> String {
     let seal = files.iter().find(|(name, _)| name == "backup.json");
     let seal = seal.and_then(|(_, text)| serde_json::from_slice::<serde_json::Value>(text).ok());
-    seal.and_then(|s| Some(s.get("digest")?.as_str()?.to_owned())).unwrap_or_default()
+    seal.and_then(|s| Some(s.get("digest")?.as_str()?.to_owned()))
+        .unwrap_or_default()
 }
 
 fn check(room: &Room, file: &[u8]) {
     std::fs::write(&room.file, file).unwrap();
     let piped = verify_stream(Path::new("pipe"), file);
     let sought = seek(&room.file);
-    let sound = sought.as_ref().is_ok_and(|(report, extra)| report.damage.is_empty() && *extra == 0);
+    let sound = sought
+        .as_ref()
+        .is_ok_and(|(report, extra)| report.damage.is_empty() && *extra == 0);
     match (&piped, sound) {
         (Ok(_), true) => plain(room, file),
         (Err(_), false) => {}

@@ -47,7 +47,10 @@ fuzz_target!(|data: &[u8]| {
                 };
                 let at = ["", "frames/", "tmp/", "backups/", "backups/x/"];
                 let at = at[bytes.below(at.len())];
-                files.insert(format!("{at}{}", name.chars().take(60).collect::<String>()), bytes.run());
+                files.insert(
+                    format!("{at}{}", name.chars().take(60).collect::<String>()),
+                    bytes.run(),
+                );
             }
             3 => odd.push((key, bytes.byte())),
             4 => {
@@ -93,7 +96,9 @@ fn check(path: &Path, untouched: bool) {
     };
     let foreign = verify_store(&store);
     for id in store.backups().unwrap_or_default() {
-        let Ok(backup) = store.backup(&id) else { continue };
+        let Ok(backup) = store.backup(&id) else {
+            continue;
+        };
         let _ = backup.evidence();
         let quick = verify(&backup, Depth::Quick);
         let full = verify(&backup, Depth::Full);
@@ -109,7 +114,10 @@ fn check(path: &Path, untouched: bool) {
         let whole = foreign.as_ref().is_ok_and(Vec::is_empty) && sound(&full);
         assert!(exported.is_ok() || !whole, "{exported:?}");
     }
-    let options = Prune { grace: Duration::from_secs(60), dry_run: true };
+    let options = Prune {
+        grace: Duration::from_secs(60),
+        dry_run: true,
+    };
     let _ = prune(&store, options);
     if let Ok(report) = repair(&store) {
         // What was repaired is sound as far as frames are.

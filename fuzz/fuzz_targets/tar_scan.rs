@@ -39,7 +39,10 @@ fuzz_target!(|data: &[u8]| {
         }
     };
     // Else hardly anything would come past the checksums.
-    for block in stream.chunks_exact_mut(512).filter(|b| b[257..262] == *b"ustar") {
+    for block in stream
+        .chunks_exact_mut(512)
+        .filter(|b| b[257..262] == *b"ustar")
+    {
         fix_checksum(block);
     }
     cuts.retain(|cut| *cut < stream.len());

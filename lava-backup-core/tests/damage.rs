@@ -144,3 +144,19 @@ fn every_file_of_a_store_that_was_cut_short_is_found() {
     let (tried, brought_back) = each_damage(&small, |bytes, at| bytes[..at].to_vec());
     println!("{tried} cuts, all found; {brought_back} times all came back as it was");
 }
+
+#[test]
+fn a_file_of_a_store_that_is_a_link_is_damage_whatever_it_leads_to() {
+    let small = Small::new();
+    let outside = small.dir.path().join("outside");
+    for file in small.files() {
+        fs::rename(&file, &outside).unwrap();
+        std::os::unix::fs::symlink(&outside, &file).unwrap();
+        let report = small.backup().and_then(|b| verify(&b, Depth::Full));
+        let found = report.map_or(true, |r| !r.damage.is_empty());
+        assert!(found, "{}", file.display());
+        fs::remove_file(&file).unwrap();
+        fs::rename(&outside, &file).unwrap();
+    }
+    assert!(small.is_sound().unwrap() && small.check_extract());
+}

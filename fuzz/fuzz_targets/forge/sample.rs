@@ -37,8 +37,15 @@ pub fn forgery() -> Forgery {
 /// Where scratch is fast.
 pub fn scratch() -> tempfile::TempDir {
     let shm = Path::new("/dev/shm");
-    let base = if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() };
-    tempfile::Builder::new().prefix("lava-fuzz").tempdir_in(base).unwrap()
+    let base = if shm.is_dir() {
+        shm.to_owned()
+    } else {
+        std::env::temp_dir()
+    };
+    tempfile::Builder::new()
+        .prefix("lava-fuzz")
+        .tempdir_in(base)
+        .unwrap()
 }
 
 /// A directory made anew.
@@ -55,7 +62,9 @@ pub struct Bytes<'b>(pub &'b [u8]);
 
 impl Bytes<'_> {
     pub fn byte(&mut self) -> u8 {
-        let Some((first, rest)) = self.0.split_first() else { return 0 };
+        let Some((first, rest)) = self.0.split_first() else {
+            return 0;
+        };
         self.0 = rest;
         *first
     }

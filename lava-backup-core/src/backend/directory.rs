@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use super::{Backend, Blob, Content, Found, Guard, Lock, Spool, Spooled};
@@ -177,11 +177,14 @@ impl Backend for Directory {
 
     fn open(&self, key: &str) -> Result<Option<Box<dyn Blob>>> {
         let path = self.path.join(key);
-        // A pipe that somebody put there must not stop us.
-        let flags = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+        // A pipe that somebody put there must not stop us, nor a link lead out.
+        let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits() as i32;
         let mut options = OpenOptions::new();
         let file = match options.read(true).custom_flags(flags).open(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) if e.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+                return Err(Error::damaged(path, "is a link, not a regular file"));
+            }
             other => other.at("open", &path)?,
         };
         let found = file.metadata().at("open", &path)?;
