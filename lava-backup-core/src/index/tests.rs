@@ -263,10 +263,15 @@ fn a_text_of_another_form_is_refused() {
     }
     let long = format!("{{{}{}\n", " ".repeat(MAX_LINE), &second[1..]);
     assert_eq!(damaged(&forge_texts(&[&fine, &long])).len(), 1);
+    let longest = long.replacen(&" ".repeat(second.len() + 1), "", 1);
+    assert_eq!(longest.len(), MAX_LINE);
+    assert!(read(&forge_texts(&[&fine, &longest])).1.is_none());
     assert_eq!(damaged(&forge_texts(&["", &fine])).len(), 0);
     for header in ["\n", "{\"format\":\"lava-backup-index/2\"}\n", "{}"] {
         let error = read(&forge_texts(&[header, &fine])).1.unwrap();
         assert_eq!(error.kind(), ErrorKind::TooNew, "{header:?}");
+        let line = format!("{:?}", header.trim_end());
+        assert!(error.to_string().ends_with(&line), "{error}");
     }
     let new = fine.replace("\"dir\"", "\"door\"");
     assert_eq!(
@@ -317,6 +322,9 @@ fn an_index_with_an_entry_that_no_line_can_hold_is_refused() {
     index.push(&long).unwrap();
     let error = index.finish().map(drop).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused);
+    let line = serde_json::to_string(&long).unwrap() + "\n";
+    long.user.truncate(2 * MAX_LINE - line.len());
+    write(&[long]);
 }
 
 #[test]
@@ -386,6 +394,21 @@ fn one_of_a_hundred_thousand_entries_is_found_in_few_blocks() {
     )
     .unwrap();
     assert_eq!(given.map(Result::unwrap).count(), 1000);
+}
+
+#[test]
+fn the_way_to_one_of_thousands_of_blocks_is_short_and_does_not_grow_with_them() {
+    let all = entries((0..4096).map(|n| format!("data/{n:04}")));
+    let blocks: Vec<&[Entry]> = all.chunks(1).collect();
+    let index = forge(&blocks);
+    for wanted in all.iter().step_by(511) {
+        let (found, count) = decoded(&index, |b| Search::new(b).entry(&wanted.path).unwrap());
+        assert_eq!(found.as_ref(), Some(wanted));
+        assert!(count <= 26, "{count} blocks for {}", wanted.path);
+        let (range, count) = decoded(&index, |b| Search::new(b).range(&wanted.path).unwrap());
+        assert_eq!((range.len(), &all[range.start]), (1, wanted));
+        assert!(count <= 28, "{count} blocks for {}", wanted.path);
+    }
 }
 
 proptest! {
