@@ -10,6 +10,8 @@ use crate::entry::{Class, Kind, Time};
 use crate::error::{Error, ErrorKind};
 use crate::frame::{Encoder, FrameName};
 use crate::piece::{self, Holds};
+use crate::store::Store;
+use crate::writer::{Meta, SealInput};
 
 fn entry(path: &str, frame: u64) -> Entry {
     Entry {
@@ -394,6 +396,66 @@ fn one_of_a_hundred_thousand_entries_is_found_in_few_blocks() {
     )
     .unwrap();
     assert_eq!(given.map(Result::unwrap).count(), 1000);
+}
+
+/// The blocks in which these entries should lie: their names, and the frames
+/// from which they count.
+fn expected_in_frames(all: &[Entry]) -> Vec<(FrameName, u64)> {
+    let (mut blocks, mut text) = (Vec::new(), HEADER.to_owned());
+    let mut base = None;
+    for (number, entry) in all.iter().enumerate() {
+        let first = *base.get_or_insert(entry.frame);
+        let mut counted = entry.clone();
+        counted.frame -= first;
+        text += &(serde_json::to_string(&counted).unwrap() + "\n");
+        let chosen = blake3::hash(entry.path.as_bytes()).as_bytes()[1] % 128 == 0;
+        let ends = text.len() >= 512 << 10 || (text.len() >= 64 << 10 && chosen);
+        let section = |e: &Entry| e.path.section().to_vec();
+        let last = all.get(number + 1).map(section) != Some(section(entry));
+        if ends || last {
+            blocks.push((FrameName::of(text.as_bytes()), first));
+            (text, base) = (String::new(), None);
+        }
+    }
+    blocks
+}
+
+#[test]
+fn blocks_in_frames_end_where_a_path_says_so_and_with_their_section() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::init(&dir.path().join("store")).unwrap();
+    let mut writer = store.create("b1".parse().unwrap()).unwrap();
+    let mut add = |path: String, content: &[u8]| {
+        let meta = Meta::private(Class::Plain, Time::default());
+        writer
+            .add_file(path.parse().unwrap(), meta, content)
+            .unwrap();
+    };
+    let mut noise = vec![0; 2 << 20];
+    blake3::Hasher::new().finalize_xof().fill(&mut noise);
+    for section in ["config", "data", "logs"] {
+        for n in 0..1500 {
+            add(format!("{section}/{n:04}"), &[]);
+            if n % 500 == 7 {
+                add(format!("{section}/{n:04}-large"), &noise);
+            }
+        }
+    }
+    // None of these is chosen, so that the block ends when it is full.
+    let long = "x".repeat(1000);
+    let unchosen = (0..).map(|n| format!("logs/l{n:05}{long}"));
+    let unchosen = unchosen.filter(|p| blake3::hash(p.as_bytes()).as_bytes()[1] % 128 != 0);
+    unchosen.take(900).for_each(|path| add(path, &[]));
+    let sealed = writer.seal(SealInput::default()).unwrap();
+    let backup = store.backup(&sealed.seal.id).unwrap();
+    let all: Vec<Entry> = backup.index().unwrap().map(Result::unwrap).collect();
+    assert_eq!(all.len(), 3 * 1503 + 900);
+    let index = std::fs::read(backup.place(crate::layout::INDEX)).unwrap();
+    let blocks = piece::survey(Path::new("i"), &index, 99).unwrap();
+    assert!(blocks.iter().all(|b| b.holds == Holds::Reference));
+    let found: Vec<_> = blocks.iter().map(|b| (b.name, b.length)).collect();
+    assert!(found.len() > 9, "{}", found.len());
+    assert_eq!(found, expected_in_frames(&all));
 }
 
 #[test]
