@@ -223,4 +223,58 @@ mod tests {
         );
         assert!("../../etc/passwd".parse::<FrameName>().is_err());
     }
+
+    /// A zstd frame of one block that holds an `a`, after this part of a header.
+    fn zstd_frame(header: &[u8]) -> Vec<u8> {
+        [&[0x28, 0xb5, 0x2f, 0xfd], header, &[9, 0, 0, b'a']].concat()
+    }
+
+    #[test]
+    fn the_window_of_a_zstd_frame_is_that_of_rfc_8878() {
+        for (byte, expected) in [
+            (0, 1024),
+            (7, 1920),
+            (8, 2048),
+            (8 + 5, 3328),
+            (13 * 8, 8 << 20),
+            (13 * 8 + 1, 9 << 20),
+        ] {
+            let frame = zstd_frame(&[0, byte]);
+            assert_eq!(window(&frame), Some(expected), "{byte}");
+            assert_eq!(window(&[&frame[..], b"more"].concat()), None);
+            assert_eq!(window(&[&frame[..], &frame].concat()), None);
+        }
+        let (single_segment, dictionary) = ([0x20, 1], [1, 0, 1]);
+        assert_eq!(window(&zstd_frame(&single_segment)), Some(0));
+        assert_eq!(window(&zstd_frame(&dictionary)), None);
+        assert_eq!(window(&trailer(&blake3::Hasher::new(), &[0; 32])), None);
+    }
+
+    #[test]
+    fn a_frame_that_takes_more_memory_than_any_of_ours_is_damage() {
+        let name = FrameName::of(b"a");
+        let decode_with = |window: u8| {
+            let mut stored = zstd_frame(&[0, window]);
+            let mut hasher = blake3::Hasher::new();
+            hasher.update(&stored);
+            stored.extend_from_slice(&trailer(&hasher, name.as_bytes()));
+            decode(Path::new("f"), name, &stored)
+        };
+        assert_eq!(decode_with(13 * 8).unwrap(), b"a");
+        for window in [13 * 8 + 1, 14 * 8] {
+            let error = decode_with(window).unwrap_err();
+            assert!(error.to_string().contains("window"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_longest_frame_can_be_stored_even_if_it_does_not_compress() {
+        let mut bytes = vec![0; MAX_FRAME];
+        blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+        let name = FrameName::of(&bytes);
+        let stored = Encoder::new(3).encode(name, &bytes).unwrap();
+        assert!(stored.len() > MAX_FRAME && stored.len() as u64 <= MAX_STORED);
+        assert!(is_intact(name, &stored));
+        assert!(decode(Path::new("f"), name, &stored).unwrap() == bytes);
+    }
 }

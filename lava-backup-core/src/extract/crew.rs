@@ -24,6 +24,9 @@ use crate::frame::FrameName;
 use crate::path::MemberPath;
 use crate::store::Store;
 
+#[cfg(test)]
+mod tests;
+
 /// What all who work at one extraction share.
 pub(super) struct Work<'w> {
     pub(super) target: &'w Target<'w>,

@@ -50,10 +50,10 @@ impl<'b> Search<'b> {
             return Ok(0..0);
         };
         let section = within.section();
-        // Before and at a path, all below it counts as equal to it.
-        let before = |first: &MemberPath| first < within;
-        let not_after = |first: &MemberPath| first <= within || first.is_within(within);
-        let from = self.last_while(begin, |f| f.section() == section && before(f))?;
+        let begins = |first: &MemberPath| first <= within;
+        // All below a path counts as equal to it.
+        let not_after = |first: &MemberPath| begins(first) || first.is_within(within);
+        let from = self.last_while(begin, |f| f.section() == section && begins(f))?;
         let last = self.last_while(from, |f| f.section() == section && not_after(f))?;
         Ok(from..last + 1)
     }

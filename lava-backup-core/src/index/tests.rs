@@ -10,6 +10,8 @@ use crate::entry::{Class, Kind, Time};
 use crate::error::{Error, ErrorKind};
 use crate::frame::{Encoder, FrameName};
 use crate::piece::{self, Holds};
+use crate::store::Store;
+use crate::writer::{Meta, SealInput};
 
 fn entry(path: &str, frame: u64) -> Entry {
     Entry {
@@ -263,10 +265,15 @@ fn a_text_of_another_form_is_refused() {
     }
     let long = format!("{{{}{}\n", " ".repeat(MAX_LINE), &second[1..]);
     assert_eq!(damaged(&forge_texts(&[&fine, &long])).len(), 1);
+    let longest = long.replacen(&" ".repeat(second.len() + 1), "", 1);
+    assert_eq!(longest.len(), MAX_LINE);
+    assert!(read(&forge_texts(&[&fine, &longest])).1.is_none());
     assert_eq!(damaged(&forge_texts(&["", &fine])).len(), 0);
     for header in ["\n", "{\"format\":\"lava-backup-index/2\"}\n", "{}"] {
         let error = read(&forge_texts(&[header, &fine])).1.unwrap();
         assert_eq!(error.kind(), ErrorKind::TooNew, "{header:?}");
+        let line = format!("{:?}", header.trim_end());
+        assert!(error.to_string().ends_with(&line), "{error}");
     }
     let new = fine.replace("\"dir\"", "\"door\"");
     assert_eq!(
@@ -317,6 +324,12 @@ fn an_index_with_an_entry_that_no_line_can_hold_is_refused() {
     index.push(&long).unwrap();
     let error = index.finish().map(drop).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused);
+    let line = serde_json::to_string(&long).unwrap() + "\n";
+    long.user.truncate(2 * MAX_LINE - line.len());
+    // What stands before it in its block does not count.
+    let mut before = entry("config/A", 0);
+    before.user = "u".repeat(BLOCK - 1000);
+    write(&[before, long]);
 }
 
 #[test]
@@ -386,6 +399,81 @@ fn one_of_a_hundred_thousand_entries_is_found_in_few_blocks() {
     )
     .unwrap();
     assert_eq!(given.map(Result::unwrap).count(), 1000);
+}
+
+/// The blocks in which these entries should lie: their names, and the frames
+/// from which they count.
+fn expected_in_frames(all: &[Entry]) -> Vec<(FrameName, u64)> {
+    let (mut blocks, mut text) = (Vec::new(), HEADER.to_owned());
+    let mut base = None;
+    for (number, entry) in all.iter().enumerate() {
+        let first = *base.get_or_insert(entry.frame);
+        let mut counted = entry.clone();
+        counted.frame -= first;
+        text += &(serde_json::to_string(&counted).unwrap() + "\n");
+        let chosen = blake3::hash(entry.path.as_bytes()).as_bytes()[1] % 128 == 0;
+        let ends = text.len() >= 512 << 10 || (text.len() >= 64 << 10 && chosen);
+        let section = |e: &Entry| e.path.section().to_vec();
+        let last = all.get(number + 1).map(section) != Some(section(entry));
+        if ends || last {
+            blocks.push((FrameName::of(text.as_bytes()), first));
+            (text, base) = (String::new(), None);
+        }
+    }
+    blocks
+}
+
+#[test]
+fn blocks_in_frames_end_where_a_path_says_so_and_with_their_section() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::init(&dir.path().join("store")).unwrap();
+    let mut writer = store.create("b1".parse().unwrap()).unwrap();
+    let mut add = |path: String, content: &[u8]| {
+        let meta = Meta::private(Class::Plain, Time::default());
+        writer
+            .add_file(path.parse().unwrap(), meta, content)
+            .unwrap();
+    };
+    let mut noise = vec![0; 2 << 20];
+    blake3::Hasher::new().finalize_xof().fill(&mut noise);
+    for section in ["config", "data", "logs"] {
+        for n in 0..1500 {
+            add(format!("{section}/{n:04}"), &[]);
+            if n % 500 == 7 {
+                add(format!("{section}/{n:04}-large"), &noise);
+            }
+        }
+    }
+    // None of these is chosen, so that the block ends when it is full.
+    let long = "x".repeat(1000);
+    let unchosen = (0..).map(|n| format!("logs/l{n:05}{long}"));
+    let unchosen = unchosen.filter(|p| blake3::hash(p.as_bytes()).as_bytes()[1] % 128 != 0);
+    unchosen.take(900).for_each(|path| add(path, &[]));
+    let sealed = writer.seal(SealInput::default()).unwrap();
+    let backup = store.backup(&sealed.seal.id).unwrap();
+    let all: Vec<Entry> = backup.index().unwrap().map(Result::unwrap).collect();
+    assert_eq!(all.len(), 3 * 1503 + 900);
+    let index = std::fs::read(backup.place(crate::layout::INDEX)).unwrap();
+    let blocks = piece::survey(Path::new("i"), &index, 99).unwrap();
+    assert!(blocks.iter().all(|b| b.holds == Holds::Reference));
+    let found: Vec<_> = blocks.iter().map(|b| (b.name, b.length)).collect();
+    assert!(found.len() > 9, "{}", found.len());
+    assert_eq!(found, expected_in_frames(&all));
+}
+
+#[test]
+fn the_way_to_one_of_thousands_of_blocks_is_short_and_does_not_grow_with_them() {
+    let all = entries((0..4096).map(|n| format!("data/{n:04}")));
+    let blocks: Vec<&[Entry]> = all.chunks(1).collect();
+    let index = forge(&blocks);
+    for wanted in all.iter().step_by(511) {
+        let (found, count) = decoded(&index, |b| Search::new(b).entry(&wanted.path).unwrap());
+        assert_eq!(found.as_ref(), Some(wanted));
+        assert!(count <= 26, "{count} blocks for {}", wanted.path);
+        let (range, count) = decoded(&index, |b| Search::new(b).range(&wanted.path).unwrap());
+        assert_eq!((range.len(), &all[range.start]), (1, wanted));
+        assert!(count <= 28, "{count} blocks for {}", wanted.path);
+    }
 }
 
 proptest! {

@@ -13,6 +13,9 @@ use crate::frame::{Encoder, FrameName};
 use crate::piece::{self, Holds};
 use crate::pipeline::Sink;
 
+#[cfg(test)]
+mod tests;
+
 /// A block that lies in a frame ends after an entry whose path says so, when it
 /// has so many bytes: so one more file changes one block.
 const SHORT: usize = 64 << 10;

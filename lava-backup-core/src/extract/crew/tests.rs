@@ -1,0 +1,93 @@
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use super::*;
+use crate::entry::{Class, Time};
+use crate::extract::Extract;
+use crate::root::Root;
+
+fn failed(what: &str) -> Error {
+    Error::damaged(what, "failed")
+}
+
+#[test]
+fn of_several_failures_the_first_in_archive_order_is_told_whichever_came_first() {
+    let failure = Failure::default();
+    assert!(!failure.is_before(u64::MAX));
+    assert!(failure.end().is_ok());
+    for (number, what) in [(7, "seventh"), (3, "third"), (5, "fifth")] {
+        failure.note(number, failed(what));
+    }
+    assert!(!failure.is_before(2) && !failure.is_before(3));
+    assert!(failure.is_before(4));
+    assert_eq!(failure.end().unwrap_err().place(), Path::new("third"));
+}
+
+fn pipe(path: &str) -> Entry {
+    Entry {
+        path: path.parse().unwrap(),
+        kind: Kind::Fifo,
+        size: 0,
+        mode: 0o600,
+        user: String::new(),
+        group: String::new(),
+        uid: 0,
+        gid: 0,
+        mtime: Time::default(),
+        class: Class::Plain,
+        blake3: None,
+        link: None,
+        target: None,
+        extents: Vec::new(),
+        attributes: None,
+        frame: 0,
+        offset: 512,
+    }
+}
+
+/// Has pipes brought back below `dir`, as members of these numbers, after what
+/// has failed; gives the place of the failure that is told.
+fn labour_at(dir: &Path, pipes: &[(u64, &str)], failure: &Failure) -> std::path::PathBuf {
+    let store = dir.join("store");
+    let store = Store::init(&store).unwrap();
+    let root = Root::open(dir).unwrap();
+    let options = Extract {
+        select: Vec::new(),
+        exclude: Vec::new(),
+        complete: Vec::new(),
+        dry_run: false,
+        replace: false,
+        keep_in: "kept".parse().unwrap(),
+        own: false,
+        sync: false,
+    };
+    let target = Target::new(&root, &options).unwrap();
+    let links = Links::default();
+    let work = Work::new(&target, &store, &[], &links);
+    let (batches, queue) = sync_channel(pipes.len());
+    for (number, path) in pipes {
+        let path: MemberPath = path.parse().unwrap();
+        let entry = pipe(&format!("config/{path}"));
+        batches
+            .send(vec![(*number, path, entry, Decision::New)])
+            .unwrap();
+    }
+    drop(batches);
+    labour(Hand::new(&work), &Mutex::new(queue), failure);
+    failure.end().unwrap_err().place().to_owned()
+}
+
+#[test]
+fn what_comes_before_a_failure_goes_on_and_may_be_the_one_that_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("taken"), "").unwrap();
+    let failure = Failure::default();
+    failure.note(9, failed("ninth"));
+    let pipes = [(8, "before"), (5, "taken"), (10, "after"), (6, "too-late")];
+    let told = labour_at(dir.path(), &pipes, &failure);
+    assert!(told.ends_with("taken"), "{told:?}");
+    assert!(dir.path().join("before").exists());
+    assert!(!dir.path().join("after").exists());
+    assert!(!dir.path().join("too-late").exists());
+}

@@ -1,0 +1,114 @@
+#![allow(clippy::unwrap_used)]
+
+use std::io;
+use std::time::Duration;
+
+use super::*;
+use crate::entry::{Class, Kind, Time};
+
+/// A disk and a store of frames that take their time, or fail.
+struct Slow {
+    _alive: Arc<()>,
+}
+
+impl Slow {
+    fn wait() {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+impl Write for Slow {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Self::wait();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Frames {
+    fail: bool,
+}
+
+impl Sink for Frames {
+    fn known(&self, _: FrameName) -> Option<u64> {
+        None
+    }
+
+    fn put(&self, _: u64, name: FrameName, _: Vec<u8>) -> Result<()> {
+        if self.fail {
+            let full = io::ErrorKind::StorageFull;
+            return Err(Error::io(name.to_string(), "write", full));
+        }
+        Slow::wait();
+        Ok(())
+    }
+
+    fn rewind(&self, _: u64) {}
+}
+
+/// An entry whose line fills a block.
+fn long(number: u64) -> Entry {
+    Entry {
+        path: format!("config/{number:06}").parse().unwrap(),
+        kind: Kind::Dir,
+        size: 0,
+        mode: 0o755,
+        user: "u".repeat(BLOCK),
+        group: String::new(),
+        uid: 0,
+        gid: 0,
+        mtime: Time::default(),
+        class: Class::Plain,
+        blake3: None,
+        link: None,
+        target: None,
+        extents: Vec::new(),
+        attributes: None,
+        frame: number,
+        offset: 512,
+    }
+}
+
+#[test]
+fn one_that_is_dropped_leaves_no_thread_at_work() {
+    let alive = Arc::new(());
+    let slow = Slow {
+        _alive: Arc::clone(&alive),
+    };
+    let mut index = IndexWriter::new("i".into(), slow, Form::Inline).unwrap();
+    index.push(&long(0)).unwrap();
+    drop(index);
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+#[test]
+fn one_that_fails_leaves_no_thread_at_work() {
+    let sink: Arc<dyn Sink> = Arc::new(Frames { fail: false });
+    let form = Form::Frames(Arc::clone(&sink));
+    let mut index = IndexWriter::new("i".into(), Vec::new(), form).unwrap();
+    index.push(&long(0)).unwrap();
+    let mut refused = long(1);
+    refused.user = "u".repeat(MAX_LINE);
+    index.push(&refused).unwrap();
+    let error = index.finish().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert_eq!(Arc::strong_count(&sink), 1);
+}
+
+#[test]
+fn a_block_that_no_frame_can_take_is_told_at_the_end_and_long_before() {
+    let begin = || {
+        let form = Form::Frames(Arc::new(Frames { fail: true }));
+        IndexWriter::new("i".into(), Vec::new(), form).unwrap()
+    };
+    let mut index = begin();
+    index.push(&long(0)).unwrap();
+    assert_eq!(index.finish().unwrap_err().kind(), ErrorKind::Io);
+    // More than there can be in queues.
+    let mut index = begin();
+    let error = (0..4096).find_map(|number| index.push(&long(number)).err());
+    assert!(error.unwrap().to_string().contains("write"));
+}

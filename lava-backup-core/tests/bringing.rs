@@ -1,0 +1,90 @@
+//! The second pass of an extraction: what comes before what, and what is told.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+
+use common::{back_up, path, whole};
+use lava_backup_core::{
+    Backup, Capture, Choice, Class, ErrorKind, Event, Root, SealInput, Store, extract,
+};
+
+/// A backup with two sections, each of one tree.
+fn two_sections(store: &Store, trees: [(&str, &std::path::Path, &str); 2]) -> Backup {
+    let mut writer = store.create("b1".parse().unwrap()).unwrap();
+    let choose = |_: &_| Choice::Take(Class::Plain);
+    for (section, tree, top) in trees {
+        let tree = Root::open(tree).unwrap();
+        Capture::new(&tree, &choose, &mut |_| ())
+            .section(&mut writer, section, &[path(top)])
+            .unwrap();
+    }
+    let sealed = writer.seal(SealInput::default()).unwrap();
+    store.backup(&sealed.seal.id).unwrap()
+}
+
+#[test]
+fn a_section_is_whole_before_the_next_is_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |path: &str| dir.path().join(path);
+    for part in ["tree/etc", "tree/srv", "target"] {
+        fs::create_dir_all(at(part)).unwrap();
+    }
+    let content = common::noise(3 << 20, 1);
+    fs::write(at("tree/etc/large"), &content).unwrap();
+    fs::write(at("tree/etc/small"), "small").unwrap();
+    fs::write(at("tree/srv/other"), "other").unwrap();
+    let store = Store::init(&at("store")).unwrap();
+    let tree = at("tree");
+    let backup = two_sections(&store, [("config", &tree, "etc"), ("data", &tree, "srv")]);
+    let root = Root::open(&at("target")).unwrap();
+    let mut begun = 0;
+    let mut observe = |event: Event<'_>| {
+        if let Event::Bring(entry) = event
+            && entry.path.is_within(&path("data"))
+        {
+            begun += 1;
+            assert!(fs::read(at("target/etc/large")).unwrap() == content);
+            assert_eq!(fs::read(at("target/etc/small")).unwrap(), b"small");
+        }
+    };
+    extract(&backup, &root, &whole(&["config", "data"]), &mut observe).unwrap();
+    assert_eq!(begun, 2);
+    assert_eq!(fs::read(at("target/srv/other")).unwrap(), b"other");
+}
+
+/// The file waits for its frame to be full when the directory after it fails.
+#[test]
+fn a_file_that_fails_after_a_directory_that_comes_later_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |path: &str| dir.path().join(path);
+    fs::create_dir_all(at("tree/etc/last")).unwrap();
+    fs::create_dir_all(at("target")).unwrap();
+    fs::write(at("tree/etc/a"), "content").unwrap();
+    let store = Store::init(&at("store")).unwrap();
+    let backup = back_up(&store, &at("tree"), "b1");
+    let root = Root::open(&at("target")).unwrap();
+    // Somebody makes the directory just before us.
+    let taken = at("target/etc/last");
+    let mut observe = |event: Event<'_>| {
+        if let Event::Bring(entry) = event
+            && entry.path == path("config/etc/last")
+        {
+            fs::create_dir(&taken).unwrap();
+        }
+    };
+    let error = extract(&backup, &root, &whole(&["config"]), &mut observe).unwrap_err();
+    assert_eq!(error.place(), taken, "{error}");
+    assert!(at("target/etc/a").exists());
+    fs::remove_dir_all(at("target/etc")).unwrap();
+
+    for frame in backup.frames().unwrap() {
+        let place = at("store/frames").join(frame.file());
+        let mut bytes = fs::read(&place).unwrap();
+        bytes[20] ^= 1;
+        fs::write(&place, bytes).unwrap();
+    }
+    let error = extract(&backup, &root, &whole(&["config"]), &mut observe).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+}
