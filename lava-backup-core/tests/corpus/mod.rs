@@ -11,6 +11,7 @@ use crate::forge::{Forgery, Laid, Member};
 mod content;
 mod headers;
 mod names;
+mod references;
 mod seals;
 
 /// What an archive must come to.
@@ -161,6 +162,7 @@ pub(crate) fn corpus(canaries: &Path) -> Vec<Case> {
     names::add(&mut corpus, canaries);
     headers::add(&mut corpus);
     content::add(&mut corpus);
+    references::add(&mut corpus);
     seals::add(&mut corpus);
     corpus.cases
 }

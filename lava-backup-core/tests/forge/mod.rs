@@ -306,6 +306,7 @@ impl Laid {
             list: String::new(),
             index: Vec::new(),
             files: BTreeMap::new(),
+            blocks: Vec::new(),
             one_file: true,
         };
         for (name, bytes) in &forgery.frames {
@@ -348,6 +349,8 @@ pub struct Forgery {
     pub index: Vec<u8>,
     /// Other files of the store, by key.
     pub files: BTreeMap<String, Vec<u8>>,
+    /// Blocks of the index that lie in frames.
+    pub blocks: Vec<Vec<u8>>,
     /// Does its exported form hold the same lie?
     pub one_file: bool,
 }
@@ -370,6 +373,22 @@ impl Forgery {
         self.seal["archive"]["index_digest"] = json!(digest);
     }
 
+    /// Writes an index of references, each with the number of the frame from
+    /// which its block counts, and says so in the seal.
+    pub fn set_references(&mut self, references: &[([u8; 32], u64)]) {
+        let mut names = blake3::Hasher::new();
+        self.index.clear();
+        for (name, base) in references {
+            names.update(&hash(&[&name[..], &base.to_le_bytes()].concat()));
+            self.index
+                .extend([REFERENCE, 0x2a, 0x4d, 0x18, 40, 0, 0, 0]);
+            self.index.extend(base.to_le_bytes());
+            self.index.extend(name);
+        }
+        let digest = names.finalize().to_hex().to_string();
+        self.seal["archive"]["index_digest"] = json!(digest);
+    }
+
     pub fn set_list(&mut self, list: String) {
         self.seal["archive"]["frames_digest"] = json!(digest(list.as_bytes()));
         self.seal["archive"]["frames"] = json!(list.lines().count());
@@ -387,6 +406,12 @@ impl Forgery {
             (of("frames"), self.list.clone().into_bytes()),
             (of("index.zst"), self.index.clone()),
         ]);
+        for block in &self.blocks {
+            files.insert(
+                format!("frames/{}", frame_file(&hash(block))),
+                stored(block),
+            );
+        }
         files.extend(self.files.clone());
         files
     }
@@ -403,14 +428,21 @@ impl Forgery {
     /// The tar stream of what is said about the backup.
     pub fn metadata(&self) -> Vec<u8> {
         let files = self.files();
-        let mut out = Vec::new();
-        for (key, bytes) in &files {
-            let Some(name) = key.strip_prefix(&of("")) else {
-                continue;
-            };
-            out.extend(metadata_member(name, bytes));
+        let of_backup = |(key, bytes): (&String, &Vec<u8>)| {
+            let name = key.strip_prefix(&of(""))?;
+            Some((name.to_owned(), bytes.clone()))
+        };
+        let mut members: BTreeMap<_, _> = files.iter().filter_map(of_backup).collect();
+        for block in &self.blocks {
+            members.insert(
+                format!("blocks/{}", frame_file(&hash(block))),
+                stored(block),
+            );
         }
-        out
+        let members = members.iter();
+        members
+            .flat_map(|(name, bytes)| metadata_member(name, bytes))
+            .collect()
     }
 }
 
@@ -454,6 +486,7 @@ pub fn document(members: &Map<String, Value>) -> String {
 
 pub const CONTENT: u8 = 0x5c;
 pub const METADATA: u8 = 0x5d;
+const REFERENCE: u8 = 0x5e;
 
 /// A piece with a prelude of that magic.
 pub fn piece(magic: u8, bytes: &[u8]) -> Vec<u8> {
