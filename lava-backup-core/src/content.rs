@@ -66,10 +66,8 @@ impl<'f> Frames<'f> {
                 let what = "its content lies beyond the last frame";
                 Error::damaged(entry.path.to_string(), what)
             })?;
-            // Not two at once.
             self.number = None;
-            self.bytes = Vec::new();
-            self.bytes = self.store.read_frame(*name)?;
+            self.store.read_frame_into(*name, &mut self.bytes)?;
             self.number = Some(number);
         }
         Ok(&self.bytes)

@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
@@ -135,6 +136,22 @@ pub(crate) fn is_intact(name: FrameName, stored: &[u8]) -> bool {
 /// # Errors
 /// [`ErrorKind::Damaged`] at `place` if a single bit differs from what was written.
 pub fn decode(place: &Path, name: FrameName, stored: &[u8]) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    decode_into(place, name, stored, &mut bytes)?;
+    Ok(bytes)
+}
+
+thread_local! {
+    static DECOMPRESSOR: RefCell<zstd::bulk::Decompressor<'static>> = RefCell::default();
+}
+
+/// As [`decode`], into a buffer that may have been used before.
+pub(crate) fn decode_into(
+    place: &Path,
+    name: FrameName,
+    stored: &[u8],
+    bytes: &mut Vec<u8>,
+) -> Result<()> {
     let zstd = check_trailer(stored, &name.0).map_err(|why| Error::damaged(place, why))?;
     // `zstd -dc` alone must be able to read it, in as much memory.
     match window(zstd) {
@@ -145,18 +162,22 @@ pub fn decode(place: &Path, name: FrameName, stored: &[u8]) -> Result<Vec<u8>> {
         Some(_) => {}
         None => return Err(Error::damaged(place, "is not one zstd frame")),
     }
-    let bytes = zstd::bulk::decompress(zstd, MAX_FRAME)
+    let bound = zstd::bulk::Decompressor::upper_bound(zstd).unwrap_or(MAX_FRAME);
+    bytes.clear();
+    bytes.reserve_exact(bound.min(MAX_FRAME));
+    DECOMPRESSOR
+        .with_borrow_mut(|decompressor| decompressor.decompress_to_buffer(zstd, bytes))
         .map_err(|e| Error::damaged(place, format!("does not decompress: {e}")))?;
     if bytes.is_empty() {
         return Err(Error::damaged(place, "holds nothing"));
     }
-    if FrameName::of(&bytes) != name {
+    if FrameName::of(bytes) != name {
         return Err(Error::damaged(
             place,
             "its content is not what its name says",
         ));
     }
-    Ok(bytes)
+    Ok(())
 }
 
 /// Bytes that a decoder must keep for one zstd frame (RFC 8878); `None` if it is

@@ -240,10 +240,17 @@ impl Store {
 
     /// The bytes of one frame, checked.
     pub(crate) fn read_frame(&self, name: FrameName) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.read_frame_into(name, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The same, into a buffer that may have been used before.
+    pub(crate) fn read_frame_into(&self, name: FrameName, bytes: &mut Vec<u8>) -> Result<()> {
         let key = layout::frame(name);
         let place = self.backend.place(&key);
         match backend::read(&*self.backend, &key, frame::MAX_STORED)? {
-            Some(stored) => frame::decode(&place, name, &stored),
+            Some(stored) => frame::decode_into(&place, name, &stored, bytes),
             None => Err(Error::damaged(place, "the frame is missing")),
         }
     }

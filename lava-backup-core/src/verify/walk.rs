@@ -2,7 +2,7 @@
 //! contents, and the contents.
 
 use super::VerifyReport;
-use crate::ahead::Ahead;
+use crate::ahead::{Ahead, Decoded};
 use crate::backup::Backup;
 use crate::entry::{Entry, Kind};
 use crate::error::Result;
@@ -269,7 +269,7 @@ impl<'w> Walk<'w> {
 #[derive(Default)]
 struct Frame {
     /// Nothing if it is damaged.
-    bytes: Option<Vec<u8>>,
+    bytes: Option<Decoded>,
     position: usize,
 }
 
