@@ -1,4 +1,5 @@
-//! The second pass of an extraction: what comes before what, and what is told.
+//! What an extraction finds changed, what it does in which order, and which
+//! failure it tells.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -87,4 +88,26 @@ fn a_file_that_fails_after_a_directory_that_comes_later_is_told() {
     }
     let error = extract(&backup, &root, &whole(&["config"]), &mut observe).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+}
+
+#[test]
+fn a_file_with_holes_that_has_grown_by_one_more_is_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |path: &str| dir.path().join(path);
+    fs::create_dir_all(at("tree/etc")).unwrap();
+    fs::create_dir_all(at("target")).unwrap();
+    let script = "truncate -s 3M etc/holes; printf end >> etc/holes; truncate -s 4M etc/holes";
+    common::sh(script, &at("tree"));
+    let store = Store::init(&at("store")).unwrap();
+    let backup = back_up(&store, &at("tree"), "b1");
+    let root = Root::open(&at("target")).unwrap();
+    let mut options = whole(&["config"]);
+    extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    options.dry_run = true;
+    let same = extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    assert_eq!(same.changes, 0);
+    let grow = "truncate -s 5M target/etc/holes; touch -r tree/etc/holes target/etc/holes";
+    common::sh(grow, dir.path());
+    let grown = extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    assert_eq!(grown.changes, 1);
 }

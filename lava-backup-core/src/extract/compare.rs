@@ -18,6 +18,9 @@ use crate::entry::{Entry, Kind, Time};
 use crate::error::{At, Error, ErrorKind, Result};
 use crate::path::MemberPath;
 
+#[cfg(test)]
+mod tests;
+
 /// What is to be done with an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
