@@ -5,6 +5,7 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use common::{back_up, path, whole};
 use lava_backup_core::{
@@ -110,4 +111,31 @@ fn a_file_with_holes_that_has_grown_by_one_more_is_changed() {
     common::sh(grow, dir.path());
     let grown = extract(&backup, &root, &options, &mut |_| ()).unwrap();
     assert_eq!(grown.changes, 1);
+}
+
+#[test]
+fn one_file_comes_back_with_the_directories_above_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |path: &str| dir.path().join(path);
+    fs::create_dir_all(at("tree/etc/lava/deep")).unwrap();
+    fs::create_dir_all(at("target")).unwrap();
+    fs::write(at("tree/etc/lava/deep/a"), "a").unwrap();
+    fs::write(at("tree/etc/lava/b"), "b").unwrap();
+    let store = Store::init(&at("store")).unwrap();
+    let backup = back_up(&store, &at("tree"), "b1");
+    let root = Root::open(&at("target")).unwrap();
+    let one = whole(&["config/etc/lava/deep/a"]);
+    let done = extract(&backup, &root, &one, &mut |_| ()).unwrap();
+    assert_eq!((done.entries, done.changes, done.bytes), (1, 1, 1));
+    assert_eq!(fs::read(at("target/etc/lava/deep/a")).unwrap(), b"a");
+    assert!(!at("target/etc/lava/b").exists());
+    let mode = fs::metadata(at("target/etc/lava")).unwrap().permissions();
+    assert_eq!(mode.mode() & 0o7777, 0o755);
+
+    // A directory whose own parent is not selected, too.
+    let below = whole(&["config/etc/lava/deep"]);
+    fs::remove_dir_all(at("target/etc")).unwrap();
+    let done = extract(&backup, &root, &below, &mut |_| ()).unwrap();
+    assert_eq!((done.entries, done.changes), (2, 2));
+    assert_eq!(fs::read(at("target/etc/lava/deep/a")).unwrap(), b"a");
 }

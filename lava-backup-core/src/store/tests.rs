@@ -31,3 +31,30 @@ fn what_is_no_store_is_told_by_what_it_is() {
         assert_eq!(error.kind(), kind, "{path:?}");
     }
 }
+
+#[test]
+fn a_frame_that_was_changed_or_is_gone_is_given_in_no_form() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::init(&dir.path().join("store")).unwrap();
+    let content = b"content";
+    let name = FrameName::of(content);
+    let stored = frame::Encoder::new(3).encode(name, content).unwrap();
+    let put = |bytes: &[u8]| {
+        let place = store.frame_place(name);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        std::fs::write(place, bytes).unwrap();
+    };
+    let failures = || {
+        assert_eq!(store.intact_frame(name), None);
+        [store.read_frame(name), store.stored_frame(name)].map(|r| r.unwrap_err().kind())
+    };
+    assert_eq!(failures(), [ErrorKind::Damaged; 2]);
+    put(&stored);
+    assert_eq!(store.read_frame(name).unwrap(), content);
+    assert_eq!(store.stored_frame(name).unwrap(), stored);
+    assert_eq!(store.intact_frame(name), Some(stored.len() as u64));
+    let mut changed = stored;
+    changed[9] ^= 1;
+    put(&changed);
+    assert_eq!(failures(), [ErrorKind::Damaged; 2]);
+}

@@ -91,3 +91,23 @@ fn what_comes_before_a_failure_goes_on_and_may_be_the_one_that_is_told() {
     assert!(!dir.path().join("after").exists());
     assert!(!dir.path().join("too-late").exists());
 }
+
+#[test]
+fn a_directory_that_others_can_reach_or_own_is_not_private() {
+    let dir = tempfile::tempdir().unwrap();
+    let stat = || fs::stat(dir.path()).unwrap();
+    for (mode, expected) in [
+        (0o700, true),
+        (0o1500, true),
+        (0o710, false),
+        (0o702, false),
+        (0o755, false),
+    ] {
+        fs::chmod(dir.path(), Mode::from_raw_mode(mode)).unwrap();
+        assert_eq!(is_private(&stat()), expected, "{mode:o}");
+    }
+    fs::chmod(dir.path(), Mode::RWXU).unwrap();
+    let mut others = stat();
+    others.st_uid = geteuid().as_raw() + 1;
+    assert!(!is_private(&others));
+}

@@ -13,7 +13,7 @@ struct Slow {
 
 impl Slow {
     fn wait() {
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(300));
     }
 }
 
