@@ -5,7 +5,7 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use common::{back_up, path, whole};
 use lava_backup_core::{
@@ -138,4 +138,46 @@ fn one_file_comes_back_with_the_directories_above_it() {
     let done = extract(&backup, &root, &below, &mut |_| ()).unwrap();
     assert_eq!((done.entries, done.changes), (2, 2));
     assert_eq!(fs::read(at("target/etc/lava/deep/a")).unwrap(), b"a");
+}
+
+#[test]
+fn a_mode_comes_back_whatever_it_was_before_and_whoever_had_the_file() {
+    let this = "a_mode_comes_back_whatever_it_was_before_and_whoever_had_the_file";
+    if !rustix::process::geteuid().is_root() {
+        common::skip(this, "only root can give files away");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = |path: &str| dir.path().join(path);
+    fs::create_dir_all(at("tree/etc")).unwrap();
+    fs::create_dir_all(at("target")).unwrap();
+    let modes = [0o755, 0o644, 0o4755, 0o2710, 0o600];
+    let befores = [0o755, 0o4644, 0o6777, 0o2070, 0o1000, 0];
+    let name = |mode: u32, before: u32| format!("etc/{mode:o}-{before:o}");
+    for mode in modes {
+        for before in befores {
+            let place = at("tree").join(name(mode, before));
+            fs::write(&place, "x").unwrap();
+            fs::set_permissions(&place, fs::Permissions::from_mode(mode)).unwrap();
+        }
+    }
+    let store = Store::init(&at("store")).unwrap();
+    let backup = back_up(&store, &at("tree"), "b1");
+    let root = Root::open(&at("target")).unwrap();
+    let mut options = whole(&["config"]);
+    options.replace = true;
+    extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    for owner in [0, 1103] {
+        for (mode, before) in modes.iter().flat_map(|m| befores.map(|b| (*m, b))) {
+            let place = at("target").join(name(mode, before));
+            std::os::unix::fs::chown(&place, Some(owner), Some(owner)).unwrap();
+            fs::set_permissions(&place, fs::Permissions::from_mode(before)).unwrap();
+        }
+        extract(&backup, &root, &options, &mut |_| ()).unwrap();
+        for (mode, before) in modes.iter().flat_map(|m| befores.map(|b| (*m, b))) {
+            let got = fs::metadata(at("target").join(name(mode, before))).unwrap();
+            let expected = (0, 0, mode);
+            assert_eq!((got.uid(), got.gid(), got.mode() & 0o7777), expected);
+        }
+    }
 }

@@ -332,6 +332,11 @@ fn what_is_kept_on_another_file_system_is_kept_as_it_was() {
         python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"e\")'
         ln a f";
     common::sh(script, &lab.at("target"));
+    let attributes = ["trusted.one", "trusted.two"];
+    for name in attributes {
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(lab.at("target/etc/lava/d"), name, name.as_bytes(), flags).unwrap();
+    }
     let before = common::listing(&lab.at("target/etc"));
     let inode = fs::metadata(lab.at("target/etc/lava/a")).unwrap().ino();
     let root = Root::open(&lab.at("target")).unwrap();
@@ -340,6 +345,12 @@ fn what_is_kept_on_another_file_system_is_kept_as_it_was() {
     extract(&backup, &root, &options, &mut |_| ()).unwrap();
     let kept = common::listing(&lab.at("target/kept/etc"));
     assert_eq!(files(&kept), files(&before));
+    for name in attributes {
+        let mut value = [0; 99];
+        let kept = lab.at("target/kept/etc/lava/d");
+        let length = rustix::fs::getxattr(kept, name, &mut value[..]).unwrap();
+        assert_eq!(&value[..length], name.as_bytes());
+    }
     let holes = fs::metadata(lab.at("target/kept/etc/lava/d")).unwrap();
     assert!(holes.blocks() < 64, "{}", holes.blocks());
     assert_ne!(

@@ -145,12 +145,12 @@ fn copy_content(old: &mut File, new: &File, size: u64) -> io::Result<()> {
 /// Copies all attributes, lists among them; what this file system can't have
 /// is an error.
 fn copy_attributes(old: &OwnedFd, new: &File) -> io::Result<()> {
-    let length = match fs::flistxattr(old, &mut [0u8; 0][..]) {
+    // The kernel has no longer list, and no longer value.
+    let mut names = vec![0; 1 << 16];
+    let length = match fs::flistxattr(old, &mut names[..]) {
         Err(Errno::OPNOTSUPP) => return Ok(()),
         other => other?,
     };
-    let mut names = vec![0; length];
-    let length = fs::flistxattr(old, &mut names[..])?;
     for name in names[..length].split(|b| *b == 0).filter(|n| !n.is_empty()) {
         let name = OsStr::from_bytes(name);
         // Labels belong to the policy of where it lies.
