@@ -181,3 +181,60 @@ fn a_mode_comes_back_whatever_it_was_before_and_whoever_had_the_file() {
         }
     }
 }
+
+#[test]
+fn a_file_that_gets_another_name_meanwhile_is_not_changed_under_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |path: &str| dir.path().join(path);
+    fs::create_dir_all(at("tree/etc")).unwrap();
+    fs::create_dir_all(at("target")).unwrap();
+    fs::write(at("tree/etc/a"), "a").unwrap();
+    fs::set_permissions(at("tree/etc/a"), fs::Permissions::from_mode(0o4755)).unwrap();
+    let store = Store::init(&at("store")).unwrap();
+    let backup = back_up(&store, &at("tree"), "b1");
+    let root = Root::open(&at("target")).unwrap();
+    let mut options = whole(&["config"]);
+    options.replace = true;
+    extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    let set = fs::Permissions::from_mode(0o600);
+    fs::set_permissions(at("target/etc/a"), set).unwrap();
+    let mut observe = |event: Event<'_>| {
+        if let Event::Bring(_) = event {
+            fs::hard_link(at("target/etc/a"), at("outside")).unwrap();
+        }
+    };
+    let error = extract(&backup, &root, &options, &mut observe).unwrap_err();
+    assert_eq!(error.place(), at("target/etc/a"), "{error}");
+    let mode = fs::metadata(at("outside")).unwrap().mode();
+    assert_eq!(mode & 0o7777, 0o600);
+}
+
+#[test]
+fn without_owners_all_are_whoevers_we_are() {
+    let this = "without_owners_all_are_whoevers_we_are";
+    if !rustix::process::geteuid().is_root() {
+        common::skip(this, "only root can give files away");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = |path: &str| dir.path().join(path);
+    fs::create_dir_all(at("tree/etc/dir")).unwrap();
+    fs::create_dir_all(at("target")).unwrap();
+    let script = "cd etc; echo x > file; ln -s nowhere link; mkfifo pipe
+        chmod 4755 file; chown -h 1103:1104 file link pipe dir; chmod 2750 dir";
+    common::sh(script, &at("tree"));
+    let store = Store::init(&at("store")).unwrap();
+    let backup = back_up(&store, &at("tree"), "b1");
+    let root = Root::open(&at("target")).unwrap();
+    let mut options = whole(&["config"]);
+    options.own = false;
+    extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    for name in ["file", "link", "pipe", "dir"] {
+        let got = fs::symlink_metadata(at("target/etc").join(name)).unwrap();
+        assert_eq!((got.uid(), got.gid()), (0, 0), "{name}");
+    }
+    let mode = |name: &str| fs::metadata(at("target/etc").join(name)).unwrap().mode() & 0o7777;
+    assert_eq!((mode("file"), mode("dir")), (0o755, 0o2750));
+    let again = extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    assert_eq!((again.changes, again.owners.len()), (0, 0));
+}

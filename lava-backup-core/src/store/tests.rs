@@ -58,3 +58,30 @@ fn a_frame_that_was_changed_or_is_gone_is_given_in_no_form() {
     put(&changed);
     assert_eq!(failures(), [ErrorKind::Damaged; 2]);
 }
+
+#[test]
+fn what_has_the_name_of_a_frame_and_is_no_file_is_no_frame() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::init(&dir.path().join("store")).unwrap();
+    let [real, link] = [FrameName::of(b"real"), FrameName::of(b"link")];
+    for name in [real, link] {
+        std::fs::create_dir_all(store.frame_place(name).parent().unwrap()).unwrap();
+    }
+    std::fs::write(store.frame_place(real), "real").unwrap();
+    std::os::unix::fs::symlink(store.frame_place(real), store.frame_place(link)).unwrap();
+    let mut found = Vec::new();
+    store
+        .each_frame(&mut |name, _| {
+            found.push(name);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(found, [real]);
+}
+
+#[test]
+fn a_feature_that_is_not_known_is_refused() {
+    assert!(refuse_unknown(Path::new("p"), &[]).is_ok());
+    let error = refuse_unknown(Path::new("p"), &["encryption".to_owned()]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooNew);
+}
