@@ -178,9 +178,13 @@ fn a_file_too_many_is_told_where_a_directory_should_be_complete() {
     let backup = back_up(&lab.store, &lab.at("tree"), "b1");
     let root = Root::open(&lab.at("target")).unwrap();
     let mut options = whole(&["config"]);
-    extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    options.complete = vec![path("config/etc/lava")];
+    // There is nothing too many where there is no directory.
+    let done = extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    assert_eq!(done.extra, 0);
     fs::write(lab.at("target/etc/lava/zz.yaml"), "MEDIA_ROOT: /elsewhere").unwrap();
     options.dry_run = true;
+    options.complete.clear();
     assert_eq!(changes(&backup, &root, &options), []);
     options.complete = vec![path("config/etc/lava")];
     let told = changes(&backup, &root, &options);
