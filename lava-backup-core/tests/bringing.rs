@@ -151,7 +151,7 @@ fn a_mode_comes_back_whatever_it_was_before_and_whoever_had_the_file() {
     let at = |path: &str| dir.path().join(path);
     fs::create_dir_all(at("tree/etc")).unwrap();
     fs::create_dir_all(at("target")).unwrap();
-    let modes = [0o755, 0o644, 0o4755, 0o2710, 0o600];
+    let modes = [0o755, 0o644, 0o4755, 0o2710, 0o600, 0o1777];
     let befores = [0o755, 0o4644, 0o6777, 0o2070, 0o1000, 0];
     let name = |mode: u32, before: u32| format!("etc/{mode:o}-{before:o}");
     for mode in modes {

@@ -336,10 +336,16 @@ fn what_is_kept_on_another_file_system_is_kept_as_it_was() {
         python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"e\")'
         ln a f";
     common::sh(script, &lab.at("target"));
-    let attributes = ["trusted.one", "trusted.two"];
-    for name in attributes {
+    // `cap_net_bind_service+ep`
+    let capability = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let attributes = [
+        ("trusted.one", &b"1"[..]),
+        ("trusted.two", b"more"),
+        ("security.capability", &capability),
+    ];
+    for (name, value) in attributes {
         let flags = rustix::fs::XattrFlags::empty();
-        rustix::fs::setxattr(lab.at("target/etc/lava/d"), name, name.as_bytes(), flags).unwrap();
+        rustix::fs::setxattr(lab.at("target/etc/lava/d"), name, value, flags).unwrap();
     }
     let before = common::listing(&lab.at("target/etc"));
     let inode = fs::metadata(lab.at("target/etc/lava/a")).unwrap().ino();
@@ -349,11 +355,11 @@ fn what_is_kept_on_another_file_system_is_kept_as_it_was() {
     extract(&backup, &root, &options, &mut |_| ()).unwrap();
     let kept = common::listing(&lab.at("target/kept/etc"));
     assert_eq!(files(&kept), files(&before));
-    for name in attributes {
-        let mut value = [0; 99];
+    for (name, value) in attributes {
+        let mut found = [0; 99];
         let kept = lab.at("target/kept/etc/lava/d");
-        let length = rustix::fs::getxattr(kept, name, &mut value[..]).unwrap();
-        assert_eq!(&value[..length], name.as_bytes());
+        let length = rustix::fs::getxattr(kept, name, &mut found[..]).unwrap();
+        assert_eq!(&found[..length], value);
     }
     let holes = fs::metadata(lab.at("target/kept/etc/lava/d")).unwrap();
     assert!(holes.blocks() < 64, "{}", holes.blocks());
@@ -363,6 +369,33 @@ fn what_is_kept_on_another_file_system_is_kept_as_it_was() {
     );
     let got = common::listing(&lab.at("target/etc"));
     assert_eq!(files(&got), files(&common::listing(&lab.at("tree/etc"))));
+}
+
+#[test]
+fn a_hard_link_to_another_file_system_is_a_file_of_its_own() {
+    let this = "a_hard_link_to_another_file_system_is_a_file_of_its_own";
+    let lab = Lab::new();
+    let Some(_mounted) = Mounted::at(lab.at("target/etc/other")) else {
+        common::skip(this, "nothing can be mounted here");
+        return;
+    };
+    fs::create_dir(lab.at("tree/etc/other")).unwrap();
+    fs::hard_link(lab.at("tree/etc/lava/a"), lab.at("tree/etc/other/a")).unwrap();
+    let backup = back_up(&lab.store, &lab.at("tree"), "b1");
+    let root = Root::open(&lab.at("target")).unwrap();
+    let mut options = whole(&["config"]);
+    options.replace = true;
+    extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    let made = fs::metadata(lab.at("target/etc/other/a")).unwrap();
+    assert_eq!(made.nlink(), 1);
+    assert_eq!(
+        files(&common::listing(&lab.at("target/etc"))),
+        files(&common::listing(&lab.at("tree/etc")))
+    );
+    assert_eq!(changes(&backup, &root, &options), []);
+    fs::write(lab.at("target/etc/other/a"), "changed").unwrap();
+    let told = changes(&backup, &root, &options);
+    assert_eq!((told.len(), told[0].what), (1, "content"));
 }
 
 #[test]
