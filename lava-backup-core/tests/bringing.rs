@@ -119,15 +119,15 @@ fn one_file_comes_back_with_the_directories_above_it() {
     let at = |path: &str| dir.path().join(path);
     fs::create_dir_all(at("tree/etc/lava/deep")).unwrap();
     fs::create_dir_all(at("target")).unwrap();
-    fs::write(at("tree/etc/lava/deep/a"), "a").unwrap();
+    fs::write(at("tree/etc/lava/deep/a"), "content").unwrap();
     fs::write(at("tree/etc/lava/b"), "b").unwrap();
     let store = Store::init(&at("store")).unwrap();
     let backup = back_up(&store, &at("tree"), "b1");
     let root = Root::open(&at("target")).unwrap();
     let one = whole(&["config/etc/lava/deep/a"]);
     let done = extract(&backup, &root, &one, &mut |_| ()).unwrap();
-    assert_eq!((done.entries, done.changes, done.bytes), (1, 1, 1));
-    assert_eq!(fs::read(at("target/etc/lava/deep/a")).unwrap(), b"a");
+    assert_eq!((done.entries, done.changes, done.bytes), (1, 1, 7));
+    assert_eq!(fs::read(at("target/etc/lava/deep/a")).unwrap(), b"content");
     assert!(!at("target/etc/lava/b").exists());
     let mode = fs::metadata(at("target/etc/lava")).unwrap().permissions();
     assert_eq!(mode.mode() & 0o7777, 0o755);
@@ -137,7 +137,7 @@ fn one_file_comes_back_with_the_directories_above_it() {
     fs::remove_dir_all(at("target/etc")).unwrap();
     let done = extract(&backup, &root, &below, &mut |_| ()).unwrap();
     assert_eq!((done.entries, done.changes), (2, 2));
-    assert_eq!(fs::read(at("target/etc/lava/deep/a")).unwrap(), b"a");
+    assert_eq!(fs::read(at("target/etc/lava/deep/a")).unwrap(), b"content");
 }
 
 #[test]
