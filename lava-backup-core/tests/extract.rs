@@ -194,6 +194,9 @@ fn a_file_too_many_is_told_where_a_directory_should_be_complete() {
         ("etc/lava/zz.yaml", "extra")
     );
     assert!(lab.at("target/etc/lava/zz.yaml").exists());
+    // What is left out by name is not too many.
+    options.exclude = vec![path("config/etc/lava/zz.yaml"), path("config/etc/lava/a")];
+    assert_eq!(changes(&backup, &root, &options), []);
 }
 
 #[test]

@@ -7,15 +7,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use rustix::fs::{
-    self, AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, Uid,
-    XattrFlags,
+    self, AtFlags, FileType, Gid, Mode, RenameFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
 };
 use rustix::io::Errno;
 
 use super::bring::Hand;
 use super::links::FileId;
 use super::made::Made;
-use super::target::make_dirs;
+use super::target::{LOOK, READ, make_dirs};
 use crate::error::{At, Result};
 use crate::path::MemberPath;
 
@@ -56,13 +55,11 @@ impl Hand<'_> {
     /// Copies anything but a directory, as it is.
     fn copy(&self, from: &OwnedFd, name: &OsStr, to: &OwnedFd, as_: &OsStr) -> io::Result<FileId> {
         let names = &self.work.names;
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let old = fs::openat(from, name, flags, Mode::empty())?;
+        let old = fs::openat(from, name, LOOK, Mode::empty())?;
         let stat = fs::fstat(&old)?;
         let made = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
-                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-                let old = fs::openat(from, name, flags, Mode::empty())?;
+                let old = fs::openat(from, name, READ, Mode::empty())?;
                 if FileId::from(&fs::fstat(&old)?) != FileId::from(&stat) {
                     return Err(io::Error::other("was replaced by something else"));
                 }
