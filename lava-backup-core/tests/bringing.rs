@@ -127,6 +127,7 @@ fn one_file_comes_back_with_the_directories_above_it() {
     let one = whole(&["config/etc/lava/deep/a"]);
     let done = extract(&backup, &root, &one, &mut |_| ()).unwrap();
     assert_eq!((done.entries, done.changes, done.bytes), (1, 1, 7));
+    assert_eq!(done.kept, None);
     assert_eq!(fs::read(at("target/etc/lava/deep/a")).unwrap(), b"content");
     assert!(!at("target/etc/lava/b").exists());
     let mode = fs::metadata(at("target/etc/lava")).unwrap().permissions();

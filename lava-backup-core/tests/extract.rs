@@ -335,7 +335,7 @@ fn what_is_kept_on_another_file_system_is_kept_as_it_was() {
         echo old > a; chown 1103:1104 a; chmod 4750 a; touch -d '2001-02-03 04:05:06.5' a
         ln -s nowhere b; chown -h 1105:1106 b
         mkfifo -m 640 c; chown 1107 c; touch -d 1999-01-01 c
-        truncate -s 3M d; printf end >> d; truncate -s 4M d
+        printf begin > d; truncate -s 3M d; printf end >> d; truncate -s 4M d
         python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"e\")'
         ln a f";
     common::sh(script, &lab.at("target"));
