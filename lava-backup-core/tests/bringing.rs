@@ -139,6 +139,13 @@ fn one_file_comes_back_with_the_directories_above_it() {
     let done = extract(&backup, &root, &below, &mut |_| ()).unwrap();
     assert_eq!((done.entries, done.changes), (2, 2));
     assert_eq!(fs::read(at("target/etc/lava/deep/a")).unwrap(), b"content");
+
+    // A link on the way there is not followed.
+    fs::remove_dir_all(at("target/etc")).unwrap();
+    fs::create_dir_all(at("outside/lava/deep")).unwrap();
+    std::os::unix::fs::symlink("../outside", at("target/etc")).unwrap();
+    let error = extract(&backup, &root, &one, &mut |_| ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
 }
 
 #[test]
