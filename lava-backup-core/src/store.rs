@@ -15,6 +15,9 @@ use crate::onefile::{self, OneFile};
 use crate::seal::BackupId;
 use crate::writer::BackupWriter;
 
+#[cfg(test)]
+mod tests;
+
 const STORE_FORMAT: &str = "lava-backup-store/1";
 
 /// Where backups live.

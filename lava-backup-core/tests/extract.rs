@@ -178,9 +178,13 @@ fn a_file_too_many_is_told_where_a_directory_should_be_complete() {
     let backup = back_up(&lab.store, &lab.at("tree"), "b1");
     let root = Root::open(&lab.at("target")).unwrap();
     let mut options = whole(&["config"]);
-    extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    options.complete = vec![path("config/etc/lava")];
+    // There is nothing too many where there is no directory.
+    let done = extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    assert_eq!(done.extra, 0);
     fs::write(lab.at("target/etc/lava/zz.yaml"), "MEDIA_ROOT: /elsewhere").unwrap();
     options.dry_run = true;
+    options.complete.clear();
     assert_eq!(changes(&backup, &root, &options), []);
     options.complete = vec![path("config/etc/lava")];
     let told = changes(&backup, &root, &options);
@@ -190,6 +194,9 @@ fn a_file_too_many_is_told_where_a_directory_should_be_complete() {
         ("etc/lava/zz.yaml", "extra")
     );
     assert!(lab.at("target/etc/lava/zz.yaml").exists());
+    // What is left out by name is not too many.
+    options.exclude = vec![path("config/etc/lava/zz.yaml"), path("config/etc/lava/a")];
+    assert_eq!(changes(&backup, &root, &options), []);
 }
 
 #[test]
@@ -328,10 +335,21 @@ fn what_is_kept_on_another_file_system_is_kept_as_it_was() {
         echo old > a; chown 1103:1104 a; chmod 4750 a; touch -d '2001-02-03 04:05:06.5' a
         ln -s nowhere b; chown -h 1105:1106 b
         mkfifo -m 640 c; chown 1107 c; touch -d 1999-01-01 c
-        truncate -s 3M d; printf end >> d
+        printf begin > d; truncate -s 3M d; printf end >> d; truncate -s 4M d
         python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"e\")'
         ln a f";
     common::sh(script, &lab.at("target"));
+    // `cap_net_bind_service+ep`
+    let capability = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let attributes = [
+        ("trusted.one", &b"1"[..]),
+        ("trusted.two", b"more"),
+        ("security.capability", &capability),
+    ];
+    for (name, value) in attributes {
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(lab.at("target/etc/lava/d"), name, value, flags).unwrap();
+    }
     let before = common::listing(&lab.at("target/etc"));
     let inode = fs::metadata(lab.at("target/etc/lava/a")).unwrap().ino();
     let root = Root::open(&lab.at("target")).unwrap();
@@ -340,6 +358,12 @@ fn what_is_kept_on_another_file_system_is_kept_as_it_was() {
     extract(&backup, &root, &options, &mut |_| ()).unwrap();
     let kept = common::listing(&lab.at("target/kept/etc"));
     assert_eq!(files(&kept), files(&before));
+    for (name, value) in attributes {
+        let mut found = [0; 99];
+        let kept = lab.at("target/kept/etc/lava/d");
+        let length = rustix::fs::getxattr(kept, name, &mut found[..]).unwrap();
+        assert_eq!(&found[..length], value);
+    }
     let holes = fs::metadata(lab.at("target/kept/etc/lava/d")).unwrap();
     assert!(holes.blocks() < 64, "{}", holes.blocks());
     assert_ne!(
@@ -348,6 +372,33 @@ fn what_is_kept_on_another_file_system_is_kept_as_it_was() {
     );
     let got = common::listing(&lab.at("target/etc"));
     assert_eq!(files(&got), files(&common::listing(&lab.at("tree/etc"))));
+}
+
+#[test]
+fn a_hard_link_to_another_file_system_is_a_file_of_its_own() {
+    let this = "a_hard_link_to_another_file_system_is_a_file_of_its_own";
+    let lab = Lab::new();
+    let Some(_mounted) = Mounted::at(lab.at("target/etc/other")) else {
+        common::skip(this, "nothing can be mounted here");
+        return;
+    };
+    fs::create_dir(lab.at("tree/etc/other")).unwrap();
+    fs::hard_link(lab.at("tree/etc/lava/a"), lab.at("tree/etc/other/a")).unwrap();
+    let backup = back_up(&lab.store, &lab.at("tree"), "b1");
+    let root = Root::open(&lab.at("target")).unwrap();
+    let mut options = whole(&["config"]);
+    options.replace = true;
+    extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    let made = fs::metadata(lab.at("target/etc/other/a")).unwrap();
+    assert_eq!(made.nlink(), 1);
+    assert_eq!(
+        files(&common::listing(&lab.at("target/etc"))),
+        files(&common::listing(&lab.at("tree/etc")))
+    );
+    assert_eq!(changes(&backup, &root, &options), []);
+    fs::write(lab.at("target/etc/other/a"), "changed").unwrap();
+    let told = changes(&backup, &root, &options);
+    assert_eq!((told.len(), told[0].what), (1, "content"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::rc::Rc;
 
-use rustix::fs::{self, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{self, FileType, Mode, RenameFlags};
 use rustix::io::Errno;
 
 use super::compare::Decision;
@@ -16,7 +16,7 @@ use super::keep::Kept;
 use super::leftover;
 use super::links::{FileId, Origin};
 use super::made::{self, Made};
-use super::target::make_dirs;
+use super::target::{LOOK, make_dirs};
 use crate::content::{Frames, Spread};
 use crate::entry::{Entry, Kind};
 use crate::error::{At, Error, Result};
@@ -148,8 +148,7 @@ impl<'h> Hand<'h> {
         if base == path {
             return self.bring(path, &alone, decision, Some(origin));
         }
-        let flags = OFlags::PATH | OFlags::NOFOLLOW;
-        let file = root.open_at(base, flags, Mode::empty());
+        let file = root.open_at(base, LOOK, Mode::empty());
         let file = file.at("open", root.show(base))?;
         let stat = fs::fstat(&file).at("open", root.show(base))?;
         if origin.file.get() != Some(&FileId::from(&stat)) {

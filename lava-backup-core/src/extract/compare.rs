@@ -7,16 +7,19 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{self, AtFlags, FileType, Mode, Stat};
 use rustix::io::Errno;
 
 use super::links::FileId;
-use super::target::{Target, file_type};
+use super::target::{LOOK, READ, Target, file_type};
 use crate::attributes::Extent;
 use crate::content::Spread;
 use crate::entry::{Entry, Kind, Time};
 use crate::error::{At, Error, ErrorKind, Result};
 use crate::path::MemberPath;
+
+#[cfg(test)]
+mod tests;
 
 /// What is to be done with an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +81,7 @@ impl<'c> Comparer<'c> {
         // One that was swapped since the look at it is another.
         let (stat, parts) = match entry.kind {
             Kind::Symlink => {
-                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let fd = fs::openat(parent, name, flags, Mode::empty()).at("open", &place)?;
+                let fd = fs::openat(parent, name, LOOK, Mode::empty()).at("open", &place)?;
                 let stat = fs::fstat(&fd).at("read", &place)?;
                 let link = fs::readlinkat(&fd, "", Vec::new()).at("read", &place)?;
                 if entry.link.as_ref().map(|l| l.as_bytes()) != Some(link.as_bytes()) {
@@ -94,9 +96,7 @@ impl<'c> Comparer<'c> {
                 return Ok(compared);
             }
             Kind::File | Kind::Hardlink | Kind::Dir | Kind::Fifo => {
-                // A pipe opens at once, whether or not it has a writer.
-                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-                let fd = fs::openat(parent, name, flags, Mode::empty()).at("open", &place)?;
+                let fd = fs::openat(parent, name, READ, Mode::empty()).at("open", &place)?;
                 let stat = fs::fstat(&fd).at("read", &place)?;
                 if FileType::from_raw_mode(stat.st_mode) != file_type(entry.kind) {
                     compared.decision = Decision::Type;

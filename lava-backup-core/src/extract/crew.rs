@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{self, Mode, OFlags};
+use rustix::fs::{self, Mode, OFlags, Stat};
 use rustix::process::geteuid;
 
 use super::Event;
@@ -236,7 +236,7 @@ impl<'f> Foreman<'f> {
         let fd = root.open_dir(Some(path)).at("open", &place)?;
         if decision == Decision::New {
             let stat = fs::fstat(&fd).at("open", &place)?;
-            if stat.st_uid != geteuid().as_raw() || stat.st_mode & 0o077 != 0 {
+            if !is_private(&stat) {
                 let what = io::Error::other("was replaced by something else");
                 return Err(Error::io(place, "create directory", what));
             }
@@ -265,6 +265,11 @@ impl<'f> Foreman<'f> {
         }
         Ok(())
     }
+}
+
+/// Can nobody but us have made it, and reach what is in it?
+fn is_private(stat: &Stat) -> bool {
+    stat.st_uid == geteuid().as_raw() && stat.st_mode & 0o077 == 0
 }
 
 /// The error of the first member in archive order that had one.

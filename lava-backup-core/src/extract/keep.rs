@@ -7,15 +7,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use rustix::fs::{
-    self, AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, Uid,
-    XattrFlags,
+    self, AtFlags, FileType, Gid, Mode, RenameFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
 };
 use rustix::io::Errno;
 
 use super::bring::Hand;
 use super::links::FileId;
 use super::made::Made;
-use super::target::make_dirs;
+use super::target::{LOOK, READ, make_dirs};
 use crate::error::{At, Result};
 use crate::path::MemberPath;
 
@@ -56,13 +55,11 @@ impl Hand<'_> {
     /// Copies anything but a directory, as it is.
     fn copy(&self, from: &OwnedFd, name: &OsStr, to: &OwnedFd, as_: &OsStr) -> io::Result<FileId> {
         let names = &self.work.names;
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let old = fs::openat(from, name, flags, Mode::empty())?;
+        let old = fs::openat(from, name, LOOK, Mode::empty())?;
         let stat = fs::fstat(&old)?;
         let made = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
-                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-                let old = fs::openat(from, name, flags, Mode::empty())?;
+                let old = fs::openat(from, name, READ, Mode::empty())?;
                 if FileId::from(&fs::fstat(&old)?) != FileId::from(&stat) {
                     return Err(io::Error::other("was replaced by something else"));
                 }
@@ -145,12 +142,12 @@ fn copy_content(old: &mut File, new: &File, size: u64) -> io::Result<()> {
 /// Copies all attributes, lists among them; what this file system can't have
 /// is an error.
 fn copy_attributes(old: &OwnedFd, new: &File) -> io::Result<()> {
-    let length = match fs::flistxattr(old, &mut [0u8; 0][..]) {
+    // The kernel has no longer list, and no longer value.
+    let mut names = vec![0; 1 << 16];
+    let length = match fs::flistxattr(old, &mut names[..]) {
         Err(Errno::OPNOTSUPP) => return Ok(()),
         other => other?,
     };
-    let mut names = vec![0; length];
-    let length = fs::flistxattr(old, &mut names[..])?;
     for name in names[..length].split(|b| *b == 0).filter(|n| !n.is_empty()) {
         let name = OsStr::from_bytes(name);
         // Labels belong to the policy of where it lies.

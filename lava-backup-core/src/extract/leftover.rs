@@ -38,9 +38,13 @@ fn is_temporary(name: &[u8]) -> bool {
 /// Another run that looks for leftovers is done soon. Who else holds the lock
 /// is none of us, and must not stop us.
 pub(super) fn share(dir: &OwnedFd) {
+    share_soon(dir, || std::thread::sleep(Duration::from_millis(5)));
+}
+
+fn share_soon(dir: &OwnedFd, mut pause: impl FnMut()) {
     for _ in 0..20 {
         match fs::flock(dir, FlockOperation::NonBlockingLockShared) {
-            Err(Errno::WOULDBLOCK | Errno::INTR) => std::thread::sleep(Duration::from_millis(5)),
+            Err(Errno::WOULDBLOCK | Errno::INTR) => pause(),
             _ => return,
         }
     }
@@ -73,7 +77,33 @@ pub(super) fn sweep(root: &Root, path: Option<&MemberPath>) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_directory_is_shared_as_soon_as_nobody_looks_for_leftovers_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || OwnedFd::from(std::fs::File::open(dir.path()).unwrap());
+        let alone = |dir: &OwnedFd| fs::flock(dir, FlockOperation::NonBlockingLockExclusive);
+        let mut other = Some(open());
+        alone(other.as_ref().unwrap()).unwrap();
+        let ours = open();
+        let mut pauses = 0;
+        share_soon(&ours, || {
+            pauses += 1;
+            if pauses == 3 {
+                other = None;
+            }
+        });
+        assert_eq!(pauses, 3);
+        assert_eq!(alone(&open()), Err(Errno::WOULDBLOCK));
+        // Whoever keeps it for himself stops nobody.
+        drop(ours);
+        let other = open();
+        alone(&other).unwrap();
+        share_soon(&open(), || pauses += 1);
+        assert_eq!(pauses, 23);
+    }
 
     #[test]
     fn only_our_own_names_are_temporary() {

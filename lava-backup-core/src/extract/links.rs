@@ -119,9 +119,10 @@ impl Origin {
     /// The entry of a link as that of a file of its own.
     pub(super) fn alone(&self, link: &Entry) -> Option<Entry> {
         let file = self.entry.as_ref()?;
-        (file.path.section() == link.path.section()).then(|| Entry {
-            path: link.path.clone(),
-            ..file.clone()
+        (file.path.section() == link.path.section()).then(|| {
+            let mut alone = file.clone();
+            alone.path = link.path.clone();
+            alone
         })
     }
 

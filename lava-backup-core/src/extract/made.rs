@@ -12,6 +12,9 @@ use rustix::io::Errno;
 use super::leftover;
 use super::links::FileId;
 
+#[cfg(test)]
+mod tests;
+
 /// A file that has no name, where the file system can do that, or a temporary
 /// one. Unless it is put in its place, nothing of it stays.
 pub(super) struct Made<'p> {
@@ -43,17 +46,22 @@ impl<'p> Made<'p> {
             }),
             // The file system or the kernel does not know such files.
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => {
-                let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-                let mut file = None;
-                let mut made = Self::named(parent, names, |name| {
-                    file = Some(fs::openat(parent, name, flags, mode)?.into());
-                    Ok(())
-                })?;
-                made.file = file;
-                Ok(made)
+                Self::file_with_name(parent, names)
             }
             Err(e) => Err(e.into()),
         }
+    }
+
+    fn file_with_name(parent: &'p OwnedFd, names: &Names) -> io::Result<Self> {
+        // What has the name already, a link above all, is not opened.
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::CREATE | OFlags::EXCL;
+        let mut file = None;
+        let mut made = Self::named(parent, names, |name| {
+            file = Some(fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?.into());
+            Ok(())
+        })?;
+        made.file = file;
+        Ok(made)
     }
 
     /// Something that `make` makes under a name that it is given.

@@ -15,6 +15,14 @@ use crate::owner::{OwnerId, Owners};
 use crate::path::MemberPath;
 use crate::root::Root;
 
+/// For a look at what is there, whatever it is; a link is not followed.
+pub(super) const LOOK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// As [`LOOK`], to read it. A pipe opens at once, whether or not it has a writer.
+pub(super) const READ: OFlags = OFlags::RDONLY
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
 /// A root, whose names its owners have, and how it is treated. Shared by all
 /// who work on it.
 pub(super) struct Target<'t> {
@@ -70,12 +78,7 @@ impl<'t> Target<'t> {
         // Whoever owns the directory can put something else there meanwhile,
         // so it is opened, looked at, and changed by what was opened.
         let link = entry.kind == Kind::Symlink;
-        let how = match link {
-            true => OFlags::PATH,
-            // A pipe opens at once, whether or not it has a writer.
-            false => OFlags::RDONLY | OFlags::NONBLOCK,
-        };
-        let flags = how | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = if link { LOOK } else { READ };
         let fd = fs::openat(parent, name, flags, Mode::empty())?;
         let stat = fs::fstat(&fd)?;
         if FileType::from_raw_mode(stat.st_mode) != file_type(entry.kind) || stat.st_nlink > 1 {

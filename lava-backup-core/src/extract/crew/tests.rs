@@ -46,11 +46,9 @@ fn pipe(path: &str) -> Entry {
     }
 }
 
-/// Has pipes brought back below `dir`, as members of these numbers, after what
-/// has failed; gives the place of the failure that is told.
-fn labour_at(dir: &Path, pipes: &[(u64, &str)], failure: &Failure) -> std::path::PathBuf {
-    let store = dir.join("store");
-    let store = Store::init(&store).unwrap();
+/// What works at an extraction to a directory, of a backup of no frames.
+fn with_work<T>(dir: &Path, act: impl FnOnce(&Work<'_>) -> T) -> T {
+    let store = Store::init(&dir.join("store")).unwrap();
     let root = Root::open(dir).unwrap();
     let options = Extract {
         select: Vec::new(),
@@ -64,7 +62,12 @@ fn labour_at(dir: &Path, pipes: &[(u64, &str)], failure: &Failure) -> std::path:
     };
     let target = Target::new(&root, &options).unwrap();
     let links = Links::default();
-    let work = Work::new(&target, &store, &[], &links);
+    act(&Work::new(&target, &store, &[], &links))
+}
+
+/// Has pipes brought back below `dir`, as members of these numbers, after what
+/// has failed; gives the place of the failure that is told.
+fn labour_at(dir: &Path, pipes: &[(u64, &str)], failure: &Failure) -> std::path::PathBuf {
     let (batches, queue) = sync_channel(pipes.len());
     for (number, path) in pipes {
         let path: MemberPath = path.parse().unwrap();
@@ -74,8 +77,27 @@ fn labour_at(dir: &Path, pipes: &[(u64, &str)], failure: &Failure) -> std::path:
             .unwrap();
     }
     drop(batches);
-    labour(Hand::new(&work), &Mutex::new(queue), failure);
+    with_work(dir, |work| {
+        labour(Hand::new(work), &Mutex::new(queue), failure);
+    });
     failure.end().unwrap_err().place().to_owned()
+}
+
+#[test]
+fn nobody_takes_for_left_what_a_hand_is_at_work_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let alone = || {
+        let open = std::fs::File::open(dir.path()).unwrap();
+        fs::flock(&open, fs::FlockOperation::NonBlockingLockExclusive)
+    };
+    with_work(dir.path(), |work| {
+        let mut hand = Hand::new(work);
+        let (path, entry) = ("pipe".parse().unwrap(), pipe("config/pipe"));
+        hand.bring(&path, &entry, Decision::New, None).unwrap();
+        assert!(alone().is_err());
+        drop(hand);
+        assert!(alone().is_ok());
+    });
 }
 
 #[test]
@@ -90,4 +112,24 @@ fn what_comes_before_a_failure_goes_on_and_may_be_the_one_that_is_told() {
     assert!(dir.path().join("before").exists());
     assert!(!dir.path().join("after").exists());
     assert!(!dir.path().join("too-late").exists());
+}
+
+#[test]
+fn a_directory_that_others_can_reach_or_own_is_not_private() {
+    let dir = tempfile::tempdir().unwrap();
+    let stat = || fs::stat(dir.path()).unwrap();
+    for (mode, expected) in [
+        (0o700, true),
+        (0o1500, true),
+        (0o710, false),
+        (0o702, false),
+        (0o755, false),
+    ] {
+        fs::chmod(dir.path(), Mode::from_raw_mode(mode)).unwrap();
+        assert_eq!(is_private(&stat()), expected, "{mode:o}");
+    }
+    fs::chmod(dir.path(), Mode::RWXU).unwrap();
+    let mut others = stat();
+    others.st_uid = geteuid().as_raw() + 1;
+    assert!(!is_private(&others));
 }

@@ -13,7 +13,7 @@ struct Slow {
 
 impl Slow {
     fn wait() {
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(300));
     }
 }
 
@@ -69,6 +69,30 @@ fn long(number: u64) -> Entry {
         attributes: None,
         frame: number,
         offset: 512,
+    }
+}
+
+#[test]
+fn a_block_of_just_the_least_length_ends_with_a_path_that_says_so() {
+    let chosen = |number: &u64| {
+        let path = long(*number).path;
+        blake3::hash(path.as_bytes()).as_bytes()[1] % 128 == 0
+    };
+    let number = (0..).find(chosen).unwrap();
+    for (length, expected) in [(SHORT - 1, 1), (SHORT, 2)] {
+        let form = Form::Frames(Arc::new(Frames { fail: false }));
+        let mut index = IndexWriter::new("i".into(), Vec::new(), form).unwrap();
+        let mut entry = long(number);
+        // The frames of a block count from its first one.
+        entry.frame = 0;
+        let line = serde_json::to_string(&entry).unwrap() + "\n";
+        let others = HEADER.len() + line.len() - BLOCK;
+        entry.user.truncate(length - others);
+        index.push(&entry).unwrap();
+        index.push(&long(number + 1)).unwrap();
+        let (_, _, file) = index.finish().unwrap();
+        let blocks = piece::survey("i".as_ref(), &file, 9).unwrap();
+        assert_eq!(blocks.len(), expected, "{length}");
     }
 }
 
