@@ -1,7 +1,10 @@
+use std::time::Duration;
+
 use postgres::{Client, NoTls, SimpleQueryMessage};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::fixes;
 use crate::server::Address;
 
 /// One instant of a database, held open while it is read and dumped.
@@ -14,7 +17,17 @@ pub struct Snapshot {
     client: Client,
     name: String,
     facts: ServerFacts,
+    lock_wait: Duration,
+    heartbeat: Duration,
 }
+
+/// How long a dump waits for a table that another session has locked, unless
+/// told otherwise. Whoever locks it keeps LAVA waiting too.
+const LOCK_WAIT: Duration = Duration::from_secs(60);
+
+/// How often the session is used while it only holds the snapshot: less than
+/// what routers forget connections after.
+const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// What the server and the database are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,13 +87,22 @@ impl Snapshot {
             )
         };
         // A dump lasts as long as it lasts; no time-out may end its snapshot.
-        // Who locks a table out of reach holds us up no longer than pg_dump.
         client
             .batch_execute(
-                "SET statement_timeout = 0; SET lock_timeout = '60s'; \
-                 SET idle_in_transaction_session_timeout = 0; SET search_path = ''; \
-                 BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
+                "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
+                 SET search_path = '';",
             )
+            .map_err(query)?;
+        if number(&mut client).map_err(query)? >= 170_000 {
+            let sql = "SET transaction_timeout = 0";
+            client.batch_execute(sql).map_err(query)?;
+        }
+        client
+            .batch_execute(&format!(
+                "SET lock_timeout = {}; \
+                 BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
+                LOCK_WAIT.as_millis()
+            ))
             .map_err(query)?;
         let mut snapshot = Self {
             address: address.clone(),
@@ -100,6 +122,8 @@ impl Snapshot {
                 settings: Vec::new(),
                 roles: Vec::new(),
             },
+            lock_wait: LOCK_WAIT,
+            heartbeat: HEARTBEAT,
         };
         // Not through `query`: nothing is exported from within a savepoint.
         let exported = snapshot
@@ -111,7 +135,7 @@ impl Snapshot {
     }
 
     fn read_facts(&mut self) -> Result<()> {
-        let number = self.query("SELECT pg_catalog.current_setting('server_version_num')")?;
+        let number = self.query(VERSION)?;
         let number: u32 = first_value(number).parse().unwrap_or(0);
         // Providers other than libc came with version 15.
         let provider = if number >= 150_000 {
@@ -211,9 +235,69 @@ impl Snapshot {
     /// Is the transaction still there? A dump whose snapshot ended is void.
     ///
     /// # Errors
-    /// [`ErrorKind::Query`] if it is not.
+    /// [`ErrorKind::Void`] if it is not.
     pub fn still_holds(&mut self) -> Result<()> {
-        self.query("SELECT 1").map(|_| ())
+        let gone = |e| {
+            let what = format!("keep the snapshot of the {}", self.address);
+            Error::with(ErrorKind::Void, what, e)
+        };
+        // Of the transaction, not only of the session.
+        let asked = self
+            .client
+            .batch_execute("SAVEPOINT alive; RELEASE SAVEPOINT alive");
+        asked.map_err(gone)
+    }
+
+    /// Sets how long to wait for a table that another session has locked, in
+    /// place of a minute; here and in the dump.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Query`] if the server does not take it.
+    pub fn set_lock_wait(&mut self, wait: Duration) -> Result<()> {
+        self.query(&format!("SET lock_timeout = {}", wait.as_millis()))?;
+        self.lock_wait = wait;
+        Ok(())
+    }
+
+    /// Sets how often the session is used during a dump, so that nothing on the
+    /// way forgets it and its end is noticed, in place of every 15 seconds.
+    pub fn set_heartbeat(&mut self, every: Duration) {
+        self.heartbeat = every;
+    }
+
+    pub(crate) fn lock_wait(&self) -> Duration {
+        self.lock_wait
+    }
+
+    pub(crate) fn heartbeat(&self) -> Duration {
+        self.heartbeat
+    }
+
+    /// Who keeps tables of the database from being read, as far as this role is
+    /// told.
+    pub(crate) fn lockers(&mut self) -> Vec<String> {
+        let sql = "SELECT DISTINCT coalesce(a.usename, '?') || ' (' || \
+                   coalesce(a.application_name, '?') || ', process ' || l.pid || ')' \
+            FROM pg_catalog.pg_locks l \
+            JOIN pg_catalog.pg_database d ON d.oid = l.database \
+            LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
+            WHERE d.datname = pg_catalog.current_database() AND l.granted \
+            AND l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' ORDER BY 1";
+        self.column(sql).unwrap_or_default()
+    }
+}
+
+const VERSION: &str = "SELECT pg_catalog.current_setting('server_version_num')";
+
+fn number(client: &mut Client) -> Result<u32, postgres::Error> {
+    let rows = text_rows(client.simple_query(VERSION)?);
+    Ok(first_value(rows).parse().unwrap_or(0))
+}
+
+impl ServerFacts {
+    /// If the server lacks fixes that a dump or a restore needs: what to know.
+    pub fn lacks_fixes(&self) -> Option<String> {
+        fixes::lacking(&self.version)
     }
 }
 
