@@ -201,19 +201,13 @@ fn restore(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
         database: target.name.clone(),
         // LAVA comes as the role of its settings; the dump's objects are its
         // old owner's, which a lab keeps.
-        owner: dump.server.owner.clone(),
         password: known
             .filter(|a| a.user == dump.server.owner)
             .and_then(|a| a.password.clone()),
-        roles: dump.server.roles.clone(),
-        encoding: dump.server.encoding.clone(),
-        collate: dump.server.collate.clone(),
-        ctype: dump.server.ctype.clone(),
-        contents: &dump.contents,
         holds_data: HOLDS_DATA.into(),
         replace_data: args.replace_data,
         low_sequences: args.low_sequences,
-        stamp: clock::now().compact(),
+        ..Restore::of(&dump.server, &dump.contents, &clock::now().compact())
     };
     let progress = Progress::new(quiet);
     // A plan that was interrupted after the swap comes here again.

@@ -129,19 +129,11 @@ fn restore_database(
         .could_not("drill the database")?;
     drilled.postgresql = Some(programs.major());
     let spec = Restore {
-        database: dump.server.database.clone(),
-        owner: dump.server.owner.clone(),
-        password: None,
-        roles: dump.server.roles.clone(),
-        encoding: dump.server.encoding.clone(),
-        collate: dump.server.collate.clone(),
-        ctype: dump.server.ctype.clone(),
-        contents: &dump.contents,
         holds_data: database::HOLDS_DATA.into(),
         replace_data: true,
         // Told of below: what the lab has is what must come back.
         low_sequences: true,
-        stamp: String::new(),
+        ..Restore::of(&dump.server, &dump.contents, "")
     };
     let mut broken = None;
     let mut feed = database::feed(backup, &dump, &mut broken);

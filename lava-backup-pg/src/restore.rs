@@ -9,6 +9,7 @@ use crate::archive::{DumpContents, TableInfo};
 use crate::error::{Error, ErrorKind, Result};
 use crate::readback::{self, Comparison};
 use crate::server::{self, Password};
+use crate::snapshot::ServerFacts;
 use crate::superuser::Superuser;
 use target::Names;
 use turn::Turn;
@@ -31,6 +32,10 @@ pub struct Restore<'r> {
     pub collate: String,
     /// `LC_CTYPE`.
     pub ctype: String,
+    /// The locale provider: `libc`, `icu` or `builtin`.
+    pub provider: String,
+    /// The locale of a provider other than `libc`.
+    pub locale: Option<String>,
     /// What the dump holds: every table is compared with it before the swap.
     pub contents: &'r DumpContents,
     /// A statement that answers with a number other than 0 if the database
@@ -43,6 +48,29 @@ pub struct Restore<'r> {
     pub low_sequences: bool,
     /// Part of the name that the old database gets: the time.
     pub stamp: String,
+}
+
+impl<'r> Restore<'r> {
+    /// The database that a dump was made of, under its own name, over nothing
+    /// that holds a table.
+    pub fn of(server: &ServerFacts, contents: &'r DumpContents, stamp: &str) -> Self {
+        Self {
+            database: server.database.clone(),
+            owner: server.owner.clone(),
+            password: None,
+            roles: server.roles.clone(),
+            encoding: server.encoding.clone(),
+            collate: server.collate.clone(),
+            ctype: server.ctype.clone(),
+            provider: server.provider.clone(),
+            locale: server.locale.clone(),
+            contents,
+            holds_data: "SELECT 1".into(),
+            replace_data: false,
+            low_sequences: false,
+            stamp: stamp.to_owned(),
+        }
+    }
 }
 
 /// What [`restore`] did.

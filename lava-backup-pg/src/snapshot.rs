@@ -48,6 +48,9 @@ pub struct ServerFacts {
     pub ctype: String,
     /// The locale provider: `libc`, `icu` or `builtin`.
     pub provider: String,
+    /// The locale of a provider other than `libc`.
+    #[serde(default)]
+    pub locale: Option<String>,
     /// Size on the server's disk, in bytes.
     pub size: u64,
     /// Extensions but `plpgsql`, as `name version`.
@@ -117,6 +120,7 @@ impl Snapshot {
                 collate: String::new(),
                 ctype: String::new(),
                 provider: String::new(),
+                locale: None,
                 size: 0,
                 extensions: Vec::new(),
                 settings: Vec::new(),
@@ -143,17 +147,23 @@ impl Snapshot {
         } else {
             "'libc'"
         };
+        let locale = match number {
+            170_000.. => "d.datlocale",
+            150_000.. => "d.daticulocale",
+            _ => "NULL",
+        };
         let rows = self.query(&format!(
             "SELECT pg_catalog.current_setting('server_version'), \
                     pg_catalog.pg_get_userbyid(d.datdba), \
                     pg_catalog.pg_encoding_to_char(d.encoding), \
-                    d.datcollate, d.datctype, {provider}, \
+                    d.datcollate, d.datctype, {provider}, {locale}, \
                     pg_catalog.pg_database_size(d.oid) \
              FROM pg_catalog.pg_database d \
              WHERE d.datname = pg_catalog.current_database()"
         ))?;
         let mut row = rows.into_iter().next().unwrap_or_default().into_iter();
-        let mut next = || row.next().flatten().unwrap_or_default();
+        let mut value = || row.next().flatten();
+        let mut next = || value().unwrap_or_default();
         self.facts.major = number / 10_000;
         self.facts.version = next();
         self.facts.owner = next();
@@ -161,7 +171,8 @@ impl Snapshot {
         self.facts.collate = next();
         self.facts.ctype = next();
         self.facts.provider = next();
-        self.facts.size = next().parse().unwrap_or(0);
+        self.facts.locale = value();
+        self.facts.size = value().unwrap_or_default().parse().unwrap_or(0);
         self.facts.extensions = self.column(
             "SELECT extname || ' ' || extversion FROM pg_catalog.pg_extension \
              WHERE extname <> 'plpgsql' ORDER BY 1",

@@ -155,6 +155,28 @@ fn two_restores_of_one_database_do_not_meet() {
     assert!(first.is_ok());
 }
 
+/// A run that was killed leaves what it had begun at work on the server.
+#[test]
+fn an_unfinished_database_is_removed_though_somebody_is_in_it() {
+    let (cluster, bytes, contents) = lab();
+    let admin = cluster.superuser();
+    let left = "CREATE DATABASE lab_restoring; \
+        COMMENT ON DATABASE lab_restoring IS 'lava-backup: being restored'";
+    admin.query("postgres", left).unwrap();
+    let mut at_work = client(&cluster, "lab_restoring");
+    let restored = bring(&cluster, &replacing(&contents), &bytes).unwrap();
+    assert_eq!(restored.removed.as_deref(), Some("lab_restoring"));
+    assert!(at_work.simple_query("SELECT 1").is_err());
+    assert_eq!(databases(&cluster, "lab_restoring"), [""; 0]);
+
+    // One that is not ours to remove stays.
+    let theirs = "CREATE DATABASE lab_restoring";
+    admin.query("postgres", theirs).unwrap();
+    let refused = bring(&cluster, &replacing(&contents), &bytes).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused);
+    assert_eq!(databases(&cluster, "lab_restoring"), ["lab_restoring"]);
+}
+
 #[test]
 fn a_name_that_leaves_no_room_for_the_names_beside_it_is_refused() {
     let (cluster, bytes, contents) = lab();

@@ -164,21 +164,39 @@ pub(super) fn make_roles(admin: &Superuser, spec: &Restore<'_>) -> Result<()> {
 /// Makes the new database, empty, and marked as ours to drop.
 pub(super) fn create(admin: &Superuser, spec: &Restore<'_>, new: &str) -> Result<()> {
     let sql = format!(
-        "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {};\n\
+        "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}{};\n\
          COMMENT ON DATABASE {} IS {};",
         identifier(new),
         identifier(&spec.owner),
         literal(&spec.encoding),
         literal(&spec.collate),
         literal(&spec.ctype),
+        provider(admin, spec),
         identifier(new),
         literal(UNFINISHED),
     );
     admin.query("postgres", &sql).map(drop).map_err(|e| {
         let what = format!(
             "make the database {new} with the encoding {} and the locale {}",
-            spec.encoding, spec.collate
+            spec.encoding,
+            spec.locale.as_ref().unwrap_or(&spec.collate)
         );
         Error::with(e.kind(), what, e)
     })
+}
+
+/// Which locale provider, to a server that knows of more than one.
+fn provider(admin: &Superuser, spec: &Restore<'_>) -> String {
+    if admin.programs().major() < 15 || spec.provider.is_empty() {
+        return String::new();
+    }
+    let mut sql = format!(" LOCALE_PROVIDER {}", identifier(&spec.provider));
+    if let Some(locale) = &spec.locale {
+        let option = match spec.provider.as_str() {
+            "builtin" => "BUILTIN_LOCALE",
+            _ => "ICU_LOCALE",
+        };
+        sql += &format!(" {option} {}", literal(locale));
+    }
+    sql
 }

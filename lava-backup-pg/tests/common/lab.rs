@@ -84,6 +84,8 @@ pub(crate) fn spec(contents: &DumpContents) -> Restore<'_> {
         encoding: "UTF8".into(),
         collate: "C.UTF-8".into(),
         ctype: "C.UTF-8".into(),
+        provider: "libc".into(),
+        locale: None,
         contents,
         holds_data: "SELECT count(*) FROM job".into(),
         replace_data: false,

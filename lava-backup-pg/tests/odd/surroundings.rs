@@ -55,6 +55,21 @@ fn a_locale_that_the_server_does_not_have_is_named() {
     assert_eq!(databases(&cluster, "locale"), ["locale"]);
 }
 
+#[test]
+fn a_database_with_rules_of_its_own_for_sorting_comes_back_with_them() {
+    let cluster = shared();
+    let admin = cluster.superuser();
+    let create = "CREATE DATABASE sorted TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'sv-SE'";
+    admin.query("postgres", create).unwrap();
+    let sql = "CREATE TABLE t (a text UNIQUE); INSERT INTO t VALUES ('z'), ('ä'), ('a')";
+    admin.query("sorted", sql).unwrap();
+    let dumped = crate::trip::dump_again(&cluster, "sorted");
+    crate::trip::back_from(&cluster, &dumped);
+    let order = "SELECT string_agg(a, '' ORDER BY a) FROM t";
+    let order = admin.value("sorted again", order).unwrap();
+    assert_eq!(order.as_deref(), Some("azä"));
+}
+
 /// As `initdb` makes it where no locale is set.
 #[test]
 fn a_server_that_knows_no_encoding_gets_a_database_that_does() {

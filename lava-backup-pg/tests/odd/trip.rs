@@ -43,17 +43,8 @@ impl Dumped {
     pub(crate) fn spec(&self, name: &str) -> Restore<'_> {
         Restore {
             database: name.to_owned(),
-            owner: self.facts.owner.clone(),
-            password: None,
-            roles: self.facts.roles.clone(),
-            encoding: self.facts.encoding.clone(),
-            collate: self.facts.collate.clone(),
-            ctype: self.facts.ctype.clone(),
-            contents: &self.contents,
-            holds_data: "SELECT 1".into(),
             replace_data: true,
-            low_sequences: false,
-            stamp: STAMP.into(),
+            ..Restore::of(&self.facts, &self.contents, STAMP)
         }
     }
 
