@@ -289,20 +289,3 @@ fn a_dump_comes_in_by_password_and_writes_it_to_no_directory() {
     dump(&mut snapshot, None, &mut look).unwrap();
     assert!(look.0 > 0);
 }
-
-/// The kernel ends a server with the thread that started it.
-#[test]
-fn a_scratch_cluster_outlives_the_thread_that_made_it() {
-    let made = std::thread::spawn(cluster).join().unwrap();
-    let asked = made.superuser().query("postgres", "SELECT 1");
-    assert_eq!(asked.unwrap(), [["1"]]);
-}
-
-#[test]
-fn a_scratch_cluster_leaves_nothing() {
-    let cluster = cluster();
-    let socket = cluster.address("postgres").host;
-    assert!(Path::new(&socket).exists());
-    drop(cluster);
-    assert!(!Path::new(&socket).parent().unwrap().exists());
-}
