@@ -5,6 +5,7 @@
 mod common;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use common::lab::{STAMP, bring, cluster, databases, dump_of, server_user, spec};
 use lava_backup_pg::archive::DumpContents;
 use lava_backup_pg::{ErrorKind, Programs, Restore, Restored, Scratch, Stage, Superuser, restore};
-use rustix::process::{Signal, getpid, kill_process};
+use rustix::process::{Pid, Signal, getpid, kill_process};
 
 const LAB: &str = "
     CREATE ROLE lavaserver LOGIN PASSWORD 'old';
@@ -87,6 +88,11 @@ fn sessions_that_came_meanwhile_are_ended_by_the_swap_and_come_back_to_the_new_d
     }
     assert_eq!(jobs(&cluster, "lab"), "500");
     assert_eq!(jobs(&cluster, "lab_before_20261122"), "501");
+    // Neither is an unfinished one, for anybody to drop.
+    let marks = "SELECT count(*) FROM pg_shdescription d JOIN pg_database b ON b.oid = d.objoid \
+        WHERE d.description LIKE 'lava-backup%'";
+    let marks = cluster.superuser().value("postgres", marks).unwrap();
+    assert_eq!(marks.as_deref(), Some("0"));
 }
 
 #[test]
@@ -187,6 +193,43 @@ fn a_name_that_leaves_no_room_for_the_names_beside_it_is_refused() {
     let refused = bring(&cluster, &long, &bytes).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused);
     assert!(refused.to_string().contains("63 bytes"), "{refused}");
+}
+
+/// As the kernel does when memory is short: the server ends all its sessions and
+/// recovers.
+#[test]
+fn a_server_that_crashes_under_a_restore_keeps_the_old_database_and_the_next_one_clears_up() {
+    let (cluster, bytes, contents) = lab();
+    let admin = cluster.superuser();
+    // Who loads may still be on its way.
+    let pid = |sql: &str| -> i32 {
+        loop {
+            if let Some(pid) = admin.value("postgres", sql).unwrap() {
+                return pid.parse().unwrap();
+            }
+        }
+    };
+    let mut feed = |out: &mut dyn Write| {
+        let (begun, rest) = bytes.split_at(bytes.len() * 2 / 3);
+        out.write_all(begun)?;
+        let loading = pid("SELECT pid FROM pg_stat_activity WHERE datname = 'lab_restoring'");
+        let other = pid("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'");
+        kill_process(Pid::from_raw(other).unwrap(), Signal::KILL).unwrap();
+        while Path::new("/proc").join(loading.to_string()).exists() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        out.write_all(rest)
+    };
+    let failed = restore(admin, &replacing(&contents), &mut feed, &mut |_| ());
+    assert_eq!(failed.unwrap_err().kind(), ErrorKind::Failed);
+    while admin.query("postgres", "SELECT 1").is_err() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(jobs(&cluster, "lab"), "501");
+    let left = databases(&cluster, "lab_restoring").pop();
+    let restored = bring(&cluster, &replacing(&contents), &bytes).unwrap();
+    assert_eq!(restored.removed, left);
+    assert_eq!(jobs(&cluster, "lab"), "500");
 }
 
 const VICTIM: &str = "LAVA_BACKUP_TEST_VICTIM";

@@ -20,8 +20,8 @@ const ECHO: &str = r"\echo '\\.' :SQLSTATE";
 const MARK_LENGTH: usize = 8;
 const DONE: &[u8] = b"00000";
 
-/// One `psql` that copies one thing after another to us: a session for each
-/// took a minute for 2,000 tables.
+/// One `psql` that copies one thing after another to us: most tables are small,
+/// and to start a session takes longer than to read one.
 pub(super) struct Session {
     psql: Child,
     rows: BufReader<ChildStdout>,
