@@ -88,6 +88,9 @@ fn sessions_that_came_meanwhile_are_ended_by_the_swap_and_come_back_to_the_new_d
     }
     assert_eq!(jobs(&cluster, "lab"), "500");
     assert_eq!(jobs(&cluster, "lab_before_20261122"), "501");
+    let planned = "SELECT count(*) > 0 FROM pg_stats WHERE tablename = 'job'";
+    let planned = cluster.superuser().value("lab", planned).unwrap();
+    assert_eq!(planned.as_deref(), Some("t"), "there are no statistics");
     // Neither is an unfinished one, for anybody to drop.
     let marks = "SELECT count(*) FROM pg_shdescription d JOIN pg_database b ON b.oid = d.objoid \
         WHERE d.description LIKE 'lava-backup%'";
@@ -178,8 +181,15 @@ fn an_unfinished_database_is_removed_though_somebody_is_in_it() {
     // One that is not ours to remove stays.
     let theirs = "CREATE DATABASE lab_restoring";
     admin.query("postgres", theirs).unwrap();
-    let refused = bring(&cluster, &replacing(&contents), &bytes).unwrap_err();
+    let mut later = replacing(&contents);
+    later.stamp = "later".into();
+    let refused = bring(&cluster, &later, &bytes).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused);
+    assert!(
+        refused
+            .to_string()
+            .contains("not an unfinished one of ours")
+    );
     assert_eq!(databases(&cluster, "lab_restoring"), ["lab_restoring"]);
 }
 
