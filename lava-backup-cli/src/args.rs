@@ -300,6 +300,10 @@ pub(crate) struct DatabaseTargetArgs {
     /// The database that is there holds data, and may go aside
     #[arg(long)]
     pub(crate) replace_data: bool,
+
+    /// Sequences may stand so low that their tables hold the next value already
+    #[arg(long)]
+    pub(crate) low_sequences: bool,
 }
 
 #[derive(Debug, Args)]

@@ -270,6 +270,9 @@ impl Making {
             );
             self.problem("database.settings", message, false);
         }
+        if let Some(lacks) = snapshot.facts().lacks_fixes() {
+            self.problem("database.lacks-fixes", lacks, false);
+        }
         let server = serde_json::to_value(snapshot.facts()).unwrap_or_default();
         let meta = Meta::private(Class::Secret, self.taken.for_files());
         let mut sink = Sink {
@@ -277,8 +280,12 @@ impl Making {
             progress: &self.progress,
             bytes: 0,
         };
-        let contents = dump(snapshot, rate, &mut sink).could_not("dump the database")?;
+        let dumped = dump(snapshot, rate, &mut sink).could_not("dump the database")?;
         sink.member.finish().could_not("store the dump")?;
+        let contents = dumped.contents;
+        for warning in dumped.warnings {
+            self.problem("database.warning", warning, false);
+        }
         self.documents.insert(
             "database".into(),
             serde_json::json!({

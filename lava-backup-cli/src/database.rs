@@ -58,8 +58,12 @@ pub(crate) struct Compared {
     pub(crate) rows: u64,
     /// Tables that differ, with what differs.
     pub(crate) differ: Vec<DifferentTable>,
+    /// Tables that the dump does not have.
+    pub(crate) extra: Vec<String>,
     /// Sequences that are behind the dump's.
     pub(crate) sequences_behind: Vec<String>,
+    /// Sequences whose tables hold their next value already, in words.
+    pub(crate) sequences_low: Vec<String>,
     /// The name under which the database that was there is kept.
     pub(crate) kept: Option<String>,
 }
@@ -197,18 +201,13 @@ fn restore(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
         database: target.name.clone(),
         // LAVA comes as the role of its settings; the dump's objects are its
         // old owner's, which a lab keeps.
-        owner: dump.server.owner.clone(),
         password: known
             .filter(|a| a.user == dump.server.owner)
             .and_then(|a| a.password.clone()),
-        roles: dump.server.roles.clone(),
-        encoding: dump.server.encoding.clone(),
-        collate: dump.server.collate.clone(),
-        ctype: dump.server.ctype.clone(),
-        contents: &dump.contents,
         holds_data: HOLDS_DATA.into(),
         replace_data: args.replace_data,
-        stamp: clock::now().compact(),
+        low_sequences: args.low_sequences,
+        ..Restore::of(&dump.server, &dump.contents, &clock::now().compact())
     };
     let progress = Progress::new(quiet);
     // A plan that was interrupted after the swap comes here again.
@@ -222,6 +221,7 @@ fn restore(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
         return Ok(Answer::new(Exit::Done, &compared, out));
     }
     let mut observe = |stage: Stage<'_>| match stage {
+        Stage::Removing(name) => progress.say(format!("removing the unfinished {name}")),
         Stage::Loading => progress.say("loading the dump"),
         Stage::Analysing => progress.say("making statistics"),
         Stage::Comparing(table) => progress.say(format!("comparing {}", table.name)),
@@ -236,14 +236,12 @@ fn restore(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
     if let Some(e) = broken {
         return Err(e).could_not("read the dump of the backup");
     }
-    let restored = match restored.could_not("restore the database") {
-        Err(f) if f.exit == Exit::Refused => {
-            return Err(f.hint("a database that holds data is kept under another name and replaced with --replace-data"));
-        }
-        other => other?,
-    };
+    let restored = restored.could_not("restore the database")?;
     let compared = compared(&backup, &target.name, restored.comparison, restored.kept);
     let mut out = said(&compared);
+    if let Some(removed) = restored.removed {
+        out += &format!("{removed}, which an interrupted restore had left, is removed\n");
+    }
     if let Some(kept) = &compared.kept {
         out += &format!("the database that was there is kept as {kept}\n");
     }
@@ -318,7 +316,9 @@ fn compared(
                 what: d.what,
             })
             .collect(),
+        extra: comparison.extra,
         sequences_behind: comparison.sequences_behind,
+        sequences_low: comparison.sequences_low,
         kept,
     }
 }
@@ -333,8 +333,14 @@ fn said(compared: &Compared) -> String {
     for table in &compared.differ {
         out += &format!("DIFFERS  {}: {}\n", table.table, table.what);
     }
+    for table in &compared.extra {
+        out += &format!("EXTRA    {table}: the dump does not have it\n");
+    }
     for sequence in &compared.sequences_behind {
         out += &format!("BEHIND   the sequence {sequence}\n");
+    }
+    for sequence in &compared.sequences_low {
+        out += &format!("LOW      the sequence {sequence}\n");
     }
     out
 }

@@ -29,7 +29,7 @@ pub(crate) struct Drilled {
     pub(crate) tables_equal: u64,
     /// Rows in them.
     pub(crate) rows: u64,
-    /// Tables that did not, and sequences that are behind.
+    /// Tables that did not, and sequences that are behind or too low.
     pub(crate) tables_differ: Vec<String>,
     /// Files that came back with the same digest.
     pub(crate) files_equal: u64,
@@ -77,9 +77,13 @@ pub(crate) fn drill(args: &DrillArgs, quiet: bool) -> Result<Answer, Failure> {
             .differ
             .iter()
             .map(|d| format!("{}: {}", d.table, d.what));
+        let extra = comparison.extra.iter();
         let behind = comparison.sequences_behind.iter();
+        let low = comparison.sequences_low.iter();
         drilled.tables_differ = differ
+            .chain(extra.map(|t| format!("{t}: the dump does not have it")))
             .chain(behind.map(|s| format!("the sequence {s} is behind")))
+            .chain(low.map(|s| format!("the sequence {s}")))
             .collect();
     } else {
         drilled
@@ -125,17 +129,11 @@ fn restore_database(
         .could_not("drill the database")?;
     drilled.postgresql = Some(programs.major());
     let spec = Restore {
-        database: dump.server.database.clone(),
-        owner: dump.server.owner.clone(),
-        password: None,
-        roles: dump.server.roles.clone(),
-        encoding: dump.server.encoding.clone(),
-        collate: dump.server.collate.clone(),
-        ctype: dump.server.ctype.clone(),
-        contents: &dump.contents,
         holds_data: database::HOLDS_DATA.into(),
         replace_data: true,
-        stamp: String::new(),
+        // Told of below: what the lab has is what must come back.
+        low_sequences: true,
+        ..Restore::of(&dump.server, &dump.contents, "")
     };
     let mut broken = None;
     let mut feed = database::feed(backup, &dump, &mut broken);
@@ -162,7 +160,6 @@ fn restore_database(
 
 fn failed(what: &str) -> Comparison {
     Comparison {
-        sequences_behind: Vec::new(),
         differ: vec![lava_backup_pg::TableDifference {
             table: "the database".into(),
             dumped: 0,

@@ -117,11 +117,17 @@ impl From<lava_backup_pg::Error> for Failure {
     fn from(error: lava_backup_pg::Error) -> Self {
         use lava_backup_pg::ErrorKind as Kind;
         let exit = match error.kind() {
-            Kind::Refused => Exit::Refused,
+            Kind::Refused | Kind::HoldsData | Kind::LowSequence => Exit::Refused,
             Kind::Differs | Kind::Dump => Exit::Damaged,
             _ => Exit::Failed,
         };
-        Self::new(exit, error.to_string())
+        let failure = Self::new(exit, error.to_string());
+        match error.kind() {
+            Kind::HoldsData => failure.hint("a database that holds data is kept under another name and replaced with --replace-data"),
+            Kind::LowSequence => failure.hint("if the lab was like that, restore it so with --low-sequences and mend it with setval()"),
+            Kind::Locked => failure.hint("try again when that has ended"),
+            _ => failure,
+        }
     }
 }
 

@@ -328,18 +328,23 @@ impl DumpReader {
                     // An oid above 2^31 is written as a negative number; 0 ends the list.
                     match ready!(scan.int(input))? {
                         0 => *stage = Stage::BlockType,
-                        _ => *stage = Stage::LargeObject { chunk: 0 },
+                        oid => {
+                            ledger.large_objects.begin(oid as u32);
+                            *stage = Stage::LargeObject { chunk: 0 };
+                        }
                     }
                 }
                 Stage::LargeObject { chunk: chunk @ 0 } => {
                     *chunk = ready!(scan.count(input, CHUNK, u64::MAX))?;
                     if *chunk == 0 {
-                        ledger.large_objects += 1;
+                        ledger.large_objects.end();
                         *stage = Stage::LargeObjects;
                     }
                 }
                 Stage::LargeObject { chunk } => {
-                    *chunk -= input.take(*chunk).len();
+                    let bytes = input.take(*chunk);
+                    ledger.large_objects.add(bytes);
+                    *chunk -= bytes.len();
                     if *chunk > 0 {
                         return Poll::Pending;
                     }

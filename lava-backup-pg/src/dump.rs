@@ -1,10 +1,13 @@
 use std::io::{self, Read};
-use std::process::{Child, ChildStderr, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::archive::{DumpContents, DumpReader, Observer, TableInfo, TableSummary};
 use crate::error::{Error, ErrorKind, Result};
+use crate::readback::dump_encoding;
 use crate::server::{self, PrivateFile, Programs};
 use crate::snapshot::Snapshot;
 
@@ -28,6 +31,15 @@ pub trait DumpSink {
     }
 }
 
+/// What [`dump`] gave.
+#[derive(Clone, Debug)]
+pub struct Dumped {
+    /// What the dump holds.
+    pub contents: DumpContents,
+    /// What `pg_dump` and the server said though all went well, line by line.
+    pub warnings: Vec<String>,
+}
+
 /// Dumps the database of a snapshot into `sink`, reading it as it passes.
 ///
 /// `pg_dump` of the server's own major writes its custom format, uncompressed,
@@ -36,75 +48,125 @@ pub trait DumpSink {
 ///
 /// # Errors
 /// [`ErrorKind::Program`], [`ErrorKind::Failed`] with what `pg_dump` said,
+/// [`ErrorKind::Locked`] if a table could not be had in time,
 /// [`ErrorKind::Dump`] if what it wrote is not a whole dump,
-/// [`ErrorKind::Query`] if the snapshot did not live to its end, or
+/// [`ErrorKind::Void`] if the snapshot did not live to its end, or
 /// [`ErrorKind::Io`] from the sink.
 pub fn dump(
     snapshot: &mut Snapshot,
     bytes_per_second: Option<u64>,
     sink: &mut dyn DumpSink,
-) -> Result<DumpContents> {
+) -> Result<Dumped> {
     let programs = Programs::find(snapshot.facts().major)?;
-    let address = snapshot.address().clone();
-    let passfile = address
-        .passfile_line()
-        .map(|line| PrivateFile::new(&line))
-        .transpose()?;
     let program = programs.path("pg_dump");
-    let mut command = server::command(&program, None);
+    let passfile = snapshot.address().passfile_line();
+    let passfile = passfile.map(|line| PrivateFile::new(&line)).transpose()?;
+    let spawned = pg_dump(&program, snapshot, passfile.as_ref()).spawn();
+    let start = |e| {
+        let what = format!("start {}", program.display());
+        Error::with(ErrorKind::Program, what, e)
+    };
+    let mut child = Running::start(spawned.map_err(start)?);
+
+    let passed = beside_heartbeat(snapshot, |alive| {
+        pass(&mut child, bytes_per_second, sink, alive)
+    });
+    let what = format!("dump the {} with {}", snapshot.address(), program.display());
+    let ended = child.end(passed.is_err());
+    // One that we ended ourselves has nothing to say.
+    let reader = passed?;
+    let (status, said) = ended.map_err(|e| Error::with(ErrorKind::Io, what.clone(), e))?;
+    if !status.success() {
+        return Err(failure(snapshot, &what, status, &said));
+    }
+    let contents = reader.finish()?;
+    snapshot.still_holds()?;
+    Ok(Dumped {
+        contents,
+        warnings: server::lines(&said),
+    })
+}
+
+fn pg_dump(program: &Path, snapshot: &Snapshot, passfile: Option<&PrivateFile>) -> Command {
+    let address = snapshot.address();
+    let wait = snapshot.lock_wait().as_millis();
+    let encoding = dump_encoding(&snapshot.facts().encoding);
+    let mut command = server::command(program, None);
     command
         .args(["--format=custom", "--compress=0", "--no-password"])
-        .args(["--lock-wait-timeout=60s"])
+        .arg(format!("--lock-wait-timeout={wait}"))
+        .arg(format!("--encoding={encoding}"))
         .arg(format!("--snapshot={}", snapshot.name()))
         .arg(format!("--host={}", address.host))
         .arg(format!("--port={}", address.port))
         .arg(format!("--username={}", address.user))
-        .arg(format!("--dbname={}", address.database))
+        .arg(server::dbname(&address.database))
         .env("PGAPPNAME", "lava-backup")
         .env("PGOPTIONS", SESSION)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    if let Some(passfile) = &passfile {
+    if let Some(passfile) = passfile {
         command.env("PGPASSFILE", passfile.path());
     }
-    let mut child = Running::start(command.spawn().map_err(|e| {
-        Error::with(
-            ErrorKind::Program,
-            format!("start {}", program.display()),
-            e,
-        )
-    })?);
+    command
+}
 
-    let passed = pass(&mut child, bytes_per_second, sink);
-    let said = child.end(passed.is_err());
-    let what = format!("dump the {address} with {}", program.display());
-    match said {
-        // What pg_dump says went wrong explains a cut stream better than the
-        // reader can.
-        Ok((status, stderr)) if !status.success() && !passed.as_ref().is_err_and(is_ours) => {
-            return Err(Error::new(
-                ErrorKind::Failed,
-                format!("{what}: {} ({status})", server::complaint(&stderr)),
-            ));
-        }
-        Ok(_) => {}
-        Err(e) => return Err(Error::with(ErrorKind::Io, what, e)),
+/// Why `pg_dump` failed.
+fn failure(snapshot: &mut Snapshot, what: &str, status: ExitStatus, said: &[u8]) -> Error {
+    let said = server::complaint(said);
+    let told = format!("{what}: {said} ({status})");
+    if snapshot.still_holds().is_err() {
+        let void = format!("{told}; the session that held its snapshot ended too");
+        return Error::new(ErrorKind::Void, void);
     }
-    let contents = passed?;
-    snapshot.still_holds()?;
-    Ok(contents)
+    // The statement is in pg_dump's own words, whatever the server's language.
+    if !said.contains("LOCK TABLE") {
+        return Error::new(ErrorKind::Failed, told);
+    }
+    let mut locked = format!("{told}; a table is locked");
+    let lockers = snapshot.lockers();
+    if !lockers.is_empty() {
+        locked += &format!(" by {}", lockers.join(", "));
+    }
+    Error::new(ErrorKind::Locked, locked)
 }
 
-/// What makes equal rows equal text and `pg_dump` leaves as it finds it: the
-/// server, the database or the role may say otherwise, here or where it is
-/// restored. [`compare`](crate::compare) reads under the same.
-pub(crate) const SESSION: &str = "-c timezone=UTC -c bytea_output=hex";
-
-/// Did we end the dump ourselves, so that `pg_dump` only complains of that?
-fn is_ours(error: &Error) -> bool {
-    error.kind() == ErrorKind::Io
+/// Does something while the session that holds the snapshot is used now and
+/// then; what is done can see that it ended.
+fn beside_heartbeat<T>(
+    snapshot: &mut Snapshot,
+    work: impl FnOnce(&dyn Fn() -> bool) -> Result<T>,
+) -> Result<T> {
+    let every = snapshot.heartbeat();
+    let (until, over) = mpsc::channel::<()>();
+    std::thread::scope(|threads| {
+        let beats = threads.spawn(move || {
+            while over.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+                snapshot.still_holds()?;
+            }
+            Ok(())
+        });
+        let worked = work(&|| !beats.is_finished());
+        drop(until);
+        match beats.join() {
+            // Only if the work has ended because of it: else there is more to tell.
+            Ok(Err(void)) if worked.as_ref().is_err_and(is_void) => Err(void),
+            _ => worked,
+        }
+    })
 }
+
+fn is_void(error: &Error) -> bool {
+    error.kind() == ErrorKind::Void
+}
+
+/// What makes equal rows equal text and `pg_dump` leaves as it finds it, and
+/// what would end long work: the server, the database or the role may say
+/// otherwise, here or where it is restored. Every program of ours runs so.
+pub(crate) const SESSION: &str = "-c timezone=UTC -c bytea_output=hex -c statement_timeout=0 \
+    -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
+    -c default_transaction_read_only=off";
 
 /// A child that does not outlive us, and what it says meanwhile.
 struct Running {
@@ -117,14 +179,13 @@ impl Running {
         let stderr = child
             .stderr
             .take()
-            .map(|stderr| std::thread::spawn(|| read_some(stderr)));
+            .map(|stderr| std::thread::spawn(|| server::read_some(stderr)));
         Self { child, stderr }
     }
 
     fn end(&mut self, kill: bool) -> io::Result<(std::process::ExitStatus, Vec<u8>)> {
         if kill {
-            // Closed, so that it can't wait for us to read on.
-            drop(self.child.stdout.take());
+            let _ = self.child.kill();
         }
         let status = self.child.wait()?;
         let said = self.stderr.take().and_then(|thread| thread.join().ok());
@@ -141,20 +202,13 @@ impl Drop for Running {
     }
 }
 
-/// The beginning of what a program says; the rest is read and dropped.
-fn read_some(mut stderr: ChildStderr) -> Vec<u8> {
-    let mut kept = Vec::new();
-    let _ = (&mut stderr).take(64 << 10).read_to_end(&mut kept);
-    let _ = io::copy(&mut stderr, &mut io::sink());
-    kept
-}
-
-/// Moves the stream from the child to the sink and the reader.
+/// Moves the stream from the child to the sink and the reader, to its end.
 fn pass(
     child: &mut Running,
     bytes_per_second: Option<u64>,
     sink: &mut dyn DumpSink,
-) -> Result<DumpContents> {
+    alive: &dyn Fn() -> bool,
+) -> Result<DumpReader> {
     let to_sink = |e| Error::with(ErrorKind::Io, "write the dump", e);
     let mut reader = DumpReader::new();
     let mut pace = bytes_per_second.map(Pace::new);
@@ -163,6 +217,9 @@ fn pass(
     let mut stdout =
         stdout.ok_or_else(|| Error::new(ErrorKind::Failed, "read pg_dump's output"))?;
     loop {
+        if !alive() {
+            return Err(Error::new(ErrorKind::Void, "keep the snapshot"));
+        }
         let read = match Read::read(&mut stdout, &mut buffer) {
             Ok(0) => break,
             Ok(read) => read,
@@ -188,7 +245,7 @@ fn pass(
             pace.took(read as u64);
         }
     }
-    Ok(reader.finish()?)
+    Ok(reader)
 }
 
 /// What the reader told of one piece.

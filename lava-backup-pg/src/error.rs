@@ -35,10 +35,18 @@ pub enum ErrorKind {
     Program,
     /// A program of PostgreSQL failed.
     Failed,
+    /// Another session kept a table locked for longer than we wait.
+    Locked,
+    /// The session that held a dump's snapshot ended: the dump is void.
+    Void,
     /// A dump is not what `pg_dump` writes, or not whole.
     Dump,
     /// What was asked would be unsafe, and was not done.
     Refused,
+    /// What is there holds data that may not go aside unless that is said.
+    HoldsData,
+    /// A sequence is so low that its table holds its next value already.
+    LowSequence,
     /// A restored database is not what was dumped.
     Differs,
     /// The operating system refused or failed.

@@ -31,7 +31,7 @@
 //! };
 //! let mut snapshot = Snapshot::take(&address)?;
 //! let rows = snapshot.query("SELECT count(*) FROM public.django_migrations")?;
-//! let contents = dump(&mut snapshot, Some(30 << 20), &mut Count(0))?;
+//! let contents = dump(&mut snapshot, Some(30 << 20), &mut Count(0))?.contents;
 //! assert_eq!(contents.table("public", "django_migrations").map(|t| t.rows.to_string()),
 //!            rows[0][0]);
 //! # Ok::<(), lava_backup_pg::Error>(())
@@ -46,6 +46,8 @@ pub mod archive;
 pub mod digest;
 mod dump;
 mod error;
+mod fixes;
+mod large_objects;
 mod readback;
 mod restore;
 mod scratch;
@@ -53,7 +55,7 @@ mod server;
 mod snapshot;
 mod superuser;
 
-pub use dump::{DumpSink, dump};
+pub use dump::{DumpSink, Dumped, dump};
 pub use error::{Error, ErrorKind, Result};
 pub use readback::{Comparison, TableDifference, compare};
 pub use restore::{Restore, Restored, Stage, load, restore};

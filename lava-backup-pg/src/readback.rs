@@ -1,14 +1,14 @@
-use std::io::{BufRead, BufReader, Read};
-use std::process::Stdio;
+mod blobs;
+mod sequences;
+mod session;
 
 use serde::Serialize;
 
-use crate::archive::{DumpContents, SequenceSet, TableInfo, TableSummary};
-use crate::digest::{RowHasher, TableDigest, TableHasher};
-use crate::dump::SESSION;
+use crate::archive::{DumpContents, TableInfo, TableSummary};
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::{self, PrivateFile};
 use crate::superuser::Superuser;
+use blobs::{PAGES, Pages};
+use session::Session;
 
 /// How a database differs from the dump it should hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -17,10 +17,15 @@ pub struct Comparison {
     pub equal: u64,
     /// Rows in them.
     pub rows: u64,
-    /// Tables that differ.
+    /// Tables that differ; large objects are told of as one.
     pub differ: Vec<TableDifference>,
+    /// Tables that the dump does not have.
+    pub extra: Vec<String>,
     /// Sequences that are behind the dump's.
     pub sequences_behind: Vec<String>,
+    /// Sequences whose next value their own column may hold already, in words.
+    /// The dump may have come from a database that was like that.
+    pub sequences_low: Vec<String>,
 }
 
 /// One table that is not as the dump has it.
@@ -39,16 +44,17 @@ pub struct TableDifference {
 impl Comparison {
     /// Is the database what was dumped?
     pub fn holds(&self) -> bool {
-        self.differ.is_empty() && self.sequences_behind.is_empty()
+        self.differ.is_empty() && self.extra.is_empty() && self.sequences_behind.is_empty()
     }
 }
 
 /// Reads every table of the dump back from a database and compares rows and
-/// digests; then the sequences, which may be ahead but not behind.
+/// digests; then large objects, tables too many, and sequences, which may be
+/// ahead but not behind.
 ///
 /// # Errors
-/// [`ErrorKind::Connection`] or [`ErrorKind::Failed`] if the database can't be
-/// asked at all.
+/// [`ErrorKind::Connection`], [`ErrorKind::Query`] or [`ErrorKind::Failed`] if
+/// the database can't be asked.
 pub fn compare(
     admin: &Superuser,
     database: &str,
@@ -56,137 +62,135 @@ pub fn compare(
     each: &mut dyn FnMut(&TableInfo),
 ) -> Result<Comparison> {
     let mut comparison = Comparison::default();
-    admin.query(database, "SELECT 1")?;
+    let encoding = admin.value(database, "SHOW server_encoding")?;
+    let encoding = dump_encoding(encoding.as_deref().unwrap_or_default());
+    let statements = dumped.tables.iter().map(|t| copy(&t.table));
+    let statements = statements.chain([PAGES.to_owned()]);
+    let mut session = Session::start(admin, database, encoding, statements)?;
     for summary in &dumped.tables {
         each(&summary.table);
-        match read_back(admin, database, &summary.table) {
+        match session.table()? {
             Ok((rows, digest)) if rows == summary.rows && digest == summary.digest => {
                 comparison.equal += 1;
                 comparison.rows += rows;
             }
-            Ok((rows, _)) => comparison.differ.push(TableDifference {
-                table: name(&summary.table),
-                dumped: summary.rows,
-                found: Some(rows),
-                what: if rows == summary.rows {
-                    "has as many rows, and not the same".into()
-                } else {
-                    format!("has {rows} rows instead of {}", summary.rows)
-                },
-            }),
-            Err(e) => comparison.differ.push(missing(summary, &e)),
+            Ok((rows, _)) => {
+                let difference = difference(&name(&summary.table), summary.rows, rows);
+                comparison.differ.push(difference);
+            }
+            Err(state) => {
+                let unread = unread(admin, database, summary, &state);
+                comparison.differ.push(unread);
+            }
         }
     }
-    for sequence in &dumped.sequences {
-        let found = admin.query(
-            database,
-            &format!(
-                "SELECT last_value, is_called FROM {}.{}",
-                identifier(&sequence.schema),
-                identifier(&sequence.name)
-            ),
-        );
-        if !found.is_ok_and(|rows| is_not_behind(sequence, &rows)) {
-            let what = format!("{}.{}", sequence.schema, sequence.name);
-            comparison.sequences_behind.push(what);
-        }
-    }
+    comparison.differ.extend(large_objects(session, dumped)?);
+    comparison.extra = extra(admin, database, dumped)?;
+    comparison.sequences_behind = sequences::behind(admin, database, &dumped.sequences)?;
+    comparison.sequences_low = sequences::low(admin, database)?;
     Ok(comparison)
+}
+
+/// The encoding that a dump of a database of this encoding is made in, and that
+/// it is read back in: the names in a dump must be UTF-8. What is in a database
+/// that knows no encoding can't be converted.
+pub(crate) fn dump_encoding(server: &str) -> &'static str {
+    match server {
+        "SQL_ASCII" => "SQL_ASCII",
+        _ => "UTF8",
+    }
 }
 
 fn name(table: &TableInfo) -> String {
     format!("{}.{}", table.schema, table.name)
 }
 
-fn missing(summary: &TableSummary, error: &Error) -> TableDifference {
-    TableDifference {
-        table: name(&summary.table),
-        dumped: summary.rows,
-        found: None,
-        what: format!("can't be read: {error}"),
-    }
-}
-
-fn is_not_behind(sequence: &SequenceSet, found: &[Vec<String>]) -> bool {
-    let Some([last, called]) = found.first().map(Vec::as_slice) else {
-        return false;
-    };
-    let next = |last: i64, called: bool| i128::from(last) + i128::from(called);
-    last.parse().is_ok_and(|last| {
-        next(last, called == "t") >= next(sequence.last_value, sequence.is_called)
-    })
-}
-
-/// The rows of one table and their digest, under the session settings of the
-/// dump, so that equal rows are equal text.
-fn read_back(admin: &Superuser, database: &str, table: &TableInfo) -> Result<(u64, TableDigest)> {
+fn copy(table: &TableInfo) -> String {
     let columns: Vec<String> = table.columns.iter().map(|c| identifier(c)).collect();
     let columns = if columns.is_empty() {
         String::new()
     } else {
         format!(" ({})", columns.join(", "))
     };
-    let script = format!(
-        "SET datestyle = ISO; SET intervalstyle = postgres; SET extra_float_digits = 3; \
-         SET synchronize_seqscans = off; SET statement_timeout = 0; SET row_security = off; \
-         SET search_path = ''; SET client_encoding = 'UTF8';\n\
-         COPY {}.{}{columns} TO STDOUT;\n",
-        identifier(&table.schema),
-        identifier(&table.name),
-    );
-    let mut child = admin
-        .psql(database)
-        .env("PGOPTIONS", SESSION)
-        .stdin(PrivateFile::new(&script)?.into_stdin()?)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|e| Error::with(ErrorKind::Program, "start psql", e))?;
-    let io = |e| Error::with(ErrorKind::Io, format!("read the table {}", name(table)), e);
-    let mut hasher = TableHasher::new();
-    if let Some(stdout) = child.stdout.take() {
-        add_lines(BufReader::with_capacity(1 << 18, stdout), &mut hasher).map_err(io)?;
-    }
-    let mut said = Vec::new();
-    if let Some(mut stderr) = child.stderr.take() {
-        stderr.read_to_end(&mut said).map_err(io)?;
-    }
-    let status = child.wait().map_err(io)?;
-    if !status.success() {
-        return Err(Error::new(
-            ErrorKind::Failed,
-            format!(
-                "read the table {}: {}",
-                name(table),
-                server::complaint(&said)
-            ),
-        ));
-    }
-    Ok((hasher.rows(), hasher.digest()))
+    format!("COPY {}{columns} TO STDOUT", qualified(table))
 }
 
-/// Adds each line as a row, whatever its length.
-fn add_lines(mut lines: impl BufRead, hasher: &mut TableHasher) -> std::io::Result<()> {
-    let mut row = RowHasher::new();
-    let mut begun = false;
-    loop {
-        let piece = lines.fill_buf()?;
-        if piece.is_empty() {
-            if begun {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-            return Ok(());
-        }
-        let end = piece.iter().position(|b| *b == b'\n');
-        row.update(&piece[..end.unwrap_or(piece.len())]);
-        let used = end.map_or(piece.len(), |at| at + 1);
-        begun = end.is_none();
-        if end.is_some() {
-            hasher.add(&row);
-            row.reset();
-        }
-        lines.consume(used);
+fn qualified(table: &TableInfo) -> String {
+    format!("{}.{}", identifier(&table.schema), identifier(&table.name))
+}
+
+fn difference(table: &str, dumped: u64, found: u64) -> TableDifference {
+    TableDifference {
+        table: table.to_owned(),
+        dumped,
+        found: Some(found),
+        what: if found == dumped {
+            "has as many rows, and not the same".into()
+        } else {
+            format!("has {found} rows instead of {dumped}")
+        },
     }
+}
+
+/// Why the server would not give the rows of a table: asked again for none of
+/// them, it says so in words.
+fn unread(
+    admin: &Superuser,
+    database: &str,
+    summary: &TableSummary,
+    state: &str,
+) -> TableDifference {
+    let columns = summary.table.columns.iter().map(|c| identifier(c));
+    let columns: Vec<String> = columns.collect();
+    let ask = format!(
+        "SELECT {} FROM {} LIMIT 0",
+        columns.join(", "),
+        qualified(&summary.table)
+    );
+    let why = match admin.query(database, &ask) {
+        Ok(_) => format!("the server ends with error {state}"),
+        Err(e) => e.to_string(),
+    };
+    TableDifference {
+        table: name(&summary.table),
+        dumped: summary.rows,
+        found: None,
+        what: format!("can't be read: {why}"),
+    }
+}
+
+/// The last thing that the session reads.
+fn large_objects(mut session: Session, dumped: &DumpContents) -> Result<Option<TableDifference>> {
+    let mut pages = Pages::default();
+    if let Err(state) = session.rows(|row| pages.take(row))? {
+        let what = format!("read large objects back: the server ends with error {state}");
+        return Err(Error::new(ErrorKind::Query, what));
+    }
+    let found = pages.finish();
+    let same = found.count() == dumped.large_objects
+        && dumped
+            .large_objects_digest
+            .is_none_or(|digest| digest == found.digest());
+    Ok((!same).then(|| difference("large objects", dumped.large_objects, found.count())))
+}
+
+/// Tables that the dump does not have, but for those that an extension makes.
+fn extra(admin: &Superuser, database: &str, dumped: &DumpContents) -> Result<Vec<String>> {
+    let rows = admin.query(
+        database,
+        "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
+         AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.objid = c.oid \
+             AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype = 'e') \
+         ORDER BY 1, 2",
+    )?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| <[String; 2]>::try_from(row).ok())
+        .filter(|[schema, table]| dumped.table(schema, table).is_none())
+        .map(|[schema, table]| format!("{schema}.{table}"))
+        .collect())
 }
 
 /// A name as SQL takes it.

@@ -1,7 +1,8 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
@@ -21,6 +22,8 @@ pub struct Scratch {
     dir: PathBuf,
     _lock: File,
     server: Child,
+    /// What the server's parent waits for.
+    _parent: mpsc::Sender<()>,
     admin: Superuser,
 }
 
@@ -43,10 +46,11 @@ impl Scratch {
         let lock = lock_dir(&dir)
             .ok_or_else(|| Error::io("lock", &dir, std::io::ErrorKind::WouldBlock))?;
         match Self::fill(programs, &dir, user) {
-            Ok((server, admin)) => Ok(Self {
+            Ok((server, parent, admin)) => Ok(Self {
                 dir,
                 _lock: lock,
                 server,
+                _parent: parent,
                 admin,
             }),
             Err(e) => {
@@ -56,7 +60,11 @@ impl Scratch {
         }
     }
 
-    fn fill(programs: &Programs, dir: &Path, user: Option<OsUser>) -> Result<(Child, Superuser)> {
+    fn fill(
+        programs: &Programs,
+        dir: &Path,
+        user: Option<OsUser>,
+    ) -> Result<(Child, mpsc::Sender<()>, Superuser)> {
         let io = |e| Error::io("prepare", dir, e);
         // The user passes through; what lies inside is its own.
         fs::set_permissions(dir, fs::Permissions::from_mode(0o711)).map_err(io)?;
@@ -88,7 +96,7 @@ impl Scratch {
                 .arg(format!("--regid={}", user.gid))
                 .arg("--clear-groups");
         }
-        let server = command
+        command
             .arg(programs.path("postgres"))
             .arg("-D")
             .arg(&data)
@@ -100,15 +108,14 @@ impl Scratch {
             .args(["-c", "max_wal_size=4GB", "-c", "shared_buffers=64MB"])
             .stdin(Stdio::null())
             .stdout(log_file.try_clone().map_err(io)?)
-            .stderr(log_file)
-            .spawn()
+            .stderr(log_file);
+        let (mut server, parent) = spawn_for_good(command)
             .map_err(|e| Error::with(ErrorKind::Program, "start a scratch server", e))?;
         let host = socket.to_string_lossy().into_owned();
         let admin = Superuser::new(programs.clone(), user, &host, PORT);
-        let mut server = server;
         for _ in 0..600 {
             if admin.query("postgres", "SELECT 1").is_ok() {
-                return Ok((server, admin));
+                return Ok((server, parent, admin));
             }
             if !matches!(server.try_wait(), Ok(None)) {
                 break;
@@ -150,6 +157,19 @@ impl Drop for Scratch {
         let _ = self.server.wait();
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+/// Starts a child that the kernel is to end with its parent. A parent is a
+/// thread, not a process: this one lives until the returned end is dropped.
+fn spawn_for_good(mut command: Command) -> std::io::Result<(Child, mpsc::Sender<()>)> {
+    let (give, take) = mpsc::channel();
+    let (until, dropped) = mpsc::channel();
+    std::thread::spawn(move || {
+        let _ = give.send(command.spawn());
+        let _ = dropped.recv();
+    });
+    let child = take.recv().map_err(std::io::Error::other)??;
+    Ok((child, until))
 }
 
 fn lock_dir(dir: &Path) -> Option<File> {

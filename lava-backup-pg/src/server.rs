@@ -1,14 +1,15 @@
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{ChildStderr, Command, Output, Stdio};
 
 use rustix::fs::{MemfdFlags, Mode, fchmod, memfd_create};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::fixes;
 
 /// Where a database is and who we are to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,9 +159,6 @@ pub struct Programs {
     major: u32,
 }
 
-/// Loses the values of sequences without a word (fixed in 18.2).
-const BROKEN_PG_DUMP: &[&str] = &["18.1"];
-
 impl Programs {
     /// Finds the programs of a major version where Debian puts them.
     ///
@@ -231,17 +229,9 @@ impl Programs {
             .stdin(Stdio::null())
             .output()
             .map_err(|e| missing(&e.to_string()))?;
-        // `pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`
-        let text = String::from_utf8_lossy(&out.stdout).into_owned();
-        let version = text.split_whitespace().nth(2).unwrap_or_default();
-        let major = version.split(['.', 'b', 'd', 'r']).next();
-        if major != Some(self.major.to_string().as_str()) {
-            return Err(missing(&format!("it says that it is {:?}", text.trim())));
-        }
-        if BROKEN_PG_DUMP.contains(&version) {
-            return Err(missing(&format!("version {version} loses data")));
-        }
-        Ok(())
+        fixes::usable(&String::from_utf8_lossy(&out.stdout), self.major)
+            .map(drop)
+            .map_err(|why| missing(&why))
     }
 }
 
@@ -257,6 +247,13 @@ pub(crate) fn command(program: &Path, user: Option<OsUser>) -> Command {
         command.uid(user.uid).gid(user.gid);
     }
     command
+}
+
+/// The argument that names a database. Bare, a name with an equals sign would be
+/// read as a connection of its own, to whatever host it says.
+pub(crate) fn dbname(database: &str) -> String {
+    let escaped = database.replace('\\', "\\\\").replace('\'', "\\'");
+    format!("--dbname=dbname='{escaped}'")
 }
 
 /// A file without a name, for a child to read by [`path`](Self::path): killed,
@@ -289,10 +286,24 @@ impl PrivateFile {
     }
 }
 
+/// The beginning of what a program says; the rest is read and dropped.
+pub(crate) fn read_some(mut stderr: ChildStderr) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let _ = (&mut stderr).take(64 << 10).read_to_end(&mut kept);
+    let _ = io::copy(&mut stderr, &mut io::sink());
+    kept
+}
+
+/// What a program said, line by line.
+pub(crate) fn lines(stderr: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(stderr);
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines.map(str::to_owned).collect()
+}
+
 /// What a program said, for an error: its last lines, never more than a page.
 pub(crate) fn complaint(stderr: &[u8]) -> String {
-    let text = String::from_utf8_lossy(stderr);
-    let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
+    let lines = lines(stderr);
     lines[lines.len().saturating_sub(12)..].join("; ")
 }
 

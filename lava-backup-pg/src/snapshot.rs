@@ -1,7 +1,10 @@
+use std::time::Duration;
+
 use postgres::{Client, NoTls, SimpleQueryMessage};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::fixes;
 use crate::server::Address;
 
 /// One instant of a database, held open while it is read and dumped.
@@ -14,7 +17,17 @@ pub struct Snapshot {
     client: Client,
     name: String,
     facts: ServerFacts,
+    lock_wait: Duration,
+    heartbeat: Duration,
 }
+
+/// How long a dump waits for a table that another session has locked, unless
+/// told otherwise. Whoever locks it keeps LAVA waiting too.
+const LOCK_WAIT: Duration = Duration::from_secs(60);
+
+/// How often the session is used while it only holds the snapshot: less than
+/// what routers forget connections after.
+const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// What the server and the database are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +48,9 @@ pub struct ServerFacts {
     pub ctype: String,
     /// The locale provider: `libc`, `icu` or `builtin`.
     pub provider: String,
+    /// The locale of a provider other than `libc`.
+    #[serde(default)]
+    pub locale: Option<String>,
     /// Size on the server's disk, in bytes.
     pub size: u64,
     /// Extensions but `plpgsql`, as `name version`.
@@ -74,13 +90,22 @@ impl Snapshot {
             )
         };
         // A dump lasts as long as it lasts; no time-out may end its snapshot.
-        // Who locks a table out of reach holds us up no longer than pg_dump.
         client
             .batch_execute(
-                "SET statement_timeout = 0; SET lock_timeout = '60s'; \
-                 SET idle_in_transaction_session_timeout = 0; SET search_path = ''; \
-                 BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
+                "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
+                 SET search_path = '';",
             )
+            .map_err(query)?;
+        if number(&mut client).map_err(query)? >= 170_000 {
+            let sql = "SET transaction_timeout = 0";
+            client.batch_execute(sql).map_err(query)?;
+        }
+        client
+            .batch_execute(&format!(
+                "SET lock_timeout = {}; \
+                 BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
+                LOCK_WAIT.as_millis()
+            ))
             .map_err(query)?;
         let mut snapshot = Self {
             address: address.clone(),
@@ -95,11 +120,14 @@ impl Snapshot {
                 collate: String::new(),
                 ctype: String::new(),
                 provider: String::new(),
+                locale: None,
                 size: 0,
                 extensions: Vec::new(),
                 settings: Vec::new(),
                 roles: Vec::new(),
             },
+            lock_wait: LOCK_WAIT,
+            heartbeat: HEARTBEAT,
         };
         // Not through `query`: nothing is exported from within a savepoint.
         let exported = snapshot
@@ -111,7 +139,7 @@ impl Snapshot {
     }
 
     fn read_facts(&mut self) -> Result<()> {
-        let number = self.query("SELECT pg_catalog.current_setting('server_version_num')")?;
+        let number = self.query(VERSION)?;
         let number: u32 = first_value(number).parse().unwrap_or(0);
         // Providers other than libc came with version 15.
         let provider = if number >= 150_000 {
@@ -119,17 +147,23 @@ impl Snapshot {
         } else {
             "'libc'"
         };
+        let locale = match number {
+            170_000.. => "d.datlocale",
+            150_000.. => "d.daticulocale",
+            _ => "NULL",
+        };
         let rows = self.query(&format!(
             "SELECT pg_catalog.current_setting('server_version'), \
                     pg_catalog.pg_get_userbyid(d.datdba), \
                     pg_catalog.pg_encoding_to_char(d.encoding), \
-                    d.datcollate, d.datctype, {provider}, \
+                    d.datcollate, d.datctype, {provider}, {locale}, \
                     pg_catalog.pg_database_size(d.oid) \
              FROM pg_catalog.pg_database d \
              WHERE d.datname = pg_catalog.current_database()"
         ))?;
         let mut row = rows.into_iter().next().unwrap_or_default().into_iter();
-        let mut next = || row.next().flatten().unwrap_or_default();
+        let mut value = || row.next().flatten();
+        let mut next = || value().unwrap_or_default();
         self.facts.major = number / 10_000;
         self.facts.version = next();
         self.facts.owner = next();
@@ -137,7 +171,8 @@ impl Snapshot {
         self.facts.collate = next();
         self.facts.ctype = next();
         self.facts.provider = next();
-        self.facts.size = next().parse().unwrap_or(0);
+        self.facts.locale = value();
+        self.facts.size = value().unwrap_or_default().parse().unwrap_or(0);
         self.facts.extensions = self.column(
             "SELECT extname || ' ' || extversion FROM pg_catalog.pg_extension \
              WHERE extname <> 'plpgsql' ORDER BY 1",
@@ -211,9 +246,69 @@ impl Snapshot {
     /// Is the transaction still there? A dump whose snapshot ended is void.
     ///
     /// # Errors
-    /// [`ErrorKind::Query`] if it is not.
+    /// [`ErrorKind::Void`] if it is not.
     pub fn still_holds(&mut self) -> Result<()> {
-        self.query("SELECT 1").map(|_| ())
+        let gone = |e| {
+            let what = format!("keep the snapshot of the {}", self.address);
+            Error::with(ErrorKind::Void, what, e)
+        };
+        // Of the transaction, not only of the session.
+        let asked = self
+            .client
+            .batch_execute("SAVEPOINT alive; RELEASE SAVEPOINT alive");
+        asked.map_err(gone)
+    }
+
+    /// Sets how long to wait for a table that another session has locked, in
+    /// place of a minute; here and in the dump.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Query`] if the server does not take it.
+    pub fn set_lock_wait(&mut self, wait: Duration) -> Result<()> {
+        self.query(&format!("SET lock_timeout = {}", wait.as_millis()))?;
+        self.lock_wait = wait;
+        Ok(())
+    }
+
+    /// Sets how often the session is used during a dump, so that nothing on the
+    /// way forgets it and its end is noticed, in place of every 15 seconds.
+    pub fn set_heartbeat(&mut self, every: Duration) {
+        self.heartbeat = every;
+    }
+
+    pub(crate) fn lock_wait(&self) -> Duration {
+        self.lock_wait
+    }
+
+    pub(crate) fn heartbeat(&self) -> Duration {
+        self.heartbeat
+    }
+
+    /// Who keeps tables of the database from being read, as far as this role is
+    /// told.
+    pub(crate) fn lockers(&mut self) -> Vec<String> {
+        let sql = "SELECT DISTINCT coalesce(a.usename, '?') || ' (' || \
+                   coalesce(a.application_name, '?') || ', process ' || l.pid || ')' \
+            FROM pg_catalog.pg_locks l \
+            JOIN pg_catalog.pg_database d ON d.oid = l.database \
+            LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
+            WHERE d.datname = pg_catalog.current_database() AND l.granted \
+            AND l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' ORDER BY 1";
+        self.column(sql).unwrap_or_default()
+    }
+}
+
+const VERSION: &str = "SELECT pg_catalog.current_setting('server_version_num')";
+
+fn number(client: &mut Client) -> Result<u32, postgres::Error> {
+    let rows = text_rows(client.simple_query(VERSION)?);
+    Ok(first_value(rows).parse().unwrap_or(0))
+}
+
+impl ServerFacts {
+    /// If the server lacks fixes that a dump or a restore needs: what to know.
+    pub fn lacks_fixes(&self) -> Option<String> {
+        fixes::lacking(&self.version)
     }
 }
 

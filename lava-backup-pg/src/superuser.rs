@@ -1,6 +1,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use crate::dump::SESSION;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::{self, OsUser, Programs};
 
@@ -46,7 +47,10 @@ impl Superuser {
             .arg(format!("--port={}", self.port))
             .arg(format!("--username={}", self.role))
             .arg("--no-password")
-            .env("PGAPPNAME", "lava-backup");
+            .env("PGAPPNAME", "lava-backup")
+            // Names are UTF-8 to us, whatever the server keeps them in.
+            .env("PGCLIENTENCODING", "UTF8")
+            .env("PGOPTIONS", SESSION);
         command
     }
 
@@ -56,7 +60,7 @@ impl Superuser {
             .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
             .args(["--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse"])
             .args(["--field-separator=\u{1f}", "--record-separator-zero"])
-            .arg(format!("--dbname={database}"));
+            .arg(server::dbname(database));
         command
     }
 

@@ -2,51 +2,16 @@
 //! on real servers.
 #![allow(clippy::unwrap_used)]
 
-use std::io::{self, Write};
+mod common;
+
+use std::io;
 use std::path::Path;
 
+use common::lab::{Kept, bring, cluster, databases, dump_of, spec};
 use lava_backup_pg::archive::{DumpContents, TableInfo};
 use lava_backup_pg::{
-    Address, DumpSink, ErrorKind, OsUser, Password, Programs, Restore, Scratch, Snapshot, compare,
-    dump, restore,
+    Address, DumpSink, ErrorKind, Password, Programs, Scratch, Snapshot, compare, dump,
 };
-
-/// The unprivileged user that servers run as, if we are root.
-fn server_user() -> Option<OsUser> {
-    if !rustix::process::geteuid().is_root() {
-        return None;
-    }
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap();
-    let line = passwd.lines().find(|l| l.starts_with("postgres:")).unwrap();
-    let mut ids = line.split(':').skip(2).map(|id| id.parse().unwrap());
-    Some(OsUser {
-        uid: ids.next().unwrap(),
-        gid: ids.next().unwrap(),
-    })
-}
-
-fn cluster() -> Scratch {
-    let programs = Programs::at_least(13).unwrap();
-    Scratch::start(&programs, Path::new("/tmp"), server_user()).unwrap()
-}
-
-#[derive(Default)]
-struct Kept {
-    bytes: Vec<u8>,
-    tables: Vec<String>,
-}
-
-impl DumpSink for Kept {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.bytes.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn table_begins(&mut self, table: &TableInfo) -> io::Result<()> {
-        self.tables.push(table.name.clone());
-        Ok(())
-    }
-}
 
 const LAB: &str = "
     CREATE ROLE lavaserver LOGIN PASSWORD 'old';
@@ -65,44 +30,6 @@ fn lab(cluster: &Scratch) -> (Kept, DumpContents) {
     dump_of(cluster, "lab")
 }
 
-fn dump_of(cluster: &Scratch, database: &str) -> (Kept, DumpContents) {
-    let mut snapshot = Snapshot::take(&cluster.address(database)).unwrap();
-    let mut kept = Kept::default();
-    let contents = dump(&mut snapshot, None, &mut kept).unwrap();
-    (kept, contents)
-}
-
-fn spec(contents: &DumpContents) -> Restore<'_> {
-    Restore {
-        database: "lab".into(),
-        owner: "lavaserver".into(),
-        password: Some(Password::new("new")),
-        roles: Vec::new(),
-        encoding: "UTF8".into(),
-        collate: "C.UTF-8".into(),
-        ctype: "C.UTF-8".into(),
-        contents,
-        holds_data: "SELECT count(*) FROM job".into(),
-        replace_data: false,
-        stamp: "20261122".into(),
-    }
-}
-
-fn bring(
-    cluster: &Scratch,
-    spec: &Restore<'_>,
-    bytes: &[u8],
-) -> lava_backup_pg::Result<lava_backup_pg::Restored> {
-    let mut feed = |out: &mut dyn Write| out.write_all(bytes);
-    restore(cluster.superuser(), spec, &mut feed, &mut |_| ())
-}
-
-fn databases(cluster: &Scratch) -> Vec<String> {
-    let sql = "SELECT datname FROM pg_database WHERE datname LIKE 'lab%' ORDER BY 1";
-    let rows = cluster.superuser().query("postgres", sql).unwrap();
-    rows.into_iter().flatten().collect()
-}
-
 #[test]
 fn a_dump_shows_the_instant_of_its_snapshot() {
     let cluster = cluster();
@@ -111,7 +38,7 @@ fn a_dump_shows_the_instant_of_its_snapshot() {
     let later = "INSERT INTO job (name) VALUES ('later')";
     cluster.superuser().query("lab", later).unwrap();
     let mut kept = Kept::default();
-    let contents = dump(&mut snapshot, None, &mut kept).unwrap();
+    let contents = dump(&mut snapshot, None, &mut kept).unwrap().contents;
     assert_eq!(contents.table("public", "job").unwrap().rows, 5000);
     let counted = snapshot.query("SELECT count(*) FROM public.job").unwrap();
     assert_eq!(counted[0][0].as_deref(), Some("5000"));
@@ -160,7 +87,7 @@ fn a_restored_database_takes_the_name_and_the_old_one_is_kept() {
     assert!(restored.comparison.holds());
     assert_eq!(restored.comparison.equal, 2);
     assert_eq!(restored.comparison.rows, 5000);
-    assert_eq!(databases(&to), ["lab", "lab_before_20261122"]);
+    assert_eq!(databases(&to, "lab"), ["lab", "lab_before_20261122"]);
     let old = "SELECT count(*) FROM mine";
     assert!(to.superuser().query("lab_before_20261122", old).is_ok());
     let again = compare(to.superuser(), "lab", &contents, &mut |_| ()).unwrap();
@@ -178,12 +105,12 @@ fn data_that_nobody_can_make_again_goes_aside_only_when_asked() {
     let cluster = cluster();
     let (kept, contents) = lab(&cluster);
     let refused = bring(&cluster, &spec(&contents), &kept.bytes).unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Refused, "{refused}");
-    assert_eq!(databases(&cluster), ["lab"]);
+    assert_eq!(refused.kind(), ErrorKind::HoldsData, "{refused}");
+    assert_eq!(databases(&cluster, "lab"), ["lab"]);
     let mut asked = spec(&contents);
     asked.replace_data = true;
     bring(&cluster, &asked, &kept.bytes).unwrap();
-    assert_eq!(databases(&cluster), ["lab", "lab_before_20261122"]);
+    assert_eq!(databases(&cluster, "lab"), ["lab", "lab_before_20261122"]);
 }
 
 #[test]
@@ -197,7 +124,7 @@ fn a_database_in_use_is_not_replaced() {
     assert_eq!(refused.kind(), ErrorKind::Refused);
     assert!(refused.to_string().contains("in use"), "{refused}");
     drop(user);
-    assert_eq!(databases(&cluster), ["lab"]);
+    assert_eq!(databases(&cluster, "lab"), ["lab"]);
 }
 
 /// Any failure leaves the old database serving.
@@ -211,7 +138,7 @@ fn a_restore_that_fails_leaves_everything_as_it_was() {
     let cut = &kept.bytes[..kept.bytes.len() * 2 / 3];
     let failed = bring(&cluster, &asked, cut).unwrap_err();
     assert_eq!(failed.kind(), ErrorKind::Failed, "{failed}");
-    assert_eq!(databases(&cluster), ["lab"]);
+    assert_eq!(databases(&cluster, "lab"), ["lab"]);
 
     // One digit of one row differs: only reading back can tell.
     let mut bent = kept.bytes.clone();
@@ -219,7 +146,7 @@ fn a_restore_that_fails_leaves_everything_as_it_was() {
     bent[at + 4] = b'9';
     let differs = bring(&cluster, &asked, &bent).unwrap_err();
     assert_eq!(differs.kind(), ErrorKind::Differs, "{differs}");
-    assert_eq!(databases(&cluster), ["lab"]);
+    assert_eq!(databases(&cluster, "lab"), ["lab"]);
 
     cluster
         .superuser()
@@ -227,47 +154,7 @@ fn a_restore_that_fails_leaves_everything_as_it_was() {
         .unwrap();
     let refused = bring(&cluster, &asked, &kept.bytes).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused, "{refused}");
-    assert_eq!(databases(&cluster), ["lab", "lab_restoring"]);
-}
-
-/// A kill can fall between any two statements; what it leaves is ours to mend.
-#[test]
-fn a_restore_killed_while_it_swaps_can_be_repeated() {
-    let cluster = cluster();
-    let (kept, contents) = lab(&cluster);
-    let admin = cluster.superuser();
-    let mut asked = spec(&contents);
-    asked.holds_data = "SELECT 0".into();
-    admin
-        .query(
-            "postgres",
-            "CREATE DATABASE lab_restoring; \
-             COMMENT ON DATABASE lab_restoring IS 'lava-backup: being restored'; \
-             ALTER DATABASE lab ALLOW_CONNECTIONS false",
-        )
-        .unwrap();
-    bring(&cluster, &asked, &kept.bytes).unwrap();
-    assert_eq!(databases(&cluster), ["lab", "lab_before_20261122"]);
-    let closed =
-        "SELECT count(*) FROM pg_database WHERE NOT datallowconn AND datname <> 'template0'";
-    let closed = admin.value("postgres", closed).unwrap();
-    assert_eq!(closed.as_deref(), Some("0"));
-}
-
-#[test]
-fn a_swap_that_fails_leaves_the_old_database_open_and_nothing_beside_it() {
-    let cluster = cluster();
-    let (kept, contents) = lab(&cluster);
-    let admin = cluster.superuser();
-    admin
-        .query("postgres", "CREATE DATABASE lab_before_20261122")
-        .unwrap();
-    let mut asked = spec(&contents);
-    asked.replace_data = true;
-    bring(&cluster, &asked, &kept.bytes).unwrap_err();
-    assert_eq!(databases(&cluster), ["lab", "lab_before_20261122"]);
-    asked.stamp = "later".into();
-    bring(&cluster, &asked, &kept.bytes).unwrap();
+    assert_eq!(databases(&cluster, "lab"), ["lab", "lab_restoring"]);
 }
 
 /// A master lives in its town's time zone; where it is restored may not.
@@ -401,13 +288,4 @@ fn a_dump_comes_in_by_password_and_writes_it_to_no_directory() {
     let mut look = Look(0);
     dump(&mut snapshot, None, &mut look).unwrap();
     assert!(look.0 > 0);
-}
-
-#[test]
-fn a_scratch_cluster_leaves_nothing() {
-    let cluster = cluster();
-    let socket = cluster.address("postgres").host;
-    assert!(Path::new(&socket).exists());
-    drop(cluster);
-    assert!(!Path::new(&socket).parent().unwrap().exists());
 }

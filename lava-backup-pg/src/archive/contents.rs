@@ -57,6 +57,10 @@ pub struct DumpContents {
     pub sequences: Vec<SequenceSet>,
     /// How many large objects.
     pub large_objects: u64,
+    /// Of the large objects, as if each were a row: its number, a tab, its
+    /// bytes. `None` if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub large_objects_digest: Option<TableDigest>,
     /// The length of the dump in bytes.
     pub bytes: u64,
 }

@@ -5,6 +5,7 @@ use super::copy_statement;
 use super::error::{ArchiveError, ArchiveErrorKind, excerpt};
 use super::header::DumpHeader;
 use super::toc::TocEntry;
+use crate::large_objects::LargeObjects;
 
 /// How much may be kept of a table of contents, in bytes.
 pub(super) const MEMORY_LIMIT: u64 = 256 * 1024 * 1024;
@@ -18,7 +19,7 @@ pub(super) struct Ledger {
     memory: u64,
     pub(super) tables: Vec<TableSummary>,
     sequences: Vec<SequenceSet>,
-    pub(super) large_objects: u64,
+    pub(super) large_objects: LargeObjects,
 }
 
 /// A data block that the table of contents tells of.
@@ -164,7 +165,9 @@ impl Ledger {
             entries: self.entries,
             tables: self.tables,
             sequences: self.sequences,
-            large_objects: self.large_objects,
+            large_objects: self.large_objects.count(),
+            large_objects_digest: (self.large_objects.count() > 0)
+                .then(|| self.large_objects.digest()),
             bytes: at,
         })
     }

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, clippy::unwrap_used, missing_docs)]
 
+pub(crate) mod lab;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::chown;
@@ -21,6 +23,11 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn start() -> Self {
+        Self::start_as(&["-E", "UTF8", "--locale=C.UTF-8"])
+    }
+
+    /// One whose own databases are as `initdb` is told.
+    pub(crate) fn start_as(made: &[&str]) -> Self {
         let bin = fs::read_dir("/usr/lib/postgresql")
             .expect("these tests need PostgreSQL as Debian packages it")
             .map(|entry| entry.unwrap().path().join("bin"))
@@ -35,17 +42,9 @@ impl Cluster {
         let cluster = Self { dir, bin, user };
         let data = cluster.dir.path().join("data");
         cluster.run("initdb", |c| {
-            c.args([
-                "--no-sync",
-                "-A",
-                "trust",
-                "-U",
-                "postgres",
-                "-E",
-                "UTF8",
-                "--locale=C.UTF-8",
-            ])
-            .arg(&data)
+            c.args(["--no-sync", "-A", "trust", "-U", "postgres"])
+                .args(made)
+                .arg(&data)
         });
         let conf = data.join("postgresql.auto.conf");
         let socket = cluster.dir.path().display();

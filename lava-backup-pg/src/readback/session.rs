@@ -1,0 +1,147 @@
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdout, Stdio};
+use std::thread::JoinHandle;
+
+use crate::digest::{RowHasher, TableDigest, TableHasher};
+use crate::error::{Error, ErrorKind, Result};
+use crate::server::{self, PrivateFile};
+use crate::superuser::Superuser;
+
+/// What makes equal rows equal text: as `pg_dump` sets it, and the encoding
+/// that the dump was made in.
+const SETTINGS: &str = "SET datestyle = ISO; SET intervalstyle = postgres; \
+    SET extra_float_digits = 3; SET synchronize_seqscans = off; SET statement_timeout = 0; \
+    SET row_security = off; SET search_path = '';\n";
+
+/// Says that a statement is over, and how it went. A row never begins with a
+/// backslash and a dot: a backslash of its own is written twice.
+const MARK: &[u8] = br"\.";
+const ECHO: &str = r"\echo '\\.' :SQLSTATE";
+const MARK_LENGTH: usize = 8;
+const DONE: &[u8] = b"00000";
+
+/// One `psql` that copies one thing after another to us: most tables are small,
+/// and to start a session takes longer than to read one.
+pub(super) struct Session {
+    psql: Child,
+    rows: BufReader<ChildStdout>,
+    said: Option<JoinHandle<Vec<u8>>>,
+    doing: String,
+}
+
+impl Session {
+    /// Begins to run `COPY … TO STDOUT` statements, each without its semicolon.
+    pub(super) fn start(
+        admin: &Superuser,
+        database: &str,
+        encoding: &str,
+        statements: impl Iterator<Item = String>,
+    ) -> Result<Self> {
+        let doing = format!("read the database {database} back");
+        let mut script = format!("SET client_encoding = '{encoding}';\n{SETTINGS}");
+        // One table that can't be read is no reason not to read the next.
+        script += "\\set ON_ERROR_STOP 0\n";
+        for statement in statements {
+            script += &format!("{statement};\n{ECHO}\n");
+        }
+        let mut psql = admin
+            .psql(database)
+            .stdin(PrivateFile::new(&script)?.into_stdin()?)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|e| Error::with(ErrorKind::Program, "start psql", e))?;
+        let said = psql
+            .stderr
+            .take()
+            .map(|stderr| std::thread::spawn(|| server::read_some(stderr)));
+        let rows = psql.stdout.take();
+        let rows = rows.ok_or_else(|| Error::new(ErrorKind::Program, "read psql's output"))?;
+        Ok(Self {
+            psql,
+            rows: BufReader::with_capacity(1 << 18, rows),
+            said,
+            doing,
+        })
+    }
+
+    /// The rows of the next statement, whatever their length, and their
+    /// digest; the SQLSTATE if the server would not give them.
+    pub(super) fn table(&mut self) -> Result<Result<(u64, TableDigest), String>> {
+        let mut table = TableHasher::new();
+        let mut row = RowHasher::new();
+        let mut head = Vec::with_capacity(MARK_LENGTH);
+        loop {
+            let ended = self.piece(|piece| {
+                row.update(piece);
+                let room = MARK_LENGTH - head.len();
+                head.extend_from_slice(&piece[..piece.len().min(room)]);
+            })?;
+            if !ended {
+                continue;
+            }
+            if let Some(state) = state(&head) {
+                return Ok(outcome(state).map(|()| (table.rows(), table.digest())));
+            }
+            table.add(&row);
+            row.reset();
+            head.clear();
+        }
+    }
+
+    /// The rows of the next statement, one by one; the SQLSTATE if the server
+    /// would not give them.
+    pub(super) fn rows(&mut self, mut each: impl FnMut(&[u8])) -> Result<Result<(), String>> {
+        let mut row = Vec::new();
+        loop {
+            if !self.piece(|piece| row.extend_from_slice(piece))? {
+                continue;
+            }
+            if let Some(state) = state(&row) {
+                return Ok(outcome(state));
+            }
+            each(&row);
+            row.clear();
+        }
+    }
+
+    /// Gives the next piece of a line; did the line end with it?
+    fn piece(&mut self, mut take: impl FnMut(&[u8])) -> Result<bool> {
+        let io = |e| Error::with(ErrorKind::Io, self.doing.clone(), e);
+        let piece = self.rows.fill_buf().map_err(io)?;
+        if piece.is_empty() {
+            return Err(self.lost());
+        }
+        let end = piece.iter().position(|b| *b == b'\n');
+        take(&piece[..end.unwrap_or(piece.len())]);
+        let used = end.map_or(piece.len(), |at| at + 1);
+        self.rows.consume(used);
+        Ok(end.is_some())
+    }
+
+    /// The session ended before all was read.
+    fn lost(&mut self) -> Error {
+        let said = self.said.take().and_then(|said| said.join().ok());
+        let said = server::complaint(&said.unwrap_or_default());
+        Error::new(ErrorKind::Failed, format!("{}: {said}", self.doing))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // At its end there is nothing more for it to do.
+        let _ = self.psql.kill();
+        let _ = self.psql.wait();
+    }
+}
+
+fn state(line: &[u8]) -> Option<&[u8]> {
+    line.strip_prefix(MARK)?.strip_prefix(b" ")
+}
+
+fn outcome(state: &[u8]) -> Result<(), String> {
+    match state {
+        DONE => Ok(()),
+        other => Err(String::from_utf8_lossy(other).into_owned()),
+    }
+}

@@ -1,0 +1,59 @@
+use std::time::Duration;
+
+use super::Restore;
+use super::target::Names;
+use crate::error::{Error, ErrorKind, Result};
+use crate::readback::{identifier, literal};
+use crate::superuser::Superuser;
+
+/// How long sessions get to end between two looks; a rename waits five seconds.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Gives the new database the name, and the old one another.
+///
+/// In one transaction: there is never no database of the name, and none that is
+/// closed. A rename locks its database against those who come and waits for
+/// those who are in; they are ended meanwhile.
+pub(super) fn swap(
+    admin: &Superuser,
+    spec: &Restore<'_>,
+    names: &Names,
+    old_is_there: bool,
+) -> Result<()> {
+    let name = identifier(&spec.database);
+    let new = identifier(&names.new);
+    let mut sql = "BEGIN; ".to_owned();
+    if old_is_there {
+        let aside = identifier(&names.aside);
+        sql += &format!("ALTER DATABASE {name} RENAME TO {aside}; ");
+    }
+    // The mark goes with the rename: until then an interrupted run is ours to
+    // drop, from then on the database is not.
+    sql += &format!("ALTER DATABASE {new} RENAME TO {name}; COMMENT ON DATABASE {name} IS NULL; ");
+    // The role serves the old database with the old password until here.
+    if let Some(password) = &spec.password {
+        // As a verifier: a server may log its statements.
+        let verifier = postgres_protocol::password::scram_sha_256(password.reveal().as_bytes());
+        let role = identifier(&spec.owner);
+        sql += &format!("ALTER ROLE {role} LOGIN PASSWORD {}; ", literal(&verifier));
+    }
+    sql += "COMMIT";
+    let end_others = format!(
+        "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
+         WHERE datname IN ({}, {})",
+        literal(&spec.database),
+        literal(&names.new)
+    );
+    std::thread::scope(|threads| {
+        let swapping = threads.spawn(|| admin.query("postgres", &sql));
+        while !swapping.is_finished() {
+            // If this fails, so does the rename, and says why.
+            let _ = admin.query("postgres", &end_others);
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        match swapping.join() {
+            Ok(swapped) => swapped.map(|_| ()),
+            Err(_) => Err(Error::new(ErrorKind::Failed, "swap the databases")),
+        }
+    })
+}

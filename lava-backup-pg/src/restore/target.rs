@@ -1,0 +1,202 @@
+use super::Restore;
+use crate::error::{Error, ErrorKind, Result};
+use crate::readback::{identifier, literal};
+use crate::superuser::Superuser;
+
+/// Names beside the one that the database is to have.
+pub(super) struct Names {
+    /// While it is built.
+    pub(super) new: String,
+    /// For the database that was there.
+    pub(super) aside: String,
+}
+
+/// The server cuts what is longer, and two names may become one.
+const NAME_LIMIT: usize = 63;
+
+/// Marks a database of ours that is not finished, so that it may be dropped.
+const UNFINISHED: &str = "lava-backup: being restored";
+
+impl Names {
+    pub(super) fn of(spec: &Restore<'_>) -> Result<Self> {
+        let new = format!("{}_restoring", spec.database);
+        let aside = format!("{}_before_{}", spec.database, spec.stamp);
+        let names = Self { new, aside };
+        let long = |name: &&&String| name.len() > NAME_LIMIT;
+        if let Some(name) = [&names.new, &names.aside].iter().find(long) {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                format!(
+                    "restore the database {}: {name} would be longer than the {NAME_LIMIT} bytes of a name",
+                    spec.database
+                ),
+            ));
+        }
+        Ok(names)
+    }
+}
+
+pub(super) fn exists(admin: &Superuser, database: &str) -> Result<bool> {
+    let sql = format!(
+        "SELECT 1 FROM pg_catalog.pg_database WHERE datname = {}",
+        literal(database)
+    );
+    Ok(admin.value("postgres", &sql)?.is_some())
+}
+
+/// Is nobody in the old database, and the name it would get free?
+pub(super) fn check_free(admin: &Superuser, spec: &Restore<'_>, names: &Names) -> Result<()> {
+    let refuse = |why: String| {
+        let what = format!("replace the database {}: {why}", spec.database);
+        Err(Error::new(ErrorKind::Refused, what))
+    };
+    let users = admin.query(
+        "postgres",
+        &format!(
+            "SELECT usename || ' (' || application_name || ')', count(*) \
+             FROM pg_catalog.pg_stat_activity \
+             WHERE datname = {} AND backend_type = 'client backend' GROUP BY 1 ORDER BY 1",
+            literal(&spec.database)
+        ),
+    )?;
+    if !users.is_empty() {
+        let users: Vec<String> = users.iter().map(|row| row.join(" × ")).collect();
+        return refuse(format!(
+            "it is in use by {}; stop LAVA's services first",
+            users.join(", ")
+        ));
+    }
+    if exists(admin, &names.aside)? {
+        return refuse(format!("there is a database {} already", names.aside));
+    }
+    Ok(())
+}
+
+/// May what the old database holds go aside?
+pub(super) fn check_data(admin: &Superuser, spec: &Restore<'_>) -> Result<()> {
+    if spec.replace_data {
+        return Ok(());
+    }
+    let refuse = |why: String| {
+        let what = format!("replace the database {}: {why}", spec.database);
+        Err(Error::new(ErrorKind::HoldsData, what))
+    };
+    let tables = "SELECT count(*) FROM pg_catalog.pg_class \
+        WHERE relkind IN ('r', 'p', 'm') AND relnamespace::regnamespace::text \
+        NOT IN ('pg_catalog', 'information_schema', 'pg_toast')";
+    if admin.value(&spec.database, tables)?.as_deref() == Some("0") {
+        return Ok(());
+    }
+    match admin.value(&spec.database, &spec.holds_data) {
+        Ok(Some(count)) if count == "0" => Ok(()),
+        Ok(count) => refuse(format!(
+            "it holds data ({} rows that no installation makes)",
+            count.unwrap_or_default()
+        )),
+        Err(e) if e.kind() == ErrorKind::Query => {
+            refuse(format!("whether it holds data can't be seen ({e})"))
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// Is it one that we began and did not swap in?
+fn is_unfinished(admin: &Superuser, name: &str) -> Result<bool> {
+    let mark = admin.value(
+        "postgres",
+        &format!(
+            "SELECT pg_catalog.shobj_description(oid, 'pg_database') \
+             FROM pg_catalog.pg_database WHERE datname = {}",
+            literal(name)
+        ),
+    )?;
+    Ok(mark.as_deref() == Some(UNFINISHED))
+}
+
+/// Drops the largest tables. To drop a database is to write a checkpoint first,
+/// and where the disk is full that ends the server with all its databases
+/// (measured on 15); to drop a table is to have its room at once.
+const MAKE_ROOM: &str = r"\set ON_ERROR_STOP 0
+SELECT pg_catalog.format('DROP TABLE %s CASCADE', oid::pg_catalog.regclass)
+FROM pg_catalog.pg_class WHERE relkind = 'r' AND oid >= 16384
+ORDER BY pg_catalog.pg_table_size(oid) DESC LIMIT 100
+\gexec
+";
+
+/// Removes what an interrupted restore of ours has left; nothing else.
+pub(super) fn drop_unfinished(admin: &Superuser, name: &str) -> Result<()> {
+    if !exists(admin, name)? {
+        return Ok(());
+    }
+    if !is_unfinished(admin, name)? {
+        return Err(Error::new(
+            ErrorKind::Refused,
+            format!(
+                "make the database {name}: there is one, and it is not an unfinished one of ours; rename or drop it"
+            ),
+        ));
+    }
+    // If this fails, so will the next, and says why.
+    let _ = admin.query(name, MAKE_ROOM);
+    // A run that was killed leaves sessions that are still at work in it.
+    let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(name));
+    admin.query("postgres", &sql)?;
+    Ok(())
+}
+
+/// Makes the roles that are missing. One that is there stays as it is.
+pub(super) fn make_roles(admin: &Superuser, spec: &Restore<'_>) -> Result<()> {
+    let roles = spec.roles.iter().filter(|role| **role != spec.owner);
+    let owner = (&spec.owner, "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE");
+    for (role, attributes) in roles.map(|role| (role, "NOLOGIN")).chain([owner]) {
+        let sql = format!(
+            "SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = {}",
+            literal(role)
+        );
+        if admin.value("postgres", &sql)?.is_none() {
+            let sql = format!("CREATE ROLE {} {attributes}", identifier(role));
+            admin.query("postgres", &sql)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the new database, empty, and marked as ours to drop.
+pub(super) fn create(admin: &Superuser, spec: &Restore<'_>, new: &str) -> Result<()> {
+    let sql = format!(
+        "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}{};\n\
+         COMMENT ON DATABASE {} IS {};",
+        identifier(new),
+        identifier(&spec.owner),
+        literal(&spec.encoding),
+        literal(&spec.collate),
+        literal(&spec.ctype),
+        provider(admin, spec),
+        identifier(new),
+        literal(UNFINISHED),
+    );
+    admin.query("postgres", &sql).map(drop).map_err(|e| {
+        let what = format!(
+            "make the database {new} with the encoding {} and the locale {}",
+            spec.encoding,
+            spec.locale.as_ref().unwrap_or(&spec.collate)
+        );
+        Error::with(e.kind(), what, e)
+    })
+}
+
+/// Which locale provider, to a server that knows of more than one.
+fn provider(admin: &Superuser, spec: &Restore<'_>) -> String {
+    if admin.programs().major() < 15 || spec.provider.is_empty() {
+        return String::new();
+    }
+    let mut sql = format!(" LOCALE_PROVIDER {}", identifier(&spec.provider));
+    if let Some(locale) = &spec.locale {
+        let option = match spec.provider.as_str() {
+            "builtin" => "BUILTIN_LOCALE",
+            _ => "ICU_LOCALE",
+        };
+        sql += &format!(" {option} {}", literal(locale));
+    }
+    sql
+}

@@ -1,0 +1,227 @@
+//! A dump whose server, program or snapshot goes away, or that can't begin.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use lava_backup_pg::archive::TableInfo;
+use lava_backup_pg::{DumpSink, Dumped, ErrorKind, Result, Scratch, Snapshot, dump};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::common::lab::{Kept, cluster, shared};
+use crate::trip::{back_from, dumped};
+
+/// Two tables, each larger than all that may lie in pipes and buffers.
+const LARGE: &str = "CREATE TABLE a AS SELECT n AS id, repeat(md5(n::text), 100) AS text FROM generate_series(1, 2000) n;
+    CREATE TABLE b AS SELECT * FROM a";
+
+/// Does something when the first table begins.
+struct AtFirstTable<F> {
+    act: Option<F>,
+    bytes: usize,
+}
+
+impl<F: FnOnce()> DumpSink for AtFirstTable<F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.bytes += bytes.len();
+        if self.act.is_none() {
+            // The heart beats meanwhile.
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    fn table_begins(&mut self, _: &TableInfo) -> io::Result<()> {
+        if let Some(act) = self.act.take() {
+            act();
+        }
+        Ok(())
+    }
+}
+
+fn dump_and(snapshot: &mut Snapshot, act: impl FnOnce()) -> (Result<Dumped>, usize) {
+    let mut sink = AtFirstTable {
+        act: Some(act),
+        bytes: 0,
+    };
+    let dumped = dump(snapshot, None, &mut sink);
+    (dumped, sink.bytes)
+}
+
+fn snapshot(cluster: &Scratch, database: &str) -> Snapshot {
+    Snapshot::take(&cluster.address(database)).unwrap()
+}
+
+/// The processes of the server that stand for the snapshot, or for `pg_dump`.
+fn backends(cluster: &Scratch, database: &str, of_dump: bool) -> Vec<i32> {
+    let sql = format!(
+        "SELECT pid FROM pg_stat_activity WHERE datname = '{database}' AND application_name = 'lava-backup' \
+         AND pid <> pg_backend_pid() AND (state = 'idle in transaction') <> {of_dump}"
+    );
+    let rows = cluster.superuser().query("postgres", &sql).unwrap();
+    rows.iter().map(|row| row[0].parse().unwrap()).collect()
+}
+
+fn terminate(cluster: &Scratch, pids: &[i32]) {
+    for pid in pids {
+        let sql = format!("SELECT pg_terminate_backend({pid}, 5000)");
+        cluster.superuser().query("postgres", &sql).unwrap();
+    }
+}
+
+fn kill(pid: i32) {
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+}
+
+/// Ours, of this database.
+fn pg_dump_of(database: &str) -> i32 {
+    let me = format!("PPid:\t{}\n", std::process::id());
+    let dbname = format!("--dbname=dbname='{database}'");
+    let found = fs::read_dir("/proc").unwrap().find_map(|process| {
+        let process = process.ok()?;
+        let pid: i32 = process.file_name().to_str()?.parse().ok()?;
+        let ours = fs::read_to_string(process.path().join("status"))
+            .ok()?
+            .contains(&me);
+        let line = fs::read(process.path().join("cmdline")).ok()?;
+        let of_it = line.split(|b| *b == 0).any(|arg| arg == dbname.as_bytes());
+        (ours && of_it).then_some(pid)
+    });
+    found.unwrap()
+}
+
+#[test]
+fn a_dump_whose_snapshot_ends_is_void_and_ends_with_it() {
+    let cluster = shared();
+    let whole = dumped(&cluster, "void", LARGE).bytes.len();
+    let mut holding = snapshot(&cluster, "void");
+    holding.set_heartbeat(Duration::from_millis(1));
+    let pids = backends(&cluster, "void", false);
+    assert_eq!(pids.len(), 1);
+    let (result, bytes) = dump_and(&mut holding, || terminate(&cluster, &pids));
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Void, "{error}");
+    assert!(bytes < whole, "{bytes} of {whole}");
+    assert_eq!(backends(&cluster, "void", true), [0; 0]);
+
+    // Noticed at the end where no heart beats.
+    let mut holding = snapshot(&cluster, "void");
+    let pids = backends(&cluster, "void", false);
+    let (result, bytes) = dump_and(&mut holding, || terminate(&cluster, &pids));
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Void);
+    assert_eq!(bytes, whole);
+
+    // And before it begins.
+    let mut holding = snapshot(&cluster, "void");
+    terminate(&cluster, &backends(&cluster, "void", false));
+    let error = dump(&mut holding, None, &mut Kept::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Void, "{error}");
+}
+
+#[test]
+fn a_dump_program_that_is_killed_leaves_no_dump() {
+    let cluster = shared();
+    dumped(&cluster, "killed", LARGE);
+    let mut holding = snapshot(&cluster, "killed");
+    let (result, _) = dump_and(&mut holding, || kill(pg_dump_of("killed")));
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Failed);
+    assert!(error.to_string().contains("signal: 9"), "{error}");
+    // The snapshot is still good for another.
+    assert!(dump(&mut holding, None, &mut Kept::default()).is_ok());
+}
+
+#[test]
+fn a_server_that_crashes_or_is_restarted_ends_the_dump() {
+    let cluster = cluster();
+    let before = dumped(&cluster, "crash", LARGE);
+    let mut holding = snapshot(&cluster, "crash");
+    let (result, _) = dump_and(&mut holding, || {
+        for pid in backends(&cluster, "crash", true) {
+            kill(pid);
+        }
+    });
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Void, "{error}");
+    assert!(error.to_string().contains("pg_dump"), "{error}");
+
+    // Back by itself, it holds what it held, and the old snapshot is void.
+    while cluster.superuser().query("crash", "SELECT 1").is_err() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let error = dump(&mut holding, None, &mut Kept::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Void, "{error}");
+    let again = crate::trip::dump_again(&cluster, "crash");
+    assert_eq!(again.contents.tables, before.contents.tables);
+    back_from(&cluster, &again);
+
+    // The whole server, at once.
+    let mut holding = snapshot(&cluster, "crash");
+    let socket = cluster.address("crash").host;
+    let file = Path::new(&socket).with_file_name("data/postmaster.pid");
+    let server = fs::read_to_string(file).unwrap();
+    let server = server.lines().next().unwrap().parse().unwrap();
+    let (result, _) = dump_and(&mut holding, || kill(server));
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Void);
+}
+
+#[test]
+fn a_table_that_an_alter_locks_is_named_with_who_does() {
+    let cluster = shared();
+    dumped(
+        &cluster,
+        "locked",
+        "CREATE TABLE job (id int); CREATE TABLE free (id int)",
+    );
+    let address = cluster.address("locked");
+    let mut config = postgres::Config::new();
+    config
+        .host_path(&address.host)
+        .port(address.port)
+        .user("postgres");
+    config.dbname("locked").application_name("migrate");
+    let mut other = config.connect(postgres::NoTls).unwrap();
+    let mut holding = snapshot(&cluster, "locked");
+    holding.set_lock_wait(Duration::from_millis(100)).unwrap();
+    let alter = "BEGIN; ALTER TABLE job ADD COLUMN more int";
+    other.batch_execute(alter).unwrap();
+    let error = dump(&mut holding, None, &mut Kept::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
+    let said = error.to_string();
+    for word in ["public.job", "locked by postgres (migrate, process "] {
+        assert!(said.contains(word), "{said}");
+    }
+    let asked = holding
+        .query("SELECT count(*) FROM public.job")
+        .unwrap_err();
+    assert!(asked.to_string().contains("lock timeout"), "{asked}");
+    // Nobody was harmed.
+    other.batch_execute("ROLLBACK").unwrap();
+    assert!(dump(&mut holding, None, &mut Kept::default()).is_ok());
+}
+
+#[test]
+fn no_time_out_of_the_role_or_the_database_ends_a_dump() {
+    let cluster = shared();
+    let admin = cluster.superuser();
+    dumped(&cluster, "slow", LARGE);
+    for setting in [
+        "statement_timeout",
+        "idle_in_transaction_session_timeout",
+        "lock_timeout",
+    ] {
+        let sql = format!("ALTER DATABASE slow SET {setting} = '20ms'");
+        admin.query("postgres", &sql).unwrap();
+    }
+    let mut holding = snapshot(&cluster, "slow");
+    let (result, _) = dump_and(&mut holding, || {
+        std::thread::sleep(Duration::from_millis(50));
+        let sql = "SELECT DISTINCT application_name FROM pg_stat_activity \
+                   WHERE datname = 'slow' AND backend_type = 'client backend'";
+        let names = admin.query("postgres", sql).unwrap();
+        assert_eq!(names, [["lava-backup"]]);
+    });
+    assert_eq!(result.unwrap().contents.tables.len(), 2);
+    assert!(holding.query("SELECT pg_sleep(0.05)").is_ok());
+}

@@ -1,0 +1,91 @@
+//! A disk that is full below the cluster.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+use lava_backup_pg::{ErrorKind, Stage, restore};
+
+use crate::common::lab::{bring, cluster_in, databases, skip};
+use crate::trip::{dumped, rows};
+
+/// Where the small disk is; only the process that is told sees it.
+const DISK: &str = "LAVA_BACKUP_TEST_SMALL_DISK";
+
+/// It is gone with the processes that see it.
+const SCRIPT: &str = r#"mount -t tmpfs -o size=300m,mode=711 none "$1" || exit 77
+shift
+exec "$@""#;
+
+#[test]
+fn a_disk_that_fills_while_a_dump_is_loaded_leaves_the_old_database() {
+    if let Some(disk) = std::env::var_os(DISK) {
+        return on(Path::new(&disk));
+    }
+    let disk = tempfile::tempdir().unwrap();
+    let out = Command::new("unshare")
+        .args(["--mount", "sh", "-uc", SCRIPT, "sh"])
+        .arg(disk.path())
+        .arg(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "full_disk::a_disk_that_fills_while_a_dump_is_loaded_leaves_the_old_database",
+        ])
+        .env(DISK, disk.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stdout);
+    if out.status.code() == Some(77) || out.status.code() == Some(1) {
+        return skip(
+            "a full disk under a cluster",
+            "can't mount a small disk here",
+        );
+    }
+    assert!(out.status.success(), "{said}");
+    assert!(said.contains("1 passed"), "{said}");
+}
+
+fn on(disk: &Path) {
+    let cluster = cluster_in(disk);
+    // Rows of an unlogged table fill no log, which would end the server itself.
+    let script = "CREATE UNLOGGED TABLE t (id int, a text);
+        ALTER TABLE t ALTER a SET STORAGE EXTERNAL;
+        INSERT INTO t SELECT n, repeat('x', 100000) FROM generate_series(1, 250) n";
+    let dumped = dumped(&cluster, "small", script);
+    let admin = cluster.superuser();
+    let before = rows(&cluster, "small");
+    // Room for the server's log, without which it would end itself.
+    for _ in 0..4 {
+        let room = "CHECKPOINT; SELECT pg_switch_wal()";
+        admin.query("postgres", room).unwrap();
+    }
+    admin.query("postgres", "CHECKPOINT").unwrap();
+    let other = disk.join("other");
+    let mut feed = |out: &mut dyn Write| out.write_all(&dumped.bytes);
+    let restored = restore(admin, &dumped.spec("small"), &mut feed, &mut |stage| {
+        if stage == Stage::Loading {
+            fill_but(&other, 20 << 20);
+        }
+    });
+    let refused = restored.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Failed, "{refused}");
+    assert!(
+        refused.to_string().contains("No space left on device"),
+        "{refused}"
+    );
+    assert_eq!(databases(&cluster, "small"), ["small"]);
+    assert_eq!(rows(&cluster, "small"), before);
+
+    // With room it works: nothing of the first try is in the way.
+    fs::remove_file(other).unwrap();
+    assert!(bring(&cluster, &dumped.spec("small"), &dumped.bytes).is_ok());
+}
+
+/// Leaves so many bytes free.
+fn fill_but(file: &Path, free: u64) {
+    let mut file = File::create(file).unwrap();
+    while file.write_all(&[0; 65536]).is_ok() {}
+    let full = file.metadata().unwrap().len();
+    file.set_len(full - free).unwrap();
+}

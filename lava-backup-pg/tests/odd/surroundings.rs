@@ -1,0 +1,112 @@
+//! Servers that are not like the one that the dump came from.
+
+use lava_backup_pg::{ErrorKind, Programs, Snapshot, Superuser, restore};
+
+use crate::common::Cluster;
+use crate::common::lab::{Kept, bring, cluster, databases, server_user, shared};
+use crate::trip::{dumped, rows};
+
+#[test]
+fn a_role_that_is_missing_is_named_and_made_when_told_of() {
+    let from = shared();
+    let script =
+        "CREATE ROLE \"grafana ro\"; CREATE TABLE t (a int); GRANT SELECT ON t TO \"grafana ro\"";
+    let dumped = dumped(&from, "roles", script);
+    let to = cluster();
+    let mut untold = dumped.spec("roles");
+    untold.roles.clear();
+    let refused = bring(&to, &untold, &dumped.bytes).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Failed);
+    assert!(
+        refused
+            .to_string()
+            .contains("role \"grafana ro\" does not exist"),
+        "{refused}"
+    );
+    assert_eq!(databases(&to, "roles"), [""; 0]);
+
+    // What an admin has set for whoever works by hand ends nothing of ours.
+    let admin = to.superuser();
+    for setting in [
+        "statement_timeout = 1",
+        "lock_timeout = 1",
+        "default_transaction_read_only = on",
+        "client_encoding = latin1",
+        "search_path = nowhere",
+        "bytea_output = escape",
+    ] {
+        let set =
+            format!("SET default_transaction_read_only = off; ALTER ROLE postgres SET {setting}");
+        admin.query("postgres", &set).unwrap();
+    }
+    bring(&to, &dumped.spec("roles"), &dumped.bytes).unwrap();
+    assert_eq!(databases(&to, "roles"), ["roles"]);
+}
+
+#[test]
+fn a_locale_that_the_server_does_not_have_is_named() {
+    let cluster = shared();
+    let dumped = dumped(&cluster, "locale", "CREATE TABLE t (a int)");
+    let mut elsewhere = dumped.spec("locale");
+    elsewhere.collate = "xx_XX.UTF-8".into();
+    let refused = bring(&cluster, &elsewhere, &dumped.bytes).unwrap_err();
+    let said = refused.to_string();
+    assert!(said.contains("locale xx_XX.UTF-8"), "{said}");
+    assert_eq!(databases(&cluster, "locale"), ["locale"]);
+}
+
+#[test]
+fn a_database_with_rules_of_its_own_for_sorting_comes_back_with_them() {
+    let cluster = shared();
+    let admin = cluster.superuser();
+    let create = "CREATE DATABASE sorted TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'de-AT'";
+    admin.query("postgres", create).unwrap();
+    let sql = "CREATE TABLE t (a text UNIQUE); INSERT INTO t VALUES ('z'), ('ä'), ('a')";
+    admin.query("sorted", sql).unwrap();
+    let dumped = crate::trip::dump_again(&cluster, "sorted");
+    crate::trip::back_from(&cluster, &dumped);
+    let order = "SELECT string_agg(a, '' ORDER BY a) FROM t";
+    let order = admin.value("sorted again", order).unwrap();
+    assert_eq!(order.as_deref(), Some("aäz"));
+}
+
+/// As `initdb` makes it where no locale is set.
+#[test]
+fn a_server_that_knows_no_encoding_gets_a_database_that_does() {
+    let from = shared();
+    let script = "CREATE TABLE \"größe\" (a text); INSERT INTO \"größe\" VALUES ('é')";
+    let dumped = dumped(&from, "größe", script);
+    let to = Cluster::start_as(&["-E", "SQL_ASCII", "--locale=C"]);
+    let programs = Programs::at_least(13).unwrap();
+    let socket = to.path("").to_string_lossy().into_owned();
+    let admin = Superuser::new(programs, server_user(), socket.trim_end_matches('/'), 5432);
+    let mut feed = |out: &mut dyn std::io::Write| out.write_all(&dumped.bytes);
+    let restored = restore(&admin, &dumped.spec("größe"), &mut feed, &mut |_| ()).unwrap();
+    assert!(restored.comparison.holds());
+    let there = admin.query(
+        "größe",
+        "SELECT encode(convert_to(a, 'UTF8'), 'hex') FROM \"größe\"",
+    );
+    assert_eq!(there.unwrap(), [["c3a9"]]);
+    let encoding = admin.value("größe", "SHOW server_encoding").unwrap();
+    assert_eq!(encoding.as_deref(), Some("UTF8"));
+}
+
+#[test]
+fn what_the_server_says_beside_a_dump_that_is_good_is_kept() {
+    let cluster = shared();
+    let admin = cluster.superuser();
+    dumped(&cluster, "warned", "CREATE TABLE t (a int)");
+    // As if the C library had changed since.
+    let sql = "UPDATE pg_database SET datcollversion = 'old' WHERE datname = 'warned'";
+    admin.query("postgres", sql).unwrap();
+    let mut snapshot = Snapshot::take(&cluster.address("warned")).unwrap();
+    let dumped = lava_backup_pg::dump(&mut snapshot, None, &mut Kept::default()).unwrap();
+    assert!(
+        dumped.warnings.concat().contains("collation version"),
+        "{:?}",
+        dumped.warnings
+    );
+    assert_eq!(dumped.contents.tables.len(), 1);
+    assert_eq!(rows(&cluster, "warned"), [["t", "0"]]);
+}
