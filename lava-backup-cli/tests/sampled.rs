@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use common::{Host, lava_backup};
@@ -74,14 +75,17 @@ fn a_sample_of_everything_names_damage_and_one_of_less_may_not_see_it() {
     let found = host.run("verify", &["--sample", "100%"]).ends(5);
     assert!(found.out.contains("lost: "), "{}", found.out);
     assert!(!found.out.contains("would have been seen"), "{}", found.out);
-    let codes: Vec<i32> = (0..30)
-        .map(|seed| {
-            host.run("verify", &["--sample", "1", "--seed", &seed.to_string()])
-                .code
-        })
-        .collect();
-    assert!(codes.contains(&0) && codes.contains(&5), "{codes:?}");
-    assert!(codes.iter().all(|code| [0, 5].contains(code)), "{codes:?}");
+    // Which frame a seed draws depends on names that depend on the time, so as
+    // many are tried as it takes.
+    let mut codes = BTreeSet::new();
+    for seed in 0..2000 {
+        let seed = seed.to_string();
+        codes.insert(host.run("verify", &["--sample", "1", "--seed", &seed]).code);
+        if codes.len() > 1 {
+            break;
+        }
+    }
+    assert_eq!(codes, BTreeSet::from([0, 5]));
 }
 
 #[test]
