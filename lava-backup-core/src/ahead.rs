@@ -10,6 +10,9 @@ use crate::error::Result;
 use crate::frame::FrameName;
 use crate::store::Store;
 
+/// Threads that wait for the disk while others have work for a core.
+const WAITING: usize = 2;
+
 /// An iterator over what is made of each item of a list: here, over the decoded
 /// frames of a list of names.
 pub(crate) struct Ahead<I = FrameName, T = Result<Decoded>> {
@@ -47,12 +50,13 @@ impl Drop for Decoded {
 }
 
 impl Ahead {
-    /// Reads and checks frames on all cores.
+    /// Reads and checks frames on all cores, and waits for the disk beside that.
     pub(crate) fn new(store: &Store, names: Vec<FrameName>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = cores + WAITING;
         let store = store.clone();
         let spare = Arc::new(Mutex::new(Vec::<Vec<u8>>::new()));
-        Self::of(names, cores, move |name| {
+        Self::of(names, threads, move |name| {
             let used = spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut decoded = Decoded {
                 bytes: used.unwrap_or_default(),
@@ -65,13 +69,13 @@ impl Ahead {
 }
 
 impl<I: Send + 'static, T: Send + 'static> Ahead<I, T> {
-    /// Works on that many threads; twice as many results wait for their use at most.
+    /// Works on that many threads; so many results wait for their use at most.
     pub(crate) fn of(
         items: Vec<I>,
         threads: usize,
         work: impl Fn(I) -> T + Send + Sync + 'static,
     ) -> Self {
-        let depth = 2 * threads;
+        let depth = threads + 2;
         let (jobs, queue) = sync_channel::<Job<I, T>>(depth);
         let shared = Arc::new((Mutex::new(queue), work));
         let threads = (0..threads)

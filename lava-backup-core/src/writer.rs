@@ -248,8 +248,12 @@ impl BackupWriter {
             return Ok(false);
         };
         for frame in frames {
-            let found = store.backend().open(&layout::frame(frame.name))?;
-            let there = found.is_some_and(|f| f.len() == frame.stored);
+            let there = match store.backend().open(&layout::frame(frame.name)) {
+                Ok(found) => found.is_some_and(|f| f.len() == frame.stored),
+                // Put anew, as one that is missing.
+                Err(e) if e.kind() == ErrorKind::Damaged => false,
+                Err(e) => return Err(e),
+            };
             if !there || sink.marks.holds(frame.name) {
                 return Ok(false);
             }

@@ -132,7 +132,7 @@ fn what_stands_as_it_did_is_taken_over_and_nothing_else() {
     let whole = back_up(&store, &tree, "b5", None);
     assert_eq!(content(&changed), content(&backup(&store, &whole)));
 
-    // A frame that is gone or cut short is not taken over.
+    // A frame that is gone, cut short or a link is not taken over.
     settle();
     let steady = back_up(&store, &tree, "b6", None);
     let steady = backup(&store, &steady);
@@ -141,8 +141,11 @@ fn what_stands_as_it_did_is_taken_over_and_nothing_else() {
     fs::remove_file(place(2)).unwrap();
     let cut = fs::File::options().write(true).open(place(3)).unwrap();
     cut.set_len(100).unwrap();
+    let outside = dir.path().join("frame");
+    fs::rename(place(4), &outside).unwrap();
+    std::os::unix::fs::symlink(&outside, place(4)).unwrap();
     let healed = back_up(&store, &tree, "b7", Some(&steady));
-    assert_eq!(healed.new_frames, 2);
+    assert_eq!(healed.new_frames, 3);
     backup(&store, &healed);
     assert_eq!(fs::metadata(tree.join("data/large")).unwrap().ino(), inode);
 }

@@ -120,16 +120,19 @@ fn failure(snapshot: &mut Snapshot, what: &str, status: ExitStatus, said: &[u8])
         let void = format!("{told}; the session that held its snapshot ended too");
         return Error::new(ErrorKind::Void, void);
     }
-    // The statement is in pg_dump's own words, whatever the server's language.
-    if !said.contains("LOCK TABLE") {
-        return Error::new(ErrorKind::Failed, told);
+    // The statement is in pg_dump's own words, whatever the server's language; it
+    // may have been refused for another reason than somebody else's lock.
+    let lockers = match said.contains("LOCK TABLE") {
+        true => snapshot.lockers(),
+        false => Vec::new(),
+    };
+    match lockers.is_empty() {
+        true => Error::new(ErrorKind::Failed, told),
+        false => {
+            let locked = format!("{told}; a table is locked by {}", lockers.join(", "));
+            Error::new(ErrorKind::Locked, locked)
+        }
     }
-    let mut locked = format!("{told}; a table is locked");
-    let lockers = snapshot.lockers();
-    if !lockers.is_empty() {
-        locked += &format!(" by {}", lockers.join(", "));
-    }
-    Error::new(ErrorKind::Locked, locked)
 }
 
 /// Does something while the session that holds the snapshot is used now and

@@ -122,7 +122,7 @@ pub fn restore(
     observe: &mut dyn FnMut(Stage<'_>),
 ) -> Result<Restored> {
     let names = Names::of(spec)?;
-    let _turn = Turn::take(admin, &spec.database)?;
+    let mut turn = Turn::take(admin, &spec.database)?;
     let old_is_there = target::exists(admin, &spec.database)?;
     if old_is_there {
         target::check_free(admin, spec, &names)?;
@@ -143,7 +143,7 @@ pub fn restore(
                 // Time has passed.
                 target::check_data(admin, spec)?;
             }
-            swap::swap(admin, spec, &names, old_is_there)?;
+            swap::swap(admin, &mut turn, spec, &names, old_is_there)?;
             Ok(Restored {
                 kept: old_is_there.then(|| names.aside.clone()),
                 removed,
@@ -228,7 +228,10 @@ pub fn load(
     if !status.success() {
         return Err(Error::new(
             ErrorKind::Failed,
-            format!("{what}: {} ({status})", server::complaint(&said)),
+            format!(
+                "{what}: {} ({status})",
+                server::complaint_of("pg_restore", &said)
+            ),
         ));
     }
     // pg_restore stops reading where its table of contents is satisfied.

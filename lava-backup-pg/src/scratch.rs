@@ -1,5 +1,5 @@
-use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -67,7 +67,10 @@ impl Scratch {
     ) -> Result<(Child, mpsc::Sender<()>, Superuser)> {
         let io = |e| Error::io("prepare", dir, e);
         // The user passes through; what lies inside is its own.
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o711)).map_err(io)?;
+        if let Some(user) = user {
+            chown(dir, None, Some(user.gid)).map_err(io)?;
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o710)).map_err(io)?;
+        }
         let data = dir.join("data");
         let socket = dir.join("socket");
         for part in [&data, &socket] {
@@ -87,7 +90,10 @@ impl Scratch {
         server::succeeded("make a scratch cluster", &out)?;
 
         let log = dir.join("server.log");
-        let log_file = File::create(&log).map_err(io)?;
+        // A server logs rows that it could not take.
+        let mut private = OpenOptions::new();
+        private.write(true).create_new(true).mode(0o600);
+        let log_file = private.open(&log).map_err(io)?;
         let mut command = server::command(Path::new("setpriv"), None);
         command.args(["--pdeathsig", "QUIT"]);
         if let Some(user) = user {

@@ -303,8 +303,23 @@ pub(crate) fn lines(stderr: &[u8]) -> Vec<String> {
 
 /// What a program said, for an error: its last lines, never more than a page.
 pub(crate) fn complaint(stderr: &[u8]) -> String {
-    let lines = lines(stderr);
-    lines[lines.len().saturating_sub(12)..].join("; ")
+    last(lines(stderr))
+}
+
+/// The same of lines that are the program's own. What the server adds to them
+/// quotes rows that could not be loaded: a password's hash, a token.
+pub(crate) fn complaint_of(program: &str, stderr: &[u8]) -> String {
+    let own = |line: &String| {
+        line.strip_prefix(program)
+            .is_some_and(|l| l.starts_with(':'))
+    };
+    last(lines(stderr).into_iter().filter(own).collect())
+}
+
+fn last(lines: Vec<String>) -> String {
+    let short = |line: &String| line.chars().take(400).collect::<String>();
+    let last = lines[lines.len().saturating_sub(12)..].iter();
+    last.map(short).collect::<Vec<_>>().join("; ")
 }
 
 pub(crate) fn succeeded(what: &str, out: &Output) -> Result<()> {

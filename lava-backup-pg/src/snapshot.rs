@@ -93,7 +93,7 @@ impl Snapshot {
         client
             .batch_execute(
                 "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
-                 SET search_path = '';",
+                 SET default_transaction_read_only = on; SET search_path = '';",
             )
             .map_err(query)?;
         if number(&mut client).map_err(query)? >= 170_000 {
@@ -218,8 +218,8 @@ impl Snapshot {
     /// Asks something of that instant; every value as text, in the server's
     /// order.
     ///
-    /// The transaction only reads, whatever the statement. One that fails is
-    /// undone alone, and the snapshot stays.
+    /// The session only reads, unless the statement itself says otherwise. One
+    /// that fails is undone alone, and the snapshot stays.
     ///
     /// # Errors
     /// [`ErrorKind::Absent`] if it names what is not there, or

@@ -13,6 +13,10 @@ const SETTINGS: &str = "SET datestyle = ISO; SET intervalstyle = postgres; \
     SET extra_float_digits = 3; SET synchronize_seqscans = off; SET statement_timeout = 0; \
     SET row_security = off; SET search_path = '';\n";
 
+/// A large table takes long. Not every version knows it.
+const PATIENCE: &str = "DO $$BEGIN PERFORM pg_catalog.set_config(name, '0', false) \
+    FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout'; END$$;\n";
+
 /// Says that a statement is over, and how it went. A row never begins with a
 /// backslash and a dot: a backslash of its own is written twice.
 const MARK: &[u8] = br"\.";
@@ -41,6 +45,7 @@ impl Session {
         let mut script = format!("SET client_encoding = '{encoding}';\n{SETTINGS}");
         // One table that can't be read is no reason not to read the next.
         script += "\\set ON_ERROR_STOP 0\n";
+        script += PATIENCE;
         for statement in statements {
             script += &format!("{statement};\n{ECHO}\n");
         }

@@ -2,42 +2,48 @@ use std::time::Duration;
 
 use super::Restore;
 use super::target::Names;
+use super::turn::Turn;
 use crate::error::{Error, ErrorKind, Result};
 use crate::readback::{identifier, literal};
 use crate::superuser::Superuser;
 
 /// How long sessions get to end between two looks; a rename waits five seconds.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How long the swap waits for who has locked the database itself, as a copy of
+/// it as a template does. Whoever comes to it waits behind the swap.
+const LOCK_WAIT: &str = "30s";
 
 /// Gives the new database the name, and the old one another.
 ///
 /// In one transaction: there is never no database of the name, and none that is
 /// closed. A rename locks its database against those who come and waits for
-/// those who are in; they are ended meanwhile.
+/// those who are in; they are ended meanwhile. The session is that of our turn,
+/// and its end comes from us last: killed before, we have changed nothing, and
+/// nobody else begins while it still waits.
 pub(super) fn swap(
     admin: &Superuser,
+    turn: &mut Turn,
     spec: &Restore<'_>,
     names: &Names,
     old_is_there: bool,
 ) -> Result<()> {
     let name = identifier(&spec.database);
     let new = identifier(&names.new);
-    let mut sql = "BEGIN; ".to_owned();
+    let mut sql = format!("BEGIN; SET LOCAL lock_timeout = '{LOCK_WAIT}'; ");
     if old_is_there {
         let aside = identifier(&names.aside);
         sql += &format!("ALTER DATABASE {name} RENAME TO {aside}; ");
     }
     // The mark goes with the rename: until then an interrupted run is ours to
     // drop, from then on the database is not.
-    sql += &format!("ALTER DATABASE {new} RENAME TO {name}; COMMENT ON DATABASE {name} IS NULL; ");
+    sql += &format!("ALTER DATABASE {new} RENAME TO {name}; COMMENT ON DATABASE {name} IS NULL");
     // The role serves the old database with the old password until here.
     if let Some(password) = &spec.password {
         // As a verifier: a server may log its statements.
         let verifier = postgres_protocol::password::scram_sha_256(password.reveal().as_bytes());
         let role = identifier(&spec.owner);
-        sql += &format!("ALTER ROLE {role} LOGIN PASSWORD {}; ", literal(&verifier));
+        sql += &format!("; ALTER ROLE {role} LOGIN PASSWORD {}", literal(&verifier));
     }
-    sql += "COMMIT";
     let end_others = format!(
         "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
          WHERE datname IN ({}, {})",
@@ -45,15 +51,16 @@ pub(super) fn swap(
         literal(&names.new)
     );
     std::thread::scope(|threads| {
-        let swapping = threads.spawn(|| admin.query("postgres", &sql));
-        while !swapping.is_finished() {
+        let renaming = threads.spawn(|| turn.run(&sql));
+        while !renaming.is_finished() {
             // If this fails, so does the rename, and says why.
             let _ = admin.query("postgres", &end_others);
             std::thread::sleep(LOOK_AGAIN);
         }
-        match swapping.join() {
-            Ok(swapped) => swapped.map(|_| ()),
+        match renaming.join() {
+            Ok(renamed) => renamed.map(drop),
             Err(_) => Err(Error::new(ErrorKind::Failed, "swap the databases")),
         }
-    })
+    })?;
+    turn.run("COMMIT").map(drop)
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::Restore;
 use crate::error::{Error, ErrorKind, Result};
 use crate::readback::{identifier, literal};
@@ -50,15 +52,21 @@ pub(super) fn check_free(admin: &Superuser, spec: &Restore<'_>, names: &Names) -
         let what = format!("replace the database {}: {why}", spec.database);
         Err(Error::new(ErrorKind::Refused, what))
     };
-    let users = admin.query(
-        "postgres",
-        &format!(
-            "SELECT usename || ' (' || application_name || ')', count(*) \
-             FROM pg_catalog.pg_stat_activity \
-             WHERE datname = {} AND backend_type = 'client backend' GROUP BY 1 ORDER BY 1",
-            literal(&spec.database)
-        ),
-    )?;
+    let who = format!(
+        "SELECT usename || ' (' || application_name || ')', count(*) \
+         FROM pg_catalog.pg_stat_activity \
+         WHERE datname = {} AND backend_type = 'client backend' GROUP BY 1 ORDER BY 1",
+        literal(&spec.database)
+    );
+    let mut users = admin.query("postgres", &who)?;
+    // The last who was there may be on the way out.
+    for _ in 0..10 {
+        if users.is_empty() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        users = admin.query("postgres", &who)?;
+    }
     if !users.is_empty() {
         let users: Vec<String> = users.iter().map(|row| row.join(" × ")).collect();
         return refuse(format!(
@@ -117,6 +125,7 @@ fn is_unfinished(admin: &Superuser, name: &str) -> Result<bool> {
 /// and where the disk is full that ends the server with all its databases
 /// (measured on 15); to drop a table is to have its room at once.
 const MAKE_ROOM: &str = r"\set ON_ERROR_STOP 0
+SET lock_timeout = '5s';
 SELECT pg_catalog.format('DROP TABLE %s CASCADE', oid::pg_catalog.regclass)
 FROM pg_catalog.pg_class WHERE relkind = 'r' AND oid >= 16384
 ORDER BY pg_catalog.pg_table_size(oid) DESC LIMIT 100
@@ -136,9 +145,16 @@ pub(super) fn drop_unfinished(admin: &Superuser, name: &str) -> Result<()> {
             ),
         ));
     }
-    // If this fails, so will the next, and says why.
+    // A run that was killed leaves sessions that are still at work in it, and
+    // hold what is to go. If this or the next fails, so will the drop, and says
+    // why.
+    let end_others = format!(
+        "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
+         WHERE datname = {}",
+        literal(name)
+    );
+    let _ = admin.query("postgres", &end_others);
     let _ = admin.query(name, MAKE_ROOM);
-    // A run that was killed leaves sessions that are still at work in it.
     let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(name));
     admin.query("postgres", &sql)?;
     Ok(())

@@ -1,19 +1,30 @@
-use std::io::{Read, Write};
-use std::process::{Child, Stdio};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdout, Stdio};
+use std::thread::JoinHandle;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::readback::literal;
+use crate::server;
 use crate::superuser::Superuser;
 
 /// Held by the one restore of a database that is at work, so that no other
 /// takes its unfinished database for one that was left.
 ///
 /// A lock of the server's own, in a session whose statements come through a pipe
-/// from us: however we end, it ends too.
-pub(super) struct Turn(Child);
+/// from us: however we end, it ends too, with what it had not committed.
+pub(super) struct Turn {
+    psql: Child,
+    answers: BufReader<ChildStdout>,
+    said: Option<JoinHandle<Vec<u8>>>,
+    what: String,
+}
 
 /// What our locks have in common: "lava".
 const OURS: u32 = 0x6c61_7661;
+
+/// The session idles while the rows are loaded. Not every version knows both.
+const PATIENCE: &str = "SELECT pg_catalog.set_config(name, '0', false) \
+    FROM pg_catalog.pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout')";
 
 impl Turn {
     pub(super) fn take(admin: &Superuser, database: &str) -> Result<Self> {
@@ -23,35 +34,70 @@ impl Turn {
             .psql("postgres")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .map_err(io)?;
-        let sql = format!(
-            "SELECT pg_catalog.pg_try_advisory_lock({OURS}, pg_catalog.hashtext({}));\n",
+        let stderr = psql.stderr.take();
+        let stdout = psql.stdout.take();
+        let stdout = stdout.ok_or_else(|| Error::new(ErrorKind::Program, "read psql's output"))?;
+        let mut turn = Self {
+            psql,
+            answers: BufReader::new(stdout),
+            said: stderr.map(|stderr| std::thread::spawn(|| server::read_some(stderr))),
+            what,
+        };
+        turn.run(PATIENCE)?;
+        let lock = format!(
+            "SELECT pg_catalog.pg_try_advisory_lock({OURS}, pg_catalog.hashtext({}))",
             literal(database)
         );
-        let mut answer = [0];
-        let asked = match (&mut psql.stdin, &mut psql.stdout) {
-            (Some(stdin), Some(stdout)) => stdin
-                .write_all(sql.as_bytes())
-                .and_then(|()| stdout.read_exact(&mut answer)),
-            _ => Ok(()),
-        };
-        let turn = Self(psql);
-        match (asked, &answer) {
-            (Ok(()), b"t") => Ok(turn),
-            (Ok(()), _) => Err(Error::new(
+        match turn.run(&lock)?.as_str() {
+            "t" => Ok(turn),
+            _ => Err(Error::new(
                 ErrorKind::Refused,
-                format!("{what}: another restore of it is at work"),
+                format!("{}: another restore of it is at work", turn.what),
             )),
-            (Err(e), _) => Err(Error::with(ErrorKind::Connection, what, e)),
         }
+    }
+
+    /// Runs statements in the session and waits for them; gives the last row.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Query`] with what the server said; then the session is over,
+    /// and what it had begun is rolled back.
+    pub(super) fn run(&mut self, sql: &str) -> Result<String> {
+        let script = format!("{sql};\n\\echo done\n");
+        let sent = match &mut self.psql.stdin {
+            Some(stdin) => stdin.write_all(script.as_bytes()),
+            None => Ok(()),
+        };
+        let mut row = String::new();
+        while sent.is_ok() {
+            let mut answer = Vec::new();
+            let read = self.answers.read_until(b'\n', &mut answer);
+            if !matches!(read, Ok(1..)) {
+                break;
+            }
+            let answer = String::from_utf8_lossy(&answer);
+            let rows = answer.split('\0').map(str::trim_end);
+            // The mark follows the last row, which ends with a NUL, in its line.
+            for found in rows.filter(|found| !found.is_empty()) {
+                match found {
+                    "done" => return Ok(row),
+                    found => row = found.to_owned(),
+                }
+            }
+        }
+        let said = self.said.take().and_then(|said| said.join().ok());
+        let said = server::complaint(&said.unwrap_or_default());
+        let what = format!("{}: {said}", self.what);
+        Err(Error::new(ErrorKind::Query, what))
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
+        drop(self.psql.stdin.take());
+        let _ = self.psql.wait();
     }
 }

@@ -153,3 +153,18 @@ fn changed(before: &[TocEntry], after: &[TocEntry]) -> String {
         .map(|(name, _)| *name);
     named.collect::<Vec<_>>().join(", ")
 }
+
+/// What the server adds to its words are rows that it could not take.
+#[test]
+fn no_row_gets_into_the_words_of_a_restore_that_fails() {
+    let cluster = shared();
+    let script = "CREATE TABLE token (secret text UNIQUE); \
+        INSERT INTO token VALUES ('sesame-1'), ('sesame-2')";
+    let mut dumped = dumped(&cluster, "tokens", script);
+    let at = dumped.bytes.windows(8).position(|w| w == b"sesame-2");
+    dumped.bytes[at.unwrap() + 7] = b'1';
+    let failed = bring(&cluster, &dumped.spec("token"), &dumped.bytes).unwrap_err();
+    let said = failed.to_string();
+    assert!(said.contains("unique index"), "{said}");
+    assert!(!said.contains("sesame"), "{said}");
+}
