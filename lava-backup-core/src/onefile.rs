@@ -38,8 +38,9 @@ pub(crate) fn scratch_dir() -> PathBuf {
 /// frames.
 ///
 /// # Errors
-/// [`ErrorKind::Damaged`] if a list or a frame is; [`ErrorKind::Io`]. What was
-/// written by then is no backup.
+/// [`ErrorKind::Damaged`](crate::ErrorKind::Damaged) if a list or a frame is;
+/// [`ErrorKind::Io`](crate::ErrorKind::Io). What was written by then is no
+/// backup.
 pub fn export(backup: &Backup, out: &mut dyn Write) -> Result<()> {
     let frames = backup.frames()?;
     // The first pass finds damage in the index before anything is written.

@@ -34,6 +34,8 @@ fn lab() -> (Scratch, Vec<u8>, DumpContents) {
     let (kept, contents) = dump_of(&cluster, "lab");
     let later = "INSERT INTO job (name) VALUES ('later')";
     admin.query("lab", later).unwrap();
+    // A scratch server commits without waiting for its log, and is made to crash.
+    admin.query("postgres", "CHECKPOINT").unwrap();
     (cluster, kept.bytes, contents)
 }
 

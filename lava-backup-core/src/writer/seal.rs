@@ -46,7 +46,7 @@ impl BackupWriter {
     /// Seals the backup: from here on it exists.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`]; then there is no backup.
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io); then there is no backup.
     pub fn seal(mut self, input: SealInput) -> Result<Sealed> {
         self.cut()?;
         let last = self.pipeline.reserve();

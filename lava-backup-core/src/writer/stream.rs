@@ -42,7 +42,7 @@ impl StreamMember<'_> {
     /// frame would be short.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] from the store.
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) from the store.
     pub fn cut_here(&mut self) -> Result<()> {
         if self.cutter.is_short() {
             return Ok(());
@@ -79,7 +79,7 @@ impl StreamMember<'_> {
     /// Begins anew: what was written so far is not in the backup.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] from the store.
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) from the store.
     pub(crate) fn restart(&mut self) -> Result<()> {
         self.writer.pipeline.rewind(self.header + 1)?;
         self.cutter = ContentCutter::new();
@@ -91,7 +91,7 @@ impl StreamMember<'_> {
     /// Ends the member.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] from the store.
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) from the store.
     pub fn finish(mut self) -> Result<Entry> {
         let padding = [0; tarstream::BLOCK as usize];
         let pipeline = &mut self.writer.pipeline;

@@ -63,6 +63,12 @@ fn backends(cluster: &Scratch, database: &str, of_dump: bool) -> Vec<i32> {
     rows.iter().map(|row| row[0].parse().unwrap()).collect()
 }
 
+/// A scratch server commits without waiting for its log: a crash at once would
+/// take the last tables with it.
+fn lasting(cluster: &Scratch) {
+    cluster.superuser().query("postgres", "CHECKPOINT").unwrap();
+}
+
 fn terminate(cluster: &Scratch, pids: &[i32]) {
     for pid in pids {
         let sql = format!("SELECT pg_terminate_backend({pid}, 5000)");
@@ -136,6 +142,7 @@ fn a_dump_program_that_is_killed_leaves_no_dump() {
 fn a_server_that_crashes_or_is_restarted_ends_the_dump() {
     let cluster = cluster();
     let before = dumped(&cluster, "crash", LARGE);
+    lasting(&cluster);
     let mut holding = snapshot(&cluster, "crash");
     let (result, _) = dump_and(&mut holding, || {
         for pid in backends(&cluster, "crash", true) {
