@@ -63,6 +63,17 @@ fn backends(cluster: &Scratch, database: &str, of_dump: bool) -> Vec<i32> {
     rows.iter().map(|row| row[0].parse().unwrap()).collect()
 }
 
+/// Waits for what comes by itself; far longer than it takes.
+fn wait(mut until: impl FnMut() -> bool) {
+    for _ in 0..3000 {
+        if until() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("it did not come about");
+}
+
 /// A scratch server commits without waiting for its log: a crash at once would
 /// take the last tables with it.
 fn lasting(cluster: &Scratch) {
@@ -103,13 +114,14 @@ fn a_dump_whose_snapshot_ends_is_void_and_ends_with_it() {
     let whole = dumped(&cluster, "void", LARGE).bytes.len();
     let mut holding = snapshot(&cluster, "void");
     holding.set_heartbeat(Duration::from_millis(1));
+    // That of the dump before may be on its way out.
+    wait(|| backends(&cluster, "void", false).len() == 1);
     let pids = backends(&cluster, "void", false);
-    assert_eq!(pids.len(), 1);
     let (result, bytes) = dump_and(&mut holding, || terminate(&cluster, &pids));
     let error = result.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Void, "{error}");
     assert!(bytes < whole, "{bytes} of {whole}");
-    assert_eq!(backends(&cluster, "void", true), [0; 0]);
+    wait(|| backends(&cluster, "void", true).is_empty());
 
     // Noticed at the end where no heart beats.
     let mut holding = snapshot(&cluster, "void");
@@ -150,7 +162,9 @@ fn a_server_that_crashes_or_is_restarted_ends_the_dump() {
         }
     });
     let error = result.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Void, "{error}");
+    // The server ends the snapshot's session a moment after the one that died.
+    let ended = [ErrorKind::Void, ErrorKind::Failed].contains(&error.kind());
+    assert!(ended, "{error}");
     assert!(error.to_string().contains("pg_dump"), "{error}");
 
     // Back by itself, it holds what it held, and the old snapshot is void.
