@@ -106,7 +106,7 @@ pub enum Stage<'s> {
 /// Up to the swap the old database serves on, and it is one transaction: killed
 /// at any moment, the old database or the proved new one has the name, and is
 /// open. What is left then is a database `…_restoring`, which the next restore
-/// removes. Whatever else fails, the new one is dropped and the old one is as it
+/// removes, unless the server crashed before it was marked as ours. Whatever else fails, the new one is dropped and the old one is as it
 /// was. After the swap it is kept under another name.
 ///
 /// # Errors

@@ -3,30 +3,17 @@
 
 use super::*;
 use crate::entry::Time;
+use crate::writer::{Meta, new_entry};
 
 fn path(text: &str) -> MemberPath {
     text.parse().unwrap()
 }
 
 fn entry(at: &str, kind: Kind, size: u64) -> Entry {
+    let meta = Meta::private(Class::Plain, Time::default());
     Entry {
-        path: path(at),
-        kind,
         size,
-        mode: 0o644,
-        user: String::new(),
-        group: String::new(),
-        uid: 0,
-        gid: 0,
-        mtime: Time::default(),
-        class: Class::Plain,
-        blake3: None,
-        link: None,
-        target: None,
-        extents: Vec::new(),
-        attributes: None,
-        frame: 0,
-        offset: 0,
+        ..new_entry(path(at), kind, meta)
     }
 }
 

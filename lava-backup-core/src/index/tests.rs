@@ -11,27 +11,14 @@ use crate::error::{Error, ErrorKind};
 use crate::frame::{Encoder, FrameName};
 use crate::piece::{self, Holds};
 use crate::store::Store;
-use crate::writer::{Meta, SealInput};
+use crate::writer::{Meta, SealInput, new_entry};
 
 fn entry(path: &str, frame: u64) -> Entry {
+    let meta = Meta::private(Class::Plain, Time::default());
     Entry {
-        path: path.parse().unwrap(),
-        kind: Kind::Dir,
-        size: 0,
-        mode: 0o755,
-        user: "root".into(),
-        group: "root".into(),
-        uid: 0,
-        gid: 0,
-        mtime: Time::default(),
-        class: Class::Plain,
-        blake3: None,
-        link: None,
-        target: None,
-        extents: Vec::new(),
-        attributes: None,
         frame,
         offset: 512,
+        ..new_entry(path.parse().unwrap(), Kind::Dir, meta)
     }
 }
 

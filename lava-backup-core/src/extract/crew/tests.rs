@@ -6,6 +6,7 @@ use super::*;
 use crate::entry::{Class, Time};
 use crate::extract::Extract;
 use crate::root::Root;
+use crate::writer::{Meta, new_entry};
 
 fn failed(what: &str) -> Error {
     Error::damaged(what, "failed")
@@ -25,24 +26,10 @@ fn of_several_failures_the_first_in_archive_order_is_told_whichever_came_first()
 }
 
 fn pipe(path: &str) -> Entry {
+    let meta = Meta::private(Class::Plain, Time::default());
     Entry {
-        path: path.parse().unwrap(),
-        kind: Kind::Fifo,
-        size: 0,
-        mode: 0o600,
-        user: String::new(),
-        group: String::new(),
-        uid: 0,
-        gid: 0,
-        mtime: Time::default(),
-        class: Class::Plain,
-        blake3: None,
-        link: None,
-        target: None,
-        extents: Vec::new(),
-        attributes: None,
-        frame: 0,
         offset: 512,
+        ..new_entry(path.parse().unwrap(), Kind::Fifo, meta)
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::entry::{Class, Kind, Time};
+use crate::writer::{Meta, new_entry};
 
 /// A disk and a store of frames that take their time, or fail.
 struct Slow {
@@ -51,24 +52,13 @@ impl Sink for Frames {
 
 /// An entry whose line fills a block.
 fn long(number: u64) -> Entry {
+    let path = format!("config/{number:06}").parse().unwrap();
+    let meta = Meta::private(Class::Plain, Time::default());
     Entry {
-        path: format!("config/{number:06}").parse().unwrap(),
-        kind: Kind::Dir,
-        size: 0,
-        mode: 0o755,
         user: "u".repeat(BLOCK),
-        group: String::new(),
-        uid: 0,
-        gid: 0,
-        mtime: Time::default(),
-        class: Class::Plain,
-        blake3: None,
-        link: None,
-        target: None,
-        extents: Vec::new(),
-        attributes: None,
         frame: number,
         offset: 512,
+        ..new_entry(path, Kind::Dir, meta)
     }
 }
 
