@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lava_backup_core::{Glob, MemberPath, Share};
+use lava_backup_pg::Pace;
 
 mod keeping;
 mod onefile;
@@ -147,9 +148,10 @@ pub(crate) struct CreateArgs {
     #[arg(long, conflicts_with = "database")]
     pub(crate) no_database: bool,
 
-    /// Bytes of the dump a second: a number with K, M or G, or `unlimited`
-    #[arg(long, value_name = "RATE", default_value = "30M", value_parser = rate)]
-    pub(crate) rate: Rate,
+    /// Pace of the dump: `yield` is slow while others are at work on the server, `20MiB/s` fixes
+    /// it, `unlimited` lifts it
+    #[arg(long, value_name = "RATE", default_value = "yield", value_parser = rate)]
+    pub(crate) rate: Pace,
 
     /// Take this file or directory as well
     #[arg(long, value_name = "PATH")]
@@ -355,25 +357,29 @@ pub(crate) struct PlanArgs {
     pub(crate) replace_data: bool,
 }
 
-/// Bytes a second; `None` for no limit.
-pub(crate) type Rate = Option<u64>;
-
-fn rate(text: &str) -> Result<Rate, String> {
-    if text == "unlimited" {
-        return Ok(None);
+fn rate(text: &str) -> Result<Pace, String> {
+    match text {
+        "yield" => return Ok(Pace::Yielding),
+        "unlimited" => return Ok(Pace::Unlimited),
+        _ => {}
     }
-    let wrong = || format!("{text:?} is no rate: write a number with K, M or G, or `unlimited`");
-    let digits = text.trim_end_matches(['K', 'M', 'G']);
-    let factor = match &text[digits.len()..] {
-        "" => 1,
-        "K" => 1 << 10,
-        "M" => 1 << 20,
-        "G" => 1 << 30,
+    let wrong = || format!("{text:?} is no rate: write it as 20MiB/s, or `yield`, or `unlimited`");
+    let number = text.strip_suffix("/s").unwrap_or(text);
+    let unit = number.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number = &number[..number.len() - unit.len()];
+    let factor = match unit {
+        "" | "B" => 1,
+        "kB" | "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "K" | "KiB" => 1 << 10,
+        "M" | "MiB" => 1 << 20,
+        "G" | "GiB" => 1 << 30,
         _ => return Err(wrong()),
     };
-    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    let number: u64 = number.parse().map_err(|_| wrong())?;
     match number.checked_mul(factor) {
-        Some(rate) if rate > 0 => Ok(Some(rate)),
+        Some(rate) if rate > 0 => Ok(Pace::Fixed(rate)),
         _ => Err(wrong()),
     }
 }
@@ -420,9 +426,32 @@ mod tests {
 
     #[test]
     fn a_rate_is_a_number_with_a_unit() {
-        assert_eq!(rate("30M"), Ok(Some(30 << 20)));
-        assert_eq!(rate("unlimited"), Ok(None));
-        for bad in ["", "0", "M", "3T", "-1", "3MM", "99999999999G"] {
+        for twenty in [
+            "20M",
+            "20MiB",
+            "20MiB/s",
+            "20480K",
+            "20971520",
+            "20971520B/s",
+        ] {
+            assert_eq!(rate(twenty), Ok(Pace::Fixed(20 << 20)), "{twenty}");
+        }
+        assert_eq!(rate("20MB/s"), Ok(Pace::Fixed(20_000_000)));
+        assert_eq!(rate("unlimited"), Ok(Pace::Unlimited));
+        assert_eq!(rate("yield"), Ok(Pace::Yielding));
+        for bad in [
+            "",
+            "0",
+            "M",
+            "3T",
+            "-1",
+            "3MM",
+            "99999999999G",
+            "/s",
+            "3M/h",
+            "1e3",
+            "3 M",
+        ] {
             assert!(rate(bad).is_err(), "{bad}");
         }
     }

@@ -15,7 +15,7 @@ use crate::answer::Answer;
 use crate::args::FactsArgs;
 use crate::clock;
 use crate::exit::{CouldNot, Exit, Failure};
-use crate::host::Host;
+use crate::host::{self, Host};
 
 /// Timers and services that change packages by themselves.
 const TIMERS: [&str; 3] = [
@@ -48,13 +48,18 @@ pub(crate) fn facts(args: &FactsArgs) -> Result<Answer, Failure> {
 /// Where the database is: as named, or as LAVA's settings say. An offline root
 /// has none that runs.
 pub(crate) fn address(host: &Host, named: Option<&str>) -> Result<Option<Address>, Failure> {
-    match named {
-        Some(url) => Address::parse(url)
-            .map(Some)
-            .map_err(|e| Failure::new(Exit::Usage, format!("could not {e}"))),
-        None if host.is_live() => Ok(host.settings.database.clone()),
-        None => Ok(None),
-    }
+    let address = match named {
+        Some(url) => {
+            let bad = |e| Failure::new(Exit::Usage, format!("could not {e}"));
+            Some(Address::parse(url).map_err(bad)?)
+        }
+        None if host.is_live() => host.settings.database.clone(),
+        None => None,
+    };
+    Ok(address.map(|address| Address {
+        os_user: host::user_at_socket(&address),
+        ..address
+    }))
 }
 
 /// What the files of a host say.

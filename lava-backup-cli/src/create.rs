@@ -9,14 +9,14 @@ use lava_backup_core::{
 };
 use lava_backup_debian as debian;
 use lava_backup_pg::archive::{DumpContents, TableInfo, TableSummary};
-use lava_backup_pg::{DumpSink, Snapshot, dump};
+use lava_backup_pg::{DumpSink, Pace, Snapshot, dump};
 use lava_restore_plan::Facts;
 use lava_restore_plan::facts::{DatabaseState, Role};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::answer::Answer;
-use crate::args::{self, CreateArgs, Rate};
+use crate::args::{self, CreateArgs};
 use crate::clock::{self, Instant};
 use crate::collect;
 use crate::exit::{CouldNot, Exit, Failure};
@@ -260,7 +260,7 @@ impl Making {
         }
     }
 
-    fn database(&mut self, snapshot: &mut Snapshot, rate: Rate) -> Result<DumpContents, Failure> {
+    fn database(&mut self, snapshot: &mut Snapshot, pace: Pace) -> Result<DumpContents, Failure> {
         let path: MemberPath =
             format!("database/{}.dump", safe_name(&snapshot.facts().database)).parse()?;
         let settings = snapshot.facts().settings.join(", ");
@@ -276,11 +276,15 @@ impl Making {
         let server = serde_json::to_value(snapshot.facts()).unwrap_or_default();
         let meta = Meta::private(Class::Secret, self.taken.for_files());
         let mut sink = Sink {
+            of_tables: snapshot.facts().tables.len(),
             member: self.writer.stream(path.clone(), meta)?,
             progress: &self.progress,
             bytes: 0,
+            tables: 0,
+            table: String::new(),
+            told: 0,
         };
-        let dumped = dump(snapshot, rate, &mut sink).could_not("dump the database")?;
+        let dumped = dump(snapshot, pace, &mut sink).could_not("dump the database")?;
         sink.member.finish().could_not("store the dump")?;
         let contents = dumped.contents;
         for warning in dumped.warnings {
@@ -458,20 +462,43 @@ struct Sink<'s> {
     member: StreamMember<'s>,
     progress: &'s Progress,
     bytes: u64,
+    /// Tables begun, of how many, and the last.
+    tables: usize,
+    of_tables: usize,
+    table: String,
+    /// Bytes when it was last said.
+    told: u64,
+}
+
+impl Sink<'_> {
+    /// A large table takes long.
+    const TELL_EVERY: u64 = 1 << 20;
+
+    fn tell(&mut self) {
+        self.told = self.bytes;
+        self.progress.say(format!(
+            "dumping the database: {}, table {} of {}: {}",
+            text::bytes(self.bytes),
+            self.tables,
+            self.of_tables.max(self.tables),
+            self.table,
+        ));
+    }
 }
 
 impl DumpSink for Sink<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.bytes += bytes.len() as u64;
+        if self.bytes - self.told >= Self::TELL_EVERY {
+            self.tell();
+        }
         self.member.write_all(bytes)
     }
 
     fn table_begins(&mut self, table: &TableInfo) -> io::Result<()> {
-        let done = text::bytes(self.bytes);
-        self.progress.say(format!(
-            "dumping {}.{} ({done} so far)",
-            table.schema, table.name
-        ));
+        self.tables += 1;
+        self.table = format!("{}.{}", table.schema, table.name);
+        self.tell();
         self.member.cut_here().map_err(io::Error::other)
     }
 

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use lava_backup_core::{Owners, Root};
 use lava_backup_debian as debian;
-use lava_backup_pg::OsUser;
+use lava_backup_pg::{Address, OsUser};
 use lava_restore_plan::facts::{Cluster, Role, Unit};
 use lava_restore_plan::release::Release;
 
@@ -175,21 +175,38 @@ pub(crate) fn postgres_user() -> Result<Option<OsUser>, Failure> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }
-    let root = Root::open(Path::new("/"))?;
-    let owners = Owners::of(&root);
-    let user = owners.uid("postgres", 0);
-    let group = owners.gid("postgres", 0);
-    if !user.known || user.id == 0 {
-        return Err(Failure::new(
+    let user = os_user("postgres").ok_or_else(|| {
+        Failure::new(
             Exit::Failed,
             "could not find the user postgres on this host",
         )
-        .hint("install postgresql: its programs do not run as root"));
-    }
-    Ok(Some(OsUser {
+        .hint("install postgresql: its programs do not run as root")
+    })?;
+    Ok(Some(user))
+}
+
+/// The user to be at a server's socket, where the server knows roles by the user
+/// that comes: LAVA's, unless the role has a user of its own. `None` over TCP, and
+/// if we are not root and can be nobody else.
+pub(crate) fn user_at_socket(address: &Address) -> Option<OsUser> {
+    let socket = address.host.starts_with('/');
+    (socket && rustix::process::geteuid().is_root())
+        .then(|| os_user(&address.user).or_else(|| os_user("lavaserver")))
+        .flatten()
+}
+
+const NOGROUP: u32 = 65534;
+
+/// A user of this host, other than root.
+fn os_user(name: &str) -> Option<OsUser> {
+    let root = Root::open(Path::new("/")).ok()?;
+    let owners = Owners::of(&root);
+    let user = owners.uid(name, 0);
+    (user.known && user.id != 0).then(|| OsUser {
         uid: user.id,
-        gid: group.id,
-    }))
+        // A group of its own, or nobody's: what counts is the user.
+        gid: owners.gid(name, NOGROUP).id,
+    })
 }
 
 fn ask_systemd(names: &[&str]) -> Option<Vec<Unit>> {

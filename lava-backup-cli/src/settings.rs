@@ -197,8 +197,9 @@ fn address(database: &Value) -> Result<Address, Failure> {
     }
     let port = field("PORT").map_or(Ok(5432), |port| port.parse());
     let password = field("PASSWORD").map(Password::new);
-    // Without a host Django comes through the socket, where the server knows
-    // LAVA by its user of the system; with a password we may come as we are.
+    // Without a host Django comes through the socket, where the server may know
+    // LAVA by its user of the system or ask for the password, which it takes over
+    // TCP in any case.
     let local = match password {
         Some(_) => "localhost",
         None => lava_backup_pg::DEBIAN_SOCKETS,
@@ -209,6 +210,7 @@ fn address(database: &Value) -> Result<Address, Failure> {
         database: field("NAME").ok_or_else(|| lacks("its NAME"))?,
         user: field("USER").ok_or_else(|| lacks("its USER"))?,
         password,
+        os_user: None,
     })
 }
 

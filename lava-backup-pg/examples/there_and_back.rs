@@ -7,7 +7,9 @@ use std::fs::File;
 use std::io::{self, Seek, Write};
 
 use lava_backup_pg::archive::TableInfo;
-use lava_backup_pg::{Address, DumpSink, Programs, Restore, Snapshot, Superuser, dump, restore};
+use lava_backup_pg::{
+    Address, DumpSink, Pace, Programs, Restore, Snapshot, Superuser, dump, restore,
+};
 
 struct ToFile(File);
 
@@ -29,7 +31,7 @@ pub fn there_and_back(
 ) -> Result<(), Box<dyn Error>> {
     let mut snapshot = Snapshot::take(address)?;
     let mut file = ToFile(tempfile::tempfile()?);
-    let contents = dump(&mut snapshot, None, &mut file)?.contents;
+    let contents = dump(&mut snapshot, Pace::Unlimited, &mut file)?.contents;
     for table in &contents.tables {
         writeln!(out, "{:>8} rows  {}", table.rows, table.table.name)?;
     }

@@ -3,10 +3,11 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::archive::{DumpContents, DumpReader, Observer, TableInfo, TableSummary};
 use crate::error::{Error, ErrorKind, Result};
+use crate::pace::{self, Brake, Pace, Rate, Work};
 use crate::readback::dump_encoding;
 use crate::server::{self, PrivateFile, Programs};
 use crate::snapshot::Snapshot;
@@ -43,8 +44,8 @@ pub struct Dumped {
 /// Dumps the database of a snapshot into `sink`, reading it as it passes.
 ///
 /// `pg_dump` of the server's own major writes its custom format, uncompressed,
-/// from that very snapshot. A slow sink slows the server: that is how a rate is
-/// kept, `bytes_per_second` at most.
+/// from that very snapshot. A slow sink slows the server: that is how the pace is
+/// kept.
 ///
 /// # Errors
 /// [`ErrorKind::Program`], [`ErrorKind::Failed`] with what `pg_dump` said,
@@ -52,15 +53,14 @@ pub struct Dumped {
 /// [`ErrorKind::Dump`] if what it wrote is not a whole dump,
 /// [`ErrorKind::Void`] if the snapshot did not live to its end, or
 /// [`ErrorKind::Io`] from the sink.
-pub fn dump(
-    snapshot: &mut Snapshot,
-    bytes_per_second: Option<u64>,
-    sink: &mut dyn DumpSink,
-) -> Result<Dumped> {
+pub fn dump(snapshot: &mut Snapshot, pace: Pace, sink: &mut dyn DumpSink) -> Result<Dumped> {
     let programs = Programs::find(snapshot.facts().major)?;
     let program = programs.path("pg_dump");
     let passfile = snapshot.address().passfile_line();
-    let passfile = passfile.map(|line| PrivateFile::new(&line)).transpose()?;
+    let os_user = snapshot.address().os_user;
+    let passfile = passfile
+        .map(|line| PrivateFile::new(&line, os_user))
+        .transpose()?;
     let spawned = pg_dump(&program, snapshot, passfile.as_ref()).spawn();
     let start = |e| {
         let what = format!("start {}", program.display());
@@ -68,8 +68,9 @@ pub fn dump(
     };
     let mut child = Running::start(spawned.map_err(start)?);
 
-    let passed = beside_heartbeat(snapshot, |alive| {
-        pass(&mut child, bytes_per_second, sink, alive)
+    let rate = Rate::of(pace);
+    let passed = beside_heartbeat(snapshot, pace, &rate, |alive| {
+        pass(&mut child, &rate, sink, alive)
     });
     let what = format!("dump the {} with {}", snapshot.address(), program.display());
     let ended = child.end(passed.is_err());
@@ -91,7 +92,7 @@ fn pg_dump(program: &Path, snapshot: &Snapshot, passfile: Option<&PrivateFile>) 
     let address = snapshot.address();
     let wait = snapshot.lock_wait().as_millis();
     let encoding = dump_encoding(&snapshot.facts().encoding);
-    let mut command = server::command(program, None);
+    let mut command = server::command(program, address.os_user);
     command
         .args(["--format=custom", "--compress=0", "--no-password"])
         .arg(format!("--lock-wait-timeout={wait}"))
@@ -136,17 +137,31 @@ fn failure(snapshot: &mut Snapshot, what: &str, status: ExitStatus, said: &[u8])
 }
 
 /// Does something while the session that holds the snapshot is used now and
-/// then; what is done can see that it ended.
+/// then; what is done can see that it ended. Where the pace is to yield, the
+/// session is used to look at what the server has to do.
 fn beside_heartbeat<T>(
     snapshot: &mut Snapshot,
+    pace: Pace,
+    rate: &Rate,
     work: impl FnOnce(&dyn Fn() -> bool) -> Result<T>,
 ) -> Result<T> {
-    let every = snapshot.heartbeat();
+    let yields = pace == Pace::Yielding;
+    let every = match yields {
+        true => pace::LOOK_EVERY.min(snapshot.heartbeat()),
+        false => snapshot.heartbeat(),
+    };
     let (until, over) = mpsc::channel::<()>();
     std::thread::scope(|threads| {
         let beats = threads.spawn(move || {
+            let mut seen = yields.then(|| Work::watch(rate, Instant::now()));
             while over.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                snapshot.still_holds()?;
+                match &mut seen {
+                    Some(seen) => {
+                        let (at_work, ended) = snapshot.work_of_others()?;
+                        seen.seen(at_work, ended, Instant::now());
+                    }
+                    None => snapshot.still_holds()?,
+                }
             }
             Ok(())
         });
@@ -208,13 +223,13 @@ impl Drop for Running {
 /// Moves the stream from the child to the sink and the reader, to its end.
 fn pass(
     child: &mut Running,
-    bytes_per_second: Option<u64>,
+    rate: &Rate,
     sink: &mut dyn DumpSink,
     alive: &dyn Fn() -> bool,
 ) -> Result<DumpReader> {
     let to_sink = |e| Error::with(ErrorKind::Io, "write the dump", e);
     let mut reader = DumpReader::new();
-    let mut pace = bytes_per_second.map(Pace::new);
+    let mut brake = Brake::new(rate);
     let mut buffer = vec![0; 256 << 10];
     let stdout = child.child.stdout.as_mut();
     let mut stdout =
@@ -244,9 +259,7 @@ fn pass(
         for summary in &seen.ends {
             sink.table_ends(summary);
         }
-        if let Some(pace) = &mut pace {
-            pace.took(read as u64);
-        }
+        brake.took(read as u64);
     }
     Ok(reader)
 }
@@ -265,28 +278,5 @@ impl Observer for Seen {
 
     fn table_ends(&mut self, summary: &TableSummary) {
         self.ends.push(summary.clone());
-    }
-}
-
-/// Keeps a stream to a rate by waiting where it is ahead.
-struct Pace {
-    bytes_per_second: u64,
-    free_at: Instant,
-}
-
-impl Pace {
-    fn new(bytes_per_second: u64) -> Self {
-        Self {
-            bytes_per_second: bytes_per_second.max(1),
-            free_at: Instant::now(),
-        }
-    }
-
-    fn took(&mut self, bytes: u64) {
-        let now = Instant::now();
-        let cost = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second as f64);
-        // Time that was not used is not saved up: it would be spent in a burst.
-        self.free_at = self.free_at.max(now) + cost;
-        std::thread::sleep(self.free_at.saturating_duration_since(now));
     }
 }

@@ -9,7 +9,7 @@
 //! knows nothing of archives, Debian's packages or LAVA.
 //!
 //! ```no_run
-//! use lava_backup_pg::{Address, Snapshot, archive::TableInfo, dump};
+//! use lava_backup_pg::{Address, Pace, Snapshot, archive::TableInfo, dump};
 //!
 //! struct Count(u64);
 //! impl lava_backup_pg::DumpSink for Count {
@@ -28,10 +28,11 @@
 //!     database: "lavaserver".into(),
 //!     user: "lavaserver".into(),
 //!     password: Some(lava_backup_pg::Password::new("…")),
+//!     os_user: None,
 //! };
 //! let mut snapshot = Snapshot::take(&address)?;
 //! let rows = snapshot.query("SELECT count(*) FROM public.django_migrations")?;
-//! let contents = dump(&mut snapshot, Some(30 << 20), &mut Count(0))?.contents;
+//! let contents = dump(&mut snapshot, Pace::Yielding, &mut Count(0))?.contents;
 //! assert_eq!(contents.table("public", "django_migrations").map(|t| t.rows.to_string()),
 //!            rows[0][0]);
 //! # Ok::<(), lava_backup_pg::Error>(())
@@ -48,6 +49,7 @@ mod dump;
 mod error;
 mod fixes;
 mod large_objects;
+mod pace;
 mod readback;
 mod restore;
 mod scratch;
@@ -57,9 +59,10 @@ mod superuser;
 
 pub use dump::{DumpSink, Dumped, dump};
 pub use error::{Error, ErrorKind, Result};
+pub use pace::Pace;
 pub use readback::{Comparison, TableDifference, compare};
-pub use restore::{Restore, Restored, Stage, load, restore};
+pub use restore::{Restore, Restored, Spool, Stage, restore};
 pub use scratch::Scratch;
 pub use server::{Address, OsUser, Password, Programs};
-pub use snapshot::{Row, ServerFacts, Snapshot};
+pub use snapshot::{RoleAttributes, Row, ServerFacts, Snapshot, TableSize};
 pub use superuser::{DEBIAN_SOCKETS, Superuser};

@@ -1,16 +1,17 @@
+mod load;
 mod swap;
 mod target;
 mod turn;
 
 use std::io::{self, Write};
-use std::process::Stdio;
 
 use crate::archive::{DumpContents, TableInfo};
 use crate::error::{Error, ErrorKind, Result};
 use crate::readback::{self, Comparison};
-use crate::server::{self, Password};
+use crate::server::Password;
 use crate::snapshot::ServerFacts;
 use crate::superuser::Superuser;
+pub use load::Spool;
 use target::Names;
 use turn::Turn;
 
@@ -48,6 +49,8 @@ pub struct Restore<'r> {
     pub low_sequences: bool,
     /// Part of the name that the old database gets: the time.
     pub stamp: String,
+    /// Load it with several jobs, from a copy; with one and from a pipe if `None`.
+    pub spool: Option<Spool>,
 }
 
 impl<'r> Restore<'r> {
@@ -69,6 +72,7 @@ impl<'r> Restore<'r> {
             replace_data: false,
             low_sequences: false,
             stamp: stamp.to_owned(),
+            spool: None,
         }
     }
 }
@@ -165,7 +169,7 @@ fn build(
     observe: &mut dyn FnMut(Stage<'_>),
 ) -> Result<Comparison> {
     observe(Stage::Loading);
-    load(admin, new, dump)?;
+    load::load(admin, spec, new, dump)?;
     observe(Stage::Analysing);
     admin.query(new, "ANALYZE")?;
     let comparison = readback::compare(admin, new, spec.contents, &mut |table| {
@@ -194,49 +198,5 @@ fn build(
             Err(Error::new(ErrorKind::LowSequence, what))
         }
         _ => Ok(comparison),
-    }
-}
-
-/// Loads a dump into an empty database, stopping at the first error.
-///
-/// # Errors
-/// [`ErrorKind::Failed`] with what `pg_restore` said.
-pub fn load(
-    admin: &Superuser,
-    database: &str,
-    dump: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
-) -> Result<()> {
-    let what = format!("load the dump into the database {database}");
-    let io = |e| Error::with(ErrorKind::Program, what.clone(), e);
-    let mut child = admin
-        .program("pg_restore")
-        .args(["--exit-on-error", "--format=custom"])
-        .arg(server::dbname(database))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(io)?;
-    let stderr = child.stderr.take();
-    let said = std::thread::spawn(|| stderr.map(server::read_some).unwrap_or_default());
-    let fed = match child.stdin.take() {
-        Some(mut stdin) => dump(&mut stdin),
-        None => Ok(()),
-    };
-    let status = child.wait().map_err(io)?;
-    let said = said.join().unwrap_or_default();
-    if !status.success() {
-        return Err(Error::new(
-            ErrorKind::Failed,
-            format!(
-                "{what}: {} ({status})",
-                server::complaint_of("pg_restore", &said)
-            ),
-        ));
-    }
-    // pg_restore stops reading where its table of contents is satisfied.
-    match fed {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Error::with(ErrorKind::Io, what, e)),
-        _ => Ok(()),
     }
 }

@@ -150,6 +150,7 @@ impl Scratch {
             database: database.to_owned(),
             user: "postgres".into(),
             password: None,
+            os_user: None,
         }
     }
 }

@@ -6,7 +6,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, Command, Output, Stdio};
 
-use rustix::fs::{MemfdFlags, Mode, fchmod, memfd_create};
+use rustix::fs::{MemfdFlags, Mode, fchmod, fchown, memfd_create};
+use rustix::process::{Gid, Uid, getegid, geteuid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::fixes;
@@ -24,6 +26,9 @@ pub struct Address {
     pub user: String,
     /// Its password, if the server asks for one.
     pub password: Option<Password>,
+    /// The user of the operating system to come through a socket as, where the
+    /// server knows roles by that (`peer`). Only root can be another than itself.
+    pub os_user: Option<OsUser>,
 }
 
 /// A password, which nothing prints.
@@ -100,6 +105,7 @@ impl Address {
                 .ok_or_else(|| bad("it names no role"))?
                 .to_owned(),
             password,
+            os_user: None,
         })
     }
 
@@ -111,7 +117,32 @@ impl Address {
         }
     }
 
-    pub(crate) fn config(&self) -> postgres::Config {
+    /// Connects, as the user of the operating system that the address names.
+    pub(crate) fn connect(&self) -> Result<postgres::Client> {
+        let failed = |e| {
+            let what = format!("connect to the {self}");
+            Error::server(ErrorKind::Connection, what, e)
+        };
+        let Some(user) = self.os_user else {
+            return self.config().connect(postgres::NoTls).map_err(failed);
+        };
+        // Credentials are a thread's own, and this one ends with them.
+        std::thread::scope(|threads| {
+            let connecting = threads.spawn(|| {
+                become_user(user).map_err(|e| {
+                    let what = format!("connect to the {self} as the user {}", user.uid);
+                    Error::with(ErrorKind::Connection, what, e)
+                })?;
+                self.config().connect(postgres::NoTls).map_err(failed)
+            });
+            connecting.join().unwrap_or_else(|_| {
+                let what = format!("connect to the {self}");
+                Err(Error::new(ErrorKind::Connection, what))
+            })
+        })
+    }
+
+    fn config(&self) -> postgres::Config {
         let mut config = postgres::Config::new();
         if self.host.starts_with('/') {
             config.host_path(&self.host);
@@ -150,6 +181,18 @@ pub struct OsUser {
     pub uid: u32,
     /// The number of its group.
     pub gid: u32,
+}
+
+/// What this thread does from here on it does as that user.
+fn become_user(user: OsUser) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    if (geteuid(), getegid()) == (uid, gid) {
+        return Ok(());
+    }
+    set_thread_groups(&[])?;
+    set_thread_res_gid(gid, gid, gid)?;
+    set_thread_res_uid(uid, uid, uid)?;
+    Ok(())
 }
 
 /// PostgreSQL's own programs of one major version.
@@ -261,12 +304,17 @@ pub(crate) fn dbname(database: &str) -> String {
 pub(crate) struct PrivateFile(File);
 
 impl PrivateFile {
-    pub(crate) fn new(text: &str) -> Result<Self> {
+    /// For ourselves, or for a child that runs as another user.
+    pub(crate) fn new(text: &str, reader: Option<OsUser>) -> Result<Self> {
         let io = |e: io::Error| Error::with(ErrorKind::Io, "write a private file", e);
         // Not closed in children, so that the path means the same to them.
         let fd = memfd_create("lava-backup", MemfdFlags::empty()).map_err(|e| io(e.into()))?;
         // libpq takes no password file that others could read.
         fchmod(&fd, Mode::RUSR | Mode::WUSR).map_err(|e| io(e.into()))?;
+        if let Some(reader) = reader {
+            let (uid, gid) = (Uid::from_raw(reader.uid), Gid::from_raw(reader.gid));
+            fchown(&fd, Some(uid), Some(gid)).map_err(|e| io(e.into()))?;
+        }
         let mut file = File::from(fd);
         file.write_all(text.as_bytes()).map_err(io)?;
         Ok(Self(file))

@@ -1,11 +1,12 @@
 use std::time::Duration;
 
-use postgres::{Client, NoTls, SimpleQueryMessage};
+use postgres::{Client, SimpleQueryMessage};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::fixes;
-use crate::server::Address;
+use crate::pace;
+use crate::server::{Address, Password};
 
 /// One instant of a database, held open while it is read and dumped.
 ///
@@ -63,6 +64,42 @@ pub struct ServerFacts {
     /// a dump names and does not hold.
     #[serde(default)]
     pub roles: Vec<String>,
+    /// What those roles may do, in the same order.
+    #[serde(default)]
+    pub role_attributes: Vec<RoleAttributes>,
+    /// Tables with rows of their own, sorted by schema and name.
+    #[serde(default)]
+    pub tables: Vec<TableSize>,
+}
+
+/// A role, but for its password: that is a [verifier](Snapshot::verifiers) apart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleAttributes {
+    /// The role.
+    pub name: String,
+    /// May it log in?
+    pub login: bool,
+    /// Does it do as the roles do that it is a member of?
+    pub inherit: bool,
+    /// What else it may do: `superuser`, `createdb`, `createrole`, `replication`,
+    /// `bypassrls`.
+    pub powers: Vec<String>,
+    /// Roles it is a member of.
+    pub member_of: Vec<String>,
+    /// Its settings in this database and in all, as `name=value`.
+    pub settings: Vec<String>,
+}
+
+/// How large the server thought a table to be when it last looked: asking it to
+/// look now would wait for whoever has locked the table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableSize {
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// Bytes on the server's disk, without indexes.
+    pub bytes: u64,
 }
 
 /// A row as text, `None` for a null.
@@ -75,13 +112,7 @@ impl Snapshot {
     /// [`ErrorKind::Connection`], [`ErrorKind::Absent`] if there is no such
     /// database, or [`ErrorKind::Query`].
     pub fn take(address: &Address) -> Result<Self> {
-        let mut client = address.config().connect(NoTls).map_err(|e| {
-            Error::server(
-                ErrorKind::Connection,
-                format!("connect to the {address}"),
-                e,
-            )
-        })?;
+        let mut client = address.connect()?;
         let query = |e| {
             Error::with(
                 ErrorKind::Query,
@@ -125,6 +156,8 @@ impl Snapshot {
                 extensions: Vec::new(),
                 settings: Vec::new(),
                 roles: Vec::new(),
+                role_attributes: Vec::new(),
+                tables: Vec::new(),
             },
             lock_wait: LOCK_WAIT,
             heartbeat: HEARTBEAT,
@@ -182,14 +215,88 @@ impl Snapshot {
              JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase \
              WHERE d.datname = pg_catalog.current_database() AND s.setrole = 0 ORDER BY 1",
         )?;
-        self.facts.roles = self.column(
-            "SELECT rolname FROM pg_catalog.pg_roles \
-             WHERE oid IN (SELECT refobjid FROM pg_catalog.pg_shdepend s \
-                 JOIN pg_catalog.pg_database d ON d.oid = s.dbid \
-                 WHERE d.datname = pg_catalog.current_database() \
-                 AND s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass) ORDER BY 1",
-        )?;
+        self.facts.role_attributes = self.role_attributes()?;
+        let names = self.facts.role_attributes.iter().map(|r| r.name.clone());
+        self.facts.roles = names.collect();
+        self.facts.tables = self.table_sizes()?;
         Ok(())
+    }
+
+    fn role_attributes(&mut self) -> Result<Vec<RoleAttributes>> {
+        let rows = self.query(&format!(
+            "SELECT r.rolname, r.rolcanlogin, r.rolinherit, \
+                    pg_catalog.concat_ws(',', \
+                        CASE WHEN r.rolsuper THEN 'superuser' END, \
+                        CASE WHEN r.rolcreatedb THEN 'createdb' END, \
+                        CASE WHEN r.rolcreaterole THEN 'createrole' END, \
+                        CASE WHEN r.rolreplication THEN 'replication' END, \
+                        CASE WHEN r.rolbypassrls THEN 'bypassrls' END), \
+                    (SELECT pg_catalog.json_agg(pg_catalog.pg_get_userbyid(m.roleid) \
+                            ORDER BY pg_catalog.pg_get_userbyid(m.roleid)) \
+                     FROM pg_catalog.pg_auth_members m WHERE m.member = r.oid), \
+                    (SELECT pg_catalog.json_agg(setting ORDER BY setting) \
+                     FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) setting \
+                     WHERE s.setrole = r.oid AND s.setdatabase IN (0, {THIS_DATABASE})) \
+             FROM pg_catalog.pg_roles r WHERE {OF_THE_DATABASE} ORDER BY 1"
+        ))?;
+        let role = |row: Row| {
+            let [name, login, inherit, powers, member_of, settings] = row.try_into().ok()?;
+            let list = |json: Option<String>| {
+                let list = json.map(|json| serde_json::from_str(&json).ok());
+                list.flatten().unwrap_or_default()
+            };
+            let powers = powers.unwrap_or_default();
+            let powers = powers.split_terminator(',');
+            Some(RoleAttributes {
+                name: name?,
+                login: login.as_deref() == Some("t"),
+                inherit: inherit.as_deref() == Some("t"),
+                powers: powers.map(str::to_owned).collect(),
+                member_of: list(member_of),
+                settings: list(settings),
+            })
+        };
+        Ok(rows.into_iter().filter_map(role).collect())
+    }
+
+    fn table_sizes(&mut self) -> Result<Vec<TableSize>> {
+        let rows = self.query(
+            "SELECT n.nspname, c.relname, \
+                    (c.relpages::int8 + COALESCE(t.relpages, 0)) \
+                        * pg_catalog.current_setting('block_size')::int8 \
+             FROM pg_catalog.pg_class c \
+             LEFT JOIN pg_catalog.pg_class t ON t.oid = c.reltoastrelid \
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+             WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
+             ORDER BY 1, 2",
+        )?;
+        let table = |row: Row| {
+            let [schema, name, bytes] = row.try_into().ok()?;
+            Some(TableSize {
+                schema: schema?,
+                name: name?,
+                bytes: bytes?.parse().ok()?,
+            })
+        };
+        Ok(rows.into_iter().filter_map(table).collect())
+    }
+
+    /// What the server keeps of the passwords of the database's roles, by role:
+    /// with it one could guess them, so it is a secret and no part of the facts.
+    /// Only the superuser is told.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Query`], for any other role.
+    pub fn verifiers(&mut self) -> Result<Vec<(String, Password)>> {
+        let rows = self.query(&format!(
+            "SELECT r.rolname, r.rolpassword FROM pg_catalog.pg_authid r \
+             WHERE r.rolpassword IS NOT NULL AND {OF_THE_DATABASE} ORDER BY 1"
+        ))?;
+        let verifier = |row: Row| {
+            let [role, verifier] = row.try_into().ok()?;
+            Some((role?, Password::new(verifier?)))
+        };
+        Ok(rows.into_iter().filter_map(verifier).collect())
     }
 
     /// The first value of every row.
@@ -248,15 +355,29 @@ impl Snapshot {
     /// # Errors
     /// [`ErrorKind::Void`] if it is not.
     pub fn still_holds(&mut self) -> Result<()> {
-        let gone = |e| {
-            let what = format!("keep the snapshot of the {}", self.address);
-            Error::with(ErrorKind::Void, what, e)
-        };
         // Of the transaction, not only of the session.
         let asked = self
             .client
             .batch_execute("SAVEPOINT alive; RELEASE SAVEPOINT alive");
-        asked.map_err(gone)
+        asked.map_err(|e| self.gone(e))
+    }
+
+    /// Sessions of others at work on the server, and transactions that ended
+    /// there since whenever.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Void`] if the snapshot is no more.
+    pub(crate) fn work_of_others(&mut self) -> Result<(u64, u64)> {
+        let answer = self.client.simple_query(pace::WHO_IS_AT_WORK);
+        let row = text_rows(answer.map_err(|e| self.gone(e))?).pop();
+        let mut numbers = row.into_iter().flatten().flatten();
+        let mut number = || numbers.next().and_then(|n| n.parse().ok()).unwrap_or(0);
+        Ok((number(), number()))
+    }
+
+    fn gone(&self, e: postgres::Error) -> Error {
+        let what = format!("keep the snapshot of the {}", self.address);
+        Error::with(ErrorKind::Void, what, e)
     }
 
     /// Sets how long to wait for a table that another session has locked, in
@@ -297,6 +418,15 @@ impl Snapshot {
         self.column(sql).unwrap_or_default()
     }
 }
+
+const THIS_DATABASE: &str = "(SELECT oid FROM pg_catalog.pg_database \
+    WHERE datname = pg_catalog.current_database())";
+
+/// Of a role `r`: it owns something in the database, or holds a right to it.
+const OF_THE_DATABASE: &str = "r.oid IN (SELECT s.refobjid FROM pg_catalog.pg_shdepend s \
+    JOIN pg_catalog.pg_database d ON d.oid = s.dbid \
+    WHERE d.datname = pg_catalog.current_database() \
+    AND s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass)";
 
 const VERSION: &str = "SELECT pg_catalog.current_setting('server_version_num')";
 

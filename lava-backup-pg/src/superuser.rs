@@ -40,6 +40,10 @@ impl Superuser {
         &self.programs
     }
 
+    pub(crate) fn user(&self) -> Option<OsUser> {
+        self.user
+    }
+
     pub(crate) fn program(&self, name: &str) -> Command {
         let mut command = server::command(&self.programs.path(name), self.user);
         command

@@ -10,7 +10,7 @@ use std::path::Path;
 use common::lab::{Kept, bring, cluster, databases, dump_of, spec};
 use lava_backup_pg::archive::{DumpContents, TableInfo};
 use lava_backup_pg::{
-    Address, DumpSink, ErrorKind, Password, Programs, Scratch, Snapshot, compare, dump,
+    Address, DumpSink, ErrorKind, Pace, Password, Programs, Scratch, Snapshot, compare, dump,
 };
 
 const LAB: &str = "
@@ -38,7 +38,9 @@ fn a_dump_shows_the_instant_of_its_snapshot() {
     let later = "INSERT INTO job (name) VALUES ('later')";
     cluster.superuser().query("lab", later).unwrap();
     let mut kept = Kept::default();
-    let contents = dump(&mut snapshot, None, &mut kept).unwrap().contents;
+    let contents = dump(&mut snapshot, Pace::Unlimited, &mut kept)
+        .unwrap()
+        .contents;
     assert_eq!(contents.table("public", "job").unwrap().rows, 5000);
     let counted = snapshot.query("SELECT count(*) FROM public.job").unwrap();
     assert_eq!(counted[0][0].as_deref(), Some("5000"));
@@ -61,7 +63,7 @@ fn a_bad_question_does_not_end_the_snapshot() {
     assert!(error.to_string().contains("nothing"), "{error}");
     let error = snapshot.query("DELETE FROM public.job").unwrap_err();
     assert!(error.to_string().contains("read-only"), "{error}");
-    assert!(dump(&mut snapshot, None, &mut Kept::default()).is_ok());
+    assert!(dump(&mut snapshot, Pace::Unlimited, &mut Kept::default()).is_ok());
 }
 
 /// Promise 8: the restored database is built beside the old one.
@@ -233,7 +235,7 @@ fn a_dump_whose_sink_is_full_ends_with_the_sinks_error() {
     let cluster = cluster();
     cluster.superuser().query("postgres", LAB).unwrap();
     let mut snapshot = Snapshot::take(&cluster.address("lab")).unwrap();
-    let error = dump(&mut snapshot, None, &mut Full).unwrap_err();
+    let error = dump(&mut snapshot, Pace::Unlimited, &mut Full).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io, "{error}");
 }
 
@@ -286,6 +288,6 @@ fn a_dump_comes_in_by_password_and_writes_it_to_no_directory() {
     };
     let mut snapshot = Snapshot::take(&by_password).unwrap();
     let mut look = Look(0);
-    dump(&mut snapshot, None, &mut look).unwrap();
+    dump(&mut snapshot, Pace::Unlimited, &mut look).unwrap();
     assert!(look.0 > 0);
 }

@@ -51,7 +51,7 @@ impl Session {
         }
         let mut psql = admin
             .psql(database)
-            .stdin(PrivateFile::new(&script)?.into_stdin()?)
+            .stdin(PrivateFile::new(&script, None)?.into_stdin()?)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

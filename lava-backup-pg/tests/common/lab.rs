@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use lava_backup_pg::archive::{DumpContents, TableInfo};
 use lava_backup_pg::{
-    DumpSink, OsUser, Password, Programs, Restore, Restored, Result, Scratch, Snapshot, dump,
+    DumpSink, OsUser, Pace, Password, Programs, Restore, Restored, Result, Scratch, Snapshot, dump,
     restore,
 };
 
@@ -68,7 +68,9 @@ impl DumpSink for Kept {
 pub(crate) fn dump_of(cluster: &Scratch, database: &str) -> (Kept, DumpContents) {
     let mut snapshot = Snapshot::take(&cluster.address(database)).unwrap();
     let mut kept = Kept::default();
-    let contents = dump(&mut snapshot, None, &mut kept).unwrap().contents;
+    let contents = dump(&mut snapshot, Pace::Unlimited, &mut kept)
+        .unwrap()
+        .contents;
     (kept, contents)
 }
 

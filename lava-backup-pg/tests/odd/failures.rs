@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use lava_backup_pg::archive::TableInfo;
-use lava_backup_pg::{DumpSink, Dumped, ErrorKind, Result, Scratch, Snapshot, dump};
+use lava_backup_pg::{DumpSink, Dumped, ErrorKind, Pace, Result, Scratch, Snapshot, dump};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::lab::{Kept, cluster, shared};
@@ -45,7 +45,7 @@ fn dump_and(snapshot: &mut Snapshot, act: impl FnOnce()) -> (Result<Dumped>, usi
         act: Some(act),
         bytes: 0,
     };
-    let dumped = dump(snapshot, None, &mut sink);
+    let dumped = dump(snapshot, Pace::Unlimited, &mut sink);
     (dumped, sink.bytes)
 }
 
@@ -133,7 +133,7 @@ fn a_dump_whose_snapshot_ends_is_void_and_ends_with_it() {
     // And before it begins.
     let mut holding = snapshot(&cluster, "void");
     terminate(&cluster, &backends(&cluster, "void", false));
-    let error = dump(&mut holding, None, &mut Kept::default()).unwrap_err();
+    let error = dump(&mut holding, Pace::Unlimited, &mut Kept::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Void, "{error}");
 }
 
@@ -147,7 +147,7 @@ fn a_dump_program_that_is_killed_leaves_no_dump() {
     assert_eq!(error.kind(), ErrorKind::Failed);
     assert!(error.to_string().contains("signal: 9"), "{error}");
     // The snapshot is still good for another.
-    assert!(dump(&mut holding, None, &mut Kept::default()).is_ok());
+    assert!(dump(&mut holding, Pace::Unlimited, &mut Kept::default()).is_ok());
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn a_server_that_crashes_or_is_restarted_ends_the_dump() {
     while cluster.superuser().query("crash", "SELECT 1").is_err() {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let error = dump(&mut holding, None, &mut Kept::default()).unwrap_err();
+    let error = dump(&mut holding, Pace::Unlimited, &mut Kept::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Void, "{error}");
     let again = crate::trip::dump_again(&cluster, "crash");
     assert_eq!(again.contents.tables, before.contents.tables);
@@ -207,7 +207,7 @@ fn a_table_that_an_alter_locks_is_named_with_who_does() {
     holding.set_lock_wait(Duration::from_millis(100)).unwrap();
     let alter = "BEGIN; ALTER TABLE job ADD COLUMN more int";
     other.batch_execute(alter).unwrap();
-    let error = dump(&mut holding, None, &mut Kept::default()).unwrap_err();
+    let error = dump(&mut holding, Pace::Unlimited, &mut Kept::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
     let said = error.to_string();
     for word in ["public.job", "locked by postgres (migrate, process "] {
@@ -219,7 +219,7 @@ fn a_table_that_an_alter_locks_is_named_with_who_does() {
     assert!(asked.to_string().contains("lock timeout"), "{asked}");
     // Nobody was harmed.
     other.batch_execute("ROLLBACK").unwrap();
-    assert!(dump(&mut holding, None, &mut Kept::default()).is_ok());
+    assert!(dump(&mut holding, Pace::Unlimited, &mut Kept::default()).is_ok());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Objects beyond plain tables.
 
-use lava_backup_pg::{ErrorKind, Snapshot};
+use lava_backup_pg::{ErrorKind, Pace, Snapshot};
 
 use crate::common::lab::{Kept, databases, shared};
 use crate::trip::{comes_back, dumped, rows};
@@ -191,7 +191,8 @@ fn row_security_hides_nothing_from_a_dump_or_ends_it() {
         let mut address = cluster.address("secure");
         address.user = role.into();
         let mut snapshot = Snapshot::take(&address).unwrap();
-        let error = lava_backup_pg::dump(&mut snapshot, None, &mut Kept::default()).unwrap_err();
+        let error =
+            lava_backup_pg::dump(&mut snapshot, Pace::Unlimited, &mut Kept::default()).unwrap_err();
         let said = error.to_string();
         assert!(said.contains("row-level security"), "{role}: {said}");
     }

@@ -1,6 +1,6 @@
 //! Servers that are not like the one that the dump came from.
 
-use lava_backup_pg::{ErrorKind, Programs, Snapshot, Superuser, restore};
+use lava_backup_pg::{ErrorKind, Pace, Programs, Snapshot, Superuser, restore};
 
 use crate::common::Cluster;
 use crate::common::lab::{Kept, bring, cluster, databases, server_user, shared};
@@ -101,7 +101,8 @@ fn what_the_server_says_beside_a_dump_that_is_good_is_kept() {
     let sql = "UPDATE pg_database SET datcollversion = 'old' WHERE datname = 'warned'";
     admin.query("postgres", sql).unwrap();
     let mut snapshot = Snapshot::take(&cluster.address("warned")).unwrap();
-    let dumped = lava_backup_pg::dump(&mut snapshot, None, &mut Kept::default()).unwrap();
+    let dumped =
+        lava_backup_pg::dump(&mut snapshot, Pace::Unlimited, &mut Kept::default()).unwrap();
     assert!(
         dumped.warnings.concat().contains("collation version"),
         "{:?}",

@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use lava_backup_pg::archive::DumpContents;
-use lava_backup_pg::{Restore, Restored, Result, Scratch, ServerFacts, Snapshot};
+use lava_backup_pg::{Pace, Restore, Restored, Result, Scratch, ServerFacts, Snapshot};
 
 use crate::common::lab::{Kept, STAMP, bring, shared};
 
@@ -28,7 +28,7 @@ pub(crate) fn dumped(cluster: &Scratch, name: &str, script: &str) -> Dumped {
 pub(crate) fn dump_again(cluster: &Scratch, name: &str) -> Dumped {
     let mut snapshot = Snapshot::take(&cluster.address(name)).unwrap();
     let mut kept = Kept::default();
-    let dumped = lava_backup_pg::dump(&mut snapshot, None, &mut kept).unwrap();
+    let dumped = lava_backup_pg::dump(&mut snapshot, Pace::Unlimited, &mut kept).unwrap();
     assert_eq!(dumped.warnings, [""; 0]);
     Dumped {
         name: name.to_owned(),

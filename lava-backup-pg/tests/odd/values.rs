@@ -1,6 +1,6 @@
 //! Values whose text is not plain.
 
-use lava_backup_pg::{ErrorKind, Snapshot};
+use lava_backup_pg::{ErrorKind, Pace, Snapshot};
 
 use crate::common::lab::{Kept, shared};
 use crate::trip::{comes_back, rows};
@@ -60,7 +60,8 @@ fn a_row_that_the_server_can_not_give_ends_the_dump_with_its_words() {
     let huge = "CREATE TABLE huge AS SELECT convert_to(repeat('x', 540000000), 'UTF8') AS b";
     admin.query("huge", huge).unwrap();
     let mut snapshot = Snapshot::take(&cluster.address("huge")).unwrap();
-    let error = lava_backup_pg::dump(&mut snapshot, None, &mut Kept::default()).unwrap_err();
+    let error =
+        lava_backup_pg::dump(&mut snapshot, Pace::Unlimited, &mut Kept::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Failed);
     let said = error.to_string();
     assert!(said.contains("invalid memory alloc request"), "{said}");

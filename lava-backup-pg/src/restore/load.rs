@@ -1,0 +1,143 @@
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use rustix::fs::{FallocateFlags, fallocate, fchown};
+use rustix::process::{Gid, Uid};
+
+use super::Restore;
+use crate::error::{Error, ErrorKind, Result};
+use crate::server;
+use crate::superuser::Superuser;
+
+/// How several jobs may load a dump at once.
+///
+/// They need all of it at hand, so it is written to a file first: without a
+/// name, and with room for it taken beforehand. A dump too small to gain by it,
+/// or a directory without that room, and the dump goes through a pipe to one job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spool {
+    /// Where the file is to be.
+    pub dir: PathBuf,
+    /// How many jobs; each is a session of the server's.
+    pub jobs: u32,
+}
+
+/// Below this a job is not worth its start (measured: at 30 MB the gain is
+/// what the copy costs).
+const WORTH_IT: u64 = 64 << 20;
+
+/// Gives the dump to whoever takes it.
+pub(super) type Dump<'d> = dyn FnMut(&mut dyn Write) -> io::Result<()> + 'd;
+
+/// Loads a dump into an empty database, stopping at the first error.
+///
+/// # Errors
+/// [`ErrorKind::Failed`] with what `pg_restore` said.
+pub(super) fn load(
+    admin: &Superuser,
+    spec: &Restore<'_>,
+    database: &str,
+    dump: &mut Dump<'_>,
+) -> Result<()> {
+    let what = format!("load the dump into the database {database}");
+    match spool(admin, spec)? {
+        Some((file, jobs)) => from_file(admin, database, file, jobs, dump, &what),
+        None => from_pipe(admin, database, dump, &what),
+    }
+}
+
+fn pg_restore(admin: &Superuser, database: &str) -> Command {
+    let mut command = admin.program("pg_restore");
+    command
+        .args(["--exit-on-error", "--format=custom"])
+        .arg(server::dbname(database))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn from_pipe(admin: &Superuser, database: &str, dump: &mut Dump<'_>, what: &str) -> Result<()> {
+    let mut command = pg_restore(admin, database);
+    let mut child = start(command.stdin(Stdio::piped()), what)?;
+    let stdin = child.stdin.take();
+    let (fed, ended) = beside(child, what, || match stdin {
+        Some(mut stdin) => dump(&mut stdin),
+        None => Ok(()),
+    });
+    ended?;
+    // pg_restore stops reading where its table of contents is satisfied.
+    match fed {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Error::with(ErrorKind::Io, what, e)),
+        _ => Ok(()),
+    }
+}
+
+fn from_file(
+    admin: &Superuser,
+    database: &str,
+    mut file: File,
+    jobs: u32,
+    dump: &mut Dump<'_>,
+    what: &str,
+) -> Result<()> {
+    let io = |e| Error::with(ErrorKind::Io, what, e);
+    dump(&mut file).map_err(io)?;
+    let mut command = pg_restore(admin, database);
+    // Every job opens the file anew, by the name that it has as their standard
+    // input.
+    command.arg(format!("--jobs={jobs}")).arg("/proc/self/fd/0");
+    let child = start(command.stdin(file), what)?;
+    beside(child, what, || ()).1
+}
+
+fn start(command: &mut Command, what: &str) -> Result<Child> {
+    let failed = |e| Error::with(ErrorKind::Program, what, e);
+    command.spawn().map_err(failed)
+}
+
+/// Does something while the child runs, and waits for it.
+fn beside<T>(mut child: Child, what: &str, work: impl FnOnce() -> T) -> (T, Result<()>) {
+    let stderr = child.stderr.take();
+    let said = std::thread::spawn(|| stderr.map(server::read_some).unwrap_or_default());
+    let worked = work();
+    let failed = |e| Error::with(ErrorKind::Program, what, e);
+    let ended = child.wait().map_err(failed).and_then(|status| {
+        let said = said.join().unwrap_or_default();
+        let complaint = || server::complaint_of("pg_restore", &said);
+        match status.success() {
+            true => Ok(()),
+            false => {
+                let failed = format!("{what}: {} ({status})", complaint());
+                Err(Error::new(ErrorKind::Failed, failed))
+            }
+        }
+    });
+    (worked, ended)
+}
+
+/// A file that the whole dump fits into, for `pg_restore`'s user alone, and how
+/// many jobs are to load it; `None` where a pipe will do, or must.
+fn spool(admin: &Superuser, spec: &Restore<'_>) -> Result<Option<(File, u32)>> {
+    let Some(Spool { dir, jobs }) = &spec.spool else {
+        return Ok(None);
+    };
+    let bytes = spec.contents.bytes;
+    if *jobs < 2 || bytes < WORTH_IT {
+        return Ok(None);
+    }
+    let io = |e| Error::io("keep a copy of the dump in", dir, e);
+    let file = tempfile::tempfile_in(dir).map_err(io)?;
+    match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::NOSPC) => return Ok(None),
+        // The file system can't; there may be room all the same.
+        Err(_) => {}
+    }
+    if let Some(user) = admin.user() {
+        let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+        fchown(&file, Some(uid), Some(gid)).map_err(|e| io(e.into()))?;
+    }
+    Ok(Some((file, *jobs)))
+}
