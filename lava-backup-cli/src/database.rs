@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use lava_backup_core::{Backup, Root};
-use lava_backup_pg::{Comparison, Programs, Restore, Stage, Superuser};
+use lava_backup_pg::{Comparison, Programs, Restore, Spool, Stage, Superuser};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -207,6 +207,7 @@ fn restore(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
         holds_data: HOLDS_DATA.into(),
         replace_data: args.replace_data,
         low_sequences: args.low_sequences,
+        spool: spool(&large_files()),
         ..Restore::of(&dump.server, &dump.contents, &clock::now().compact())
     };
     let progress = Progress::new(quiet);
@@ -222,7 +223,8 @@ fn restore(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
     }
     let mut observe = |stage: Stage<'_>| match stage {
         Stage::Removing(name) => progress.say(format!("removing the unfinished {name}")),
-        Stage::Loading => progress.say("loading the dump"),
+        Stage::Loading(1) => progress.say("loading the dump"),
+        Stage::Loading(jobs) => progress.say(format!("loading the dump by {jobs} jobs")),
         Stage::Analysing => progress.say("making statistics"),
         Stage::Comparing(table) => progress.say(format!("comparing {}", table.name)),
         Stage::Swapping => progress.say("swapping the databases"),
@@ -246,6 +248,21 @@ fn restore(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
         out += &format!("the database that was there is kept as {kept}\n");
     }
     Ok(Answer::new(Exit::Done, &compared, out))
+}
+
+/// Where large files without a name are put.
+fn large_files() -> std::path::PathBuf {
+    std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), Into::into)
+}
+
+/// A copy of the dump below a directory, so that every processor can load it.
+pub(crate) fn spool(dir: &std::path::Path) -> Option<Spool> {
+    let jobs = std::thread::available_parallelism().ok()?.get();
+    Some(Spool {
+        dir: dir.to_owned(),
+        // More wait for each other, and for the disk.
+        jobs: jobs.min(8) as u32,
+    })
 }
 
 /// A fresh installation has no job and no device.

@@ -157,8 +157,7 @@ fn beside_heartbeat<T>(
             while over.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
                 match &mut seen {
                     Some(seen) => {
-                        let (at_work, ended) = snapshot.work_of_others()?;
-                        seen.seen(at_work, ended, Instant::now());
+                        seen.take(snapshot.work_of_others()?, Instant::now());
                     }
                     None => snapshot.still_holds()?,
                 }

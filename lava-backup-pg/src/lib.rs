@@ -59,7 +59,7 @@ mod superuser;
 
 pub use dump::{DumpSink, Dumped, dump};
 pub use error::{Error, ErrorKind, Result};
-pub use pace::Pace;
+pub use pace::{Pace, WorkOfOthers};
 pub use readback::{Comparison, TableDifference, compare};
 pub use restore::{Restore, Restored, Spool, Stage, restore};
 pub use scratch::Scratch;

@@ -17,6 +17,17 @@ pub enum Pace {
     Unlimited,
 }
 
+/// What a server does for others than us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkOfOthers {
+    /// Sessions with a statement under way. A role that is not the superuser is
+    /// told of those of its own alone.
+    pub sessions: u64,
+    /// Transactions that have ended, of all databases, since the server began to
+    /// count. It is told of them up to a second late.
+    pub transactions: u64,
+}
+
 /// Beside work of others; a dump must end some time, for its snapshot keeps the
 /// server from clearing up.
 const BESIDE_WORK: u64 = 10 << 20;
@@ -31,10 +42,8 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// in short transactions is mostly not there when one looks.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// Asks for sessions at work and for transactions that ended, of anybody but us.
-/// Of other roles' sessions only the superuser is told what they do, but
-/// everybody is told of all transactions. Within a transaction both are
-/// remembered unless forgotten.
+/// Asks for [`WorkOfOthers`]. Within a transaction both are remembered unless
+/// forgotten.
 pub(crate) const WHO_IS_AT_WORK: &str = "SELECT pg_catalog.pg_stat_clear_snapshot(); \
     SELECT (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity \
             WHERE state IN ('active', 'fastpath function call') \
@@ -62,7 +71,7 @@ impl Rate {
 /// What was last seen of the server's own work.
 pub(crate) struct Work<'r> {
     rate: &'r Rate,
-    ended: Option<u64>,
+    transactions: Option<u64>,
     quiet_since: Instant,
 }
 
@@ -70,16 +79,14 @@ impl<'r> Work<'r> {
     pub(crate) fn watch(rate: &'r Rate, now: Instant) -> Self {
         Self {
             rate,
-            ended: None,
+            transactions: None,
             quiet_since: now,
         }
     }
 
-    /// Takes what the server said: sessions at work, and transactions that ended
-    /// since whenever.
-    pub(crate) fn seen(&mut self, at_work: u64, ended: u64, now: Instant) {
-        let before = self.ended.replace(ended);
-        if at_work > 0 || before.is_some_and(|before| before != ended) {
+    pub(crate) fn take(&mut self, seen: WorkOfOthers, now: Instant) {
+        let before = self.transactions.replace(seen.transactions);
+        if seen.sessions > 0 || before.is_some_and(|before| before != seen.transactions) {
             self.quiet_since = now;
         }
         let rate = match now.duration_since(self.quiet_since) < QUIET {
@@ -141,8 +148,12 @@ mod tests {
         while *now < until {
             *now += LOOK_EVERY;
             times += 1;
-            let (at_work, ended) = seen(times);
-            work.seen(at_work, ended, *now);
+            let (sessions, transactions) = seen(times);
+            let seen = WorkOfOthers {
+                sessions,
+                transactions,
+            };
+            work.take(seen, *now);
         }
     }
 

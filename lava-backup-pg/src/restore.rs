@@ -95,8 +95,8 @@ pub struct Restored {
 pub enum Stage<'s> {
     /// What an interrupted restore has left is removed: a database of this name.
     Removing(&'s str),
-    /// The rows are loaded.
-    Loading,
+    /// The rows are loaded, by so many jobs.
+    Loading(u32),
     /// The planner's statistics are made.
     Analysing,
     /// A table is read back.
@@ -168,8 +168,7 @@ fn build(
     dump: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
     observe: &mut dyn FnMut(Stage<'_>),
 ) -> Result<Comparison> {
-    observe(Stage::Loading);
-    load::load(admin, spec, new, dump)?;
+    load::load(admin, spec, new, dump, observe)?;
     observe(Stage::Analysing);
     admin.query(new, "ANALYZE")?;
     let comparison = readback::compare(admin, new, spec.contents, &mut |table| {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::fixes;
-use crate::pace;
+use crate::pace::{self, WorkOfOthers};
 use crate::server::{Address, Password};
 
 /// One instant of a database, held open while it is read and dumped.
@@ -362,17 +362,19 @@ impl Snapshot {
         asked.map_err(|e| self.gone(e))
     }
 
-    /// Sessions of others at work on the server, and transactions that ended
-    /// there since whenever.
+    /// What others are doing on the server, now.
     ///
     /// # Errors
     /// [`ErrorKind::Void`] if the snapshot is no more.
-    pub(crate) fn work_of_others(&mut self) -> Result<(u64, u64)> {
+    pub fn work_of_others(&mut self) -> Result<WorkOfOthers> {
         let answer = self.client.simple_query(pace::WHO_IS_AT_WORK);
         let row = text_rows(answer.map_err(|e| self.gone(e))?).pop();
         let mut numbers = row.into_iter().flatten().flatten();
         let mut number = || numbers.next().and_then(|n| n.parse().ok()).unwrap_or(0);
-        Ok((number(), number()))
+        Ok(WorkOfOthers {
+            sessions: number(),
+            transactions: number(),
+        })
     }
 
     fn gone(&self, e: postgres::Error) -> Error {

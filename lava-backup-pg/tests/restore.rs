@@ -7,10 +7,11 @@ mod common;
 use std::io;
 use std::path::Path;
 
-use common::lab::{Kept, bring, cluster, databases, dump_of, spec};
+use common::lab::{Kept, bring, cluster, databases, dump_of, server_user, skip, spec};
 use lava_backup_pg::archive::{DumpContents, TableInfo};
 use lava_backup_pg::{
-    Address, DumpSink, ErrorKind, Pace, Password, Programs, Scratch, Snapshot, compare, dump,
+    Address, DumpSink, ErrorKind, Pace, Password, Programs, RoleAttributes, Scratch, Snapshot,
+    WorkOfOthers, compare, dump,
 };
 
 const LAB: &str = "
@@ -279,7 +280,9 @@ fn a_dump_comes_in_by_password_and_writes_it_to_no_directory() {
     let host = cluster.address("lab").host;
     let asks = "local lab lavaserver scram-sha-256\nlocal all all trust\n";
     std::fs::write(Path::new(&host).with_file_name("data/pg_hba.conf"), asks).unwrap();
-    let sql = "ALTER ROLE lavaserver PASSWORD 'hunter2'; SELECT pg_reload_conf()";
+    // Version 13 would keep an MD5 of it.
+    let sql = "SET password_encryption = 'scram-sha-256'; \
+               ALTER ROLE lavaserver PASSWORD 'hunter2'; SELECT pg_reload_conf()";
     admin.query("postgres", sql).unwrap();
     let by_password = Address {
         user: "lavaserver".into(),
@@ -290,4 +293,127 @@ fn a_dump_comes_in_by_password_and_writes_it_to_no_directory() {
     let mut look = Look(0);
     dump(&mut snapshot, Pace::Unlimited, &mut look).unwrap();
     assert!(look.0 > 0);
+}
+
+#[test]
+fn facts_tell_what_roles_may_do_and_how_large_tables_are() {
+    let cluster = cluster();
+    let admin = cluster.superuser();
+    admin.query("postgres", LAB).unwrap();
+    let roles = "CREATE ROLE \"lab, \\ managers\" NOLOGIN; CREATE ROLE stranger LOGIN PASSWORD 'no';
+        CREATE ROLE alice LOGIN NOINHERIT CREATEDB BYPASSRLS PASSWORD 'hunter2' IN ROLE \"lab, \\ managers\";
+        ALTER ROLE alice SET work_mem = '7MB'; ALTER ROLE alice IN DATABASE postgres SET work_mem = '8MB';
+        \\connect lab
+        GRANT SELECT ON job TO alice; ANALYZE job";
+    admin.query("postgres", roles).unwrap();
+    let mut snapshot = Snapshot::take(&cluster.address("lab")).unwrap();
+    let facts = snapshot.facts().clone();
+    // Of the role that made the cluster no database keeps what it owns.
+    assert_eq!(facts.roles, ["alice", "lavaserver"]);
+    let alice = RoleAttributes {
+        name: "alice".into(),
+        login: true,
+        inherit: false,
+        powers: vec!["createdb".into(), "bypassrls".into()],
+        member_of: vec!["lab, \\ managers".into()],
+        settings: vec!["work_mem=7MB".into()],
+    };
+    assert_eq!(facts.role_attributes[0], alice);
+    let sizes: Vec<(&str, u64)> = facts
+        .tables
+        .iter()
+        .map(|t| (t.name.as_str(), t.bytes))
+        .collect();
+    let asked = "SELECT pg_relation_size('job')";
+    let of_job: u64 = admin.value("lab", asked).unwrap().unwrap().parse().unwrap();
+    assert!(of_job > 0);
+    assert_eq!(sizes, [("empty", 0), ("job", of_job)]);
+
+    let verifiers = snapshot.verifiers().unwrap();
+    let of: Vec<&str> = verifiers.iter().map(|(role, _)| role.as_str()).collect();
+    assert_eq!(of, ["alice", "lavaserver"]);
+    assert!(!format!("{verifiers:?} {facts:?}").contains("SCRAM"));
+    let by_others = Address {
+        user: "lavaserver".into(),
+        ..cluster.address("lab")
+    };
+    let refused = Snapshot::take(&by_others).unwrap().verifiers();
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Query);
+}
+
+#[test]
+fn work_of_others_is_seen_and_our_own_is_not() {
+    let cluster = cluster();
+    cluster.superuser().query("postgres", LAB).unwrap();
+    let mut snapshot = Snapshot::take(&cluster.address("lab")).unwrap();
+    let mut again = Snapshot::take(&cluster.address("lab")).unwrap();
+    again.query("SELECT 1").unwrap();
+    let nobody = snapshot.work_of_others().unwrap();
+    assert_eq!(nobody.sessions, 0);
+
+    let address = cluster.address("lab");
+    let mut other = std::process::Command::new("psql")
+        .args(["-XAtq", "-U", "postgres", "-h", &address.host, "lab"])
+        .args(["-c", "CREATE TABLE more ()", "-c", "SELECT pg_sleep(600)"])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let until = |snapshot: &mut Snapshot, there: &dyn Fn(WorkOfOthers) -> bool| {
+        for _ in 0..3000 {
+            if there(snapshot.work_of_others().unwrap()) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("it was never seen");
+    };
+    until(&mut snapshot, &|seen| seen.sessions == 1);
+    // The server ends with the cluster; psql is ours.
+    let end =
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'";
+    cluster.superuser().query("postgres", end).unwrap();
+    other.wait().unwrap();
+    until(&mut snapshot, &|seen| {
+        seen.sessions == 0 && seen.transactions > nobody.transactions
+    });
+}
+
+#[test]
+fn a_server_that_knows_roles_by_the_user_that_comes_is_come_to_as_that_user() {
+    let Some(user) = server_user() else {
+        return skip(
+            "a_server_that_knows_roles_by_the_user_that_comes_is_come_to_as_that_user",
+            "only root can come as another",
+        );
+    };
+    let cluster = cluster();
+    let admin = cluster.superuser();
+    admin.query("postgres", LAB).unwrap();
+    let host = cluster.address("lab").host;
+    let rules = Path::new(&host).with_file_name("data");
+    std::fs::write(rules.join("pg_ident.conf"), "lava postgres lavaserver\n").unwrap();
+    let asks = "local lab lavaserver peer map=lava\nlocal all all trust\n";
+    std::fs::write(rules.join("pg_hba.conf"), asks).unwrap();
+    admin.query("postgres", "SELECT pg_reload_conf()").unwrap();
+    let as_root = Address {
+        user: "lavaserver".into(),
+        ..cluster.address("lab")
+    };
+    // Until the server has read its rules again.
+    let refused = (0..3000).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        Snapshot::take(&as_root).err()
+    });
+    assert_eq!(refused.unwrap().kind(), ErrorKind::Connection);
+    let as_user = Address {
+        os_user: Some(user),
+        // What nobody asks for does no harm.
+        password: Some(Password::new("hunter2")),
+        ..as_root
+    };
+    let mut snapshot = Snapshot::take(&as_user).unwrap();
+    let mut kept = Kept::default();
+    let dumped = dump(&mut snapshot, Pace::Yielding, &mut kept).unwrap();
+    assert_eq!(dumped.contents.table("public", "job").unwrap().rows, 5000);
+    assert!(rustix::process::geteuid().is_root(), "we stay who we are");
 }

@@ -136,7 +136,7 @@ fn data_that_came_while_the_dump_was_loaded_is_not_put_aside() {
     let admin = cluster.superuser();
     admin.query("lab", "DELETE FROM job").unwrap();
     let refused = bring_and(admin, &spec(&contents), &bytes, |stage| {
-        if stage == Stage::Loading {
+        if matches!(stage, Stage::Loading(_)) {
             let row = "INSERT INTO job (name) VALUES ('new')";
             admin.query("lab", row).unwrap();
         }

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use rustix::fs::{FallocateFlags, fallocate, fchown};
+use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
-use super::Restore;
+use super::{Restore, Stage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::server;
 use crate::superuser::Superuser;
@@ -14,8 +15,8 @@ use crate::superuser::Superuser;
 /// How several jobs may load a dump at once.
 ///
 /// They need all of it at hand, so it is written to a file first: without a
-/// name, and with room for it taken beforehand. A dump too small to gain by it,
-/// or a directory without that room, and the dump goes through a pipe to one job.
+/// name, and with room for it taken beforehand. Where the dump is too small to
+/// gain by it, or the file can't be had, it goes through a pipe to one job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spool {
     /// Where the file is to be.
@@ -40,11 +41,18 @@ pub(super) fn load(
     spec: &Restore<'_>,
     database: &str,
     dump: &mut Dump<'_>,
+    observe: &mut dyn FnMut(Stage<'_>),
 ) -> Result<()> {
     let what = format!("load the dump into the database {database}");
-    match spool(admin, spec)? {
-        Some((file, jobs)) => from_file(admin, database, file, jobs, dump, &what),
-        None => from_pipe(admin, database, dump, &what),
+    match spool(admin, spec) {
+        Some((file, jobs)) => {
+            observe(Stage::Loading(jobs));
+            from_file(admin, database, file, jobs, dump, &what)
+        }
+        None => {
+            observe(Stage::Loading(1));
+            from_pipe(admin, database, dump, &what)
+        }
     }
 }
 
@@ -118,26 +126,21 @@ fn beside<T>(mut child: Child, what: &str, work: impl FnOnce() -> T) -> (T, Resu
 }
 
 /// A file that the whole dump fits into, for `pg_restore`'s user alone, and how
-/// many jobs are to load it; `None` where a pipe will do, or must.
-fn spool(admin: &Superuser, spec: &Restore<'_>) -> Result<Option<(File, u32)>> {
-    let Some(Spool { dir, jobs }) = &spec.spool else {
-        return Ok(None);
-    };
+/// many jobs are to load it.
+fn spool(admin: &Superuser, spec: &Restore<'_>) -> Option<(File, u32)> {
+    let Spool { dir, jobs } = spec.spool.as_ref()?;
     let bytes = spec.contents.bytes;
     if *jobs < 2 || bytes < WORTH_IT {
-        return Ok(None);
+        return None;
     }
-    let io = |e| Error::io("keep a copy of the dump in", dir, e);
-    let file = tempfile::tempfile_in(dir).map_err(io)?;
-    match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::NOSPC) => return Ok(None),
-        // The file system can't; there may be room all the same.
-        Err(_) => {}
+    let file = tempfile::tempfile_in(dir).ok()?;
+    // A file system that can't may have room all the same.
+    if fallocate(&file, FallocateFlags::empty(), 0, bytes) == Err(Errno::NOSPC) {
+        return None;
     }
     if let Some(user) = admin.user() {
         let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
-        fchown(&file, Some(uid), Some(gid)).map_err(|e| io(e.into()))?;
+        fchown(&file, Some(uid), Some(gid)).ok()?;
     }
-    Ok(Some((file, *jobs)))
+    Some((file, *jobs))
 }

@@ -96,6 +96,12 @@ impl Cluster {
         output.stdout
     }
 
+    /// Its major version, such as `15`.
+    pub(crate) fn major(&self) -> &str {
+        let of_bin = self.bin.parent().and_then(|dir| dir.file_name());
+        of_bin.and_then(OsStr::to_str).unwrap()
+    }
+
     /// Runs SQL and gives what it returns: rows end with a newline, fields with a tab.
     pub(crate) fn sql(&self, database: &str, sql: &str) -> Vec<u8> {
         self.output(

@@ -82,8 +82,18 @@ fn lasting(cluster: &Scratch) {
 
 fn terminate(cluster: &Scratch, pids: &[i32]) {
     for pid in pids {
-        let sql = format!("SELECT pg_terminate_backend({pid}, 5000)");
-        cluster.superuser().query("postgres", &sql).unwrap();
+        let end = format!("SELECT pg_terminate_backend({pid})");
+        cluster.superuser().query("postgres", &end).unwrap();
+        let there = format!("SELECT FROM pg_stat_activity WHERE pid = {pid}");
+        let count = format!("SELECT count(*) FROM ({there}) t");
+        wait(|| {
+            cluster
+                .superuser()
+                .value("postgres", &count)
+                .unwrap()
+                .as_deref()
+                == Some("0")
+        });
     }
 }
 

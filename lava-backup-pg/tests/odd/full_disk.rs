@@ -5,9 +5,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use lava_backup_pg::{ErrorKind, Stage, restore};
+use lava_backup_pg::{ErrorKind, Spool, Stage, restore};
 
-use crate::common::lab::{bring, cluster_in, databases, skip};
+use crate::common::lab::{bring, cluster_in, databases, shared, skip};
 use crate::trip::{dumped, rows};
 
 /// Where the small disk is; only the process that is told sees it.
@@ -20,33 +20,43 @@ exec "$@""#;
 
 #[test]
 fn a_disk_that_fills_while_a_dump_is_loaded_leaves_the_old_database() {
+    on_a_small_disk(
+        "full_disk::a_disk_that_fills_while_a_dump_is_loaded_leaves_the_old_database",
+        fills_under_the_cluster,
+    );
+}
+
+#[test]
+fn a_disk_without_room_for_a_copy_of_the_dump_is_no_reason_to_fail() {
+    on_a_small_disk(
+        "full_disk::a_disk_without_room_for_a_copy_of_the_dump_is_no_reason_to_fail",
+        has_no_room_for_a_copy,
+    );
+}
+
+/// Runs a test once more, in a process that sees a disk of 300 MB.
+fn on_a_small_disk(test: &str, run: impl FnOnce(&Path)) {
     if let Some(disk) = std::env::var_os(DISK) {
-        return on(Path::new(&disk));
+        return run(Path::new(&disk));
     }
     let disk = tempfile::tempdir().unwrap();
     let out = Command::new("unshare")
         .args(["--mount", "sh", "-uc", SCRIPT, "sh"])
         .arg(disk.path())
         .arg(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "full_disk::a_disk_that_fills_while_a_dump_is_loaded_leaves_the_old_database",
-        ])
+        .args(["--exact", test])
         .env(DISK, disk.path())
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&out.stdout);
     if out.status.code() == Some(77) || out.status.code() == Some(1) {
-        return skip(
-            "a full disk under a cluster",
-            "can't mount a small disk here",
-        );
+        return skip(test, "can't mount a small disk here");
     }
     assert!(out.status.success(), "{said}");
     assert!(said.contains("1 passed"), "{said}");
 }
 
-fn on(disk: &Path) {
+fn fills_under_the_cluster(disk: &Path) {
     let cluster = cluster_in(disk);
     // Rows of an unlogged table fill no log, which would end the server itself.
     let script = "CREATE UNLOGGED TABLE t (id int, a text);
@@ -64,7 +74,7 @@ fn on(disk: &Path) {
     let other = disk.join("other");
     let mut feed = |out: &mut dyn Write| out.write_all(&dumped.bytes);
     let restored = restore(admin, &dumped.spec("small"), &mut feed, &mut |stage| {
-        if stage == Stage::Loading {
+        if matches!(stage, Stage::Loading(_)) {
             fill_but(&other, 20 << 20);
         }
     });
@@ -80,6 +90,38 @@ fn on(disk: &Path) {
     // With room it works: nothing of the first try is in the way.
     fs::remove_file(other).unwrap();
     assert!(bring(&cluster, &dumped.spec("small"), &dumped.bytes).is_ok());
+}
+
+fn has_no_room_for_a_copy(disk: &Path) {
+    let cluster = shared();
+    // Long enough to be worth more than one job.
+    let script = "CREATE TABLE t (id int, a text);
+        INSERT INTO t SELECT n, repeat('x', 100000) FROM generate_series(1, 700) n";
+    let dumped = dumped(&cluster, "copied", script);
+    fill_but(&disk.join("other"), 20 << 20);
+    let bring_by = |dir: &Path| {
+        let mut spec = dumped.spec("copied");
+        spec.stamp = dir.file_name().unwrap().to_string_lossy().into_owned();
+        spec.spool = Some(Spool {
+            dir: dir.to_owned(),
+            jobs: 2,
+        });
+        let mut by = 0;
+        let mut feed = |out: &mut dyn Write| out.write_all(&dumped.bytes);
+        let restored = restore(cluster.superuser(), &spec, &mut feed, &mut |stage| {
+            if let Stage::Loading(jobs) = stage {
+                by = jobs;
+            }
+        });
+        assert!(restored.unwrap().comparison.holds());
+        by
+    };
+    assert_eq!(bring_by(disk), 1);
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(bring_by(&dir.path().join("gone")), 1);
+    // With room the copy is made, and where it was is empty again.
+    assert_eq!(bring_by(dir.path()), 2);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
 /// Leaves so many bytes free.

@@ -87,7 +87,7 @@ pub(crate) fn back_from(cluster: &Scratch, dumped: &Dumped) {
 /// Of every table and materialised view, the name and what the server makes of
 /// all its rows; of large objects too. Nothing of ours is asked.
 pub(crate) fn rows(cluster: &Scratch, database: &str) -> Vec<Vec<String>> {
-    let sql = r"SET extra_float_digits = 3; SET timezone = 'Asia/Tokyo';
+    let sql = r"SET work_mem = '1GB'; SET extra_float_digits = 3; SET timezone = 'Asia/Tokyo';
         SELECT pg_catalog.format('SELECT %L, count(*) || coalesce('' '' || md5(string_agg(md5(t::text), '''' '
             'ORDER BY md5(t::text))), '''') FROM ONLY %s t', c.oid::regclass, c.oid::regclass)
         FROM pg_class c WHERE relkind IN ('r', 'm') AND relispopulated
@@ -133,9 +133,9 @@ fn schema(cluster: &Scratch, database: &str) -> Vec<String> {
         .collect()
 }
 
-fn major(cluster: &Scratch) -> String {
-    let sql = "SELECT current_setting('server_version_num')::int / 10000";
-    cluster.superuser().value("postgres", sql).unwrap().unwrap()
+/// What the server is, such as 15.
+pub(crate) fn major(cluster: &Scratch) -> u32 {
+    cluster.superuser().programs().major()
 }
 
 pub(crate) fn quoted(name: &str) -> String {
