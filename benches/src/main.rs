@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -41,6 +41,17 @@ enum What {
         /// Also write the database, for psql
         #[arg(long, value_name = "FILE")]
         sql: Option<PathBuf>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// The database of a master alone, for psql
+    Database {
+        /// File to write
+        file: PathBuf,
+        /// Finished jobs
+        #[arg(long, value_name = "N", default_value_t = Lab::default().jobs,
+              value_parser = clap::value_parser!(u32).range(..=50_000_000))]
+        jobs: u32,
         #[command(flatten)]
         common: Common,
     },
@@ -115,10 +126,17 @@ fn run(what: What) -> Result<(), Box<dyn Error>> {
             };
             master::write(&lab, &dir)?;
             if let Some(file) = file {
-                let written = File::create(&file)
-                    .and_then(|open| sql::write(&lab, &mut BufWriter::new(open)));
-                written.map_err(|error| format!("write {}: {error}", file.display()))?;
+                write_database(&lab, &file)?;
             }
+        }
+        What::Database { file, jobs, common } => {
+            let lab = Lab {
+                seed: common.seed,
+                jobs,
+                until: common.until,
+                ..Lab::default()
+            };
+            write_database(&lab, &file)?;
         }
         What::Worker { dir, name, common } => {
             let lab = Lab {
@@ -130,4 +148,9 @@ fn run(what: What) -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
+}
+
+fn write_database(lab: &Lab, file: &Path) -> Result<(), Box<dyn Error>> {
+    let written = File::create(file).and_then(|open| sql::write(lab, &mut BufWriter::new(open)));
+    written.map_err(|error| format!("write {}: {error}", file.display()).into())
 }

@@ -6,101 +6,19 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "common/real.rs"]
+mod real;
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::Ran;
+use real::Master;
 use serde_json::Value;
 
 const JOBS: u32 = 300;
 const STORE: &str = "/srv/store";
-
-/// A clone of the pristine master, running; gone when dropped.
-struct Master {
-    dir: PathBuf,
-}
-
-impl Master {
-    fn clone_of(pristine: &Path, dir: PathBuf) -> Self {
-        let master = Self { dir };
-        tool(&["clone", text(pristine), text(&master.dir)]);
-        tool(&["start", text(&master.dir)]);
-        let binary = master.dir.join("usr/local/bin/lava-backup");
-        fs::copy(env!("CARGO_BIN_EXE_lava-backup"), binary).unwrap();
-        master
-    }
-
-    fn populate(&self, jobs: u32) {
-        tool(&["populate", text(&self.dir), &jobs.to_string()]);
-    }
-
-    fn run(&self, command: &[&str]) -> Ran {
-        let mut all = vec!["run", text(&self.dir)];
-        all.extend(command);
-        lava_master(&all).into()
-    }
-
-    fn sql(&self, sql: &str) -> String {
-        let psql = [
-            "runuser",
-            "-u",
-            "postgres",
-            "--",
-            "psql",
-            "-XAtq",
-            "-d",
-            "lavaserver",
-            "-c",
-        ];
-        let psql = ["env", "-C", "/"].iter().chain(&psql).copied().chain([sql]);
-        let ran = self.run(&psql.collect::<Vec<_>>()).ends(0);
-        ran.out.trim().to_owned()
-    }
-
-    /// Runs our program inside and reads its document.
-    fn lava_backup(&self, arguments: &[&str], code: i32) -> Value {
-        let mut all = vec!["lava-backup", "--json"];
-        all.extend(arguments);
-        self.run(&all).ends(code).json()
-    }
-
-    /// A page through apache, as a user would see it: its status and text.
-    fn page(&self, path: &str) -> (u16, String) {
-        let script = "import sys, urllib.request, urllib.error\n\
-            try: r = urllib.request.urlopen('http://localhost' + sys.argv[1], timeout=60)\n\
-            except urllib.error.HTTPError as e: r = e\n\
-            print(r.status); sys.stdout.flush(); sys.stdout.buffer.write(r.read())";
-        let ran = self.run(&["python3", "-c", script, path]).ends(0);
-        let (status, body) = ran.out.split_once('\n').unwrap();
-        (status.parse().unwrap(), body.to_owned())
-    }
-}
-
-impl Drop for Master {
-    fn drop(&mut self) {
-        lava_master(&["delete", text(&self.dir)]);
-    }
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-fn lava_master(arguments: &[&str]) -> Output {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/real-lava/lava-master");
-    Command::new(script)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
-
-fn tool(arguments: &[&str]) {
-    Ran::from(lava_master(arguments)).ends(0);
-}
+const PROGRAM: &str = env!("CARGO_BIN_EXE_lava-backup");
 
 #[test]
 fn a_real_master_is_backed_up_at_work_and_brought_back_on_a_pristine_one() {
@@ -112,12 +30,12 @@ fn a_real_master_is_backed_up_at_work_and_brought_back_on_a_pristine_one() {
         return;
     };
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-    let lab = Master::clone_of(&pristine, dir.path().join("lab"));
+    let lab = Master::clone_of(&pristine, dir.path().join("lab"), Path::new(PROGRAM));
     lab.populate(JOBS);
     let before = job_files(&lab);
     let backup = back_up_at_work(&lab);
 
-    let new = Master::clone_of(&pristine, dir.path().join("new"));
+    let new = Master::clone_of(&pristine, dir.path().join("new"), Path::new(PROGRAM));
     give_other_credentials(&new);
     let copied = Command::new("cp")
         .arg("-a")
