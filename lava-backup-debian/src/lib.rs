@@ -52,32 +52,91 @@ pub use suite::{Codename, Suite};
 pub use version::{LavaVersion, PackageVersion};
 
 #[cfg(feature = "readers")]
+mod alternatives;
+#[cfg(feature = "readers")]
 mod apt;
+#[cfg(feature = "readers")]
+mod apt_conf;
+#[cfg(feature = "readers")]
+mod archive;
 #[cfg(feature = "readers")]
 mod base;
 #[cfg(feature = "readers")]
+mod build_mark;
+#[cfg(feature = "readers")]
+mod compression;
+#[cfg(feature = "readers")]
+mod conffiles;
+#[cfg(feature = "readers")]
 mod deb822;
 #[cfg(feature = "readers")]
+mod debconf;
+#[cfg(feature = "readers")]
+mod difference;
+#[cfg(feature = "readers")]
+mod diversions;
+#[cfg(feature = "readers")]
+mod finding;
+#[cfg(feature = "readers")]
 mod fingerprint;
+#[cfg(feature = "readers")]
+mod hex;
+#[cfg(feature = "readers")]
+mod host_state;
+#[cfg(feature = "readers")]
+mod keyrings;
+#[cfg(feature = "readers")]
+mod list;
 #[cfg(feature = "readers")]
 mod marks;
 #[cfg(feature = "readers")]
 mod migrations;
 #[cfg(feature = "readers")]
+mod origin;
+#[cfg(feature = "readers")]
+mod parts;
+#[cfg(feature = "readers")]
+mod preferences;
+#[cfg(feature = "readers")]
+mod release;
+#[cfg(feature = "readers")]
 mod root;
+#[cfg(feature = "readers")]
+mod signature;
 #[cfg(feature = "readers")]
 mod squash;
 #[cfg(feature = "readers")]
 mod status;
+#[cfg(feature = "readers")]
+mod timers;
 
 #[cfg(feature = "readers")]
 pub use self::{
+    alternatives::{Alternative, Choice, read_alternatives},
     apt::{SourceEntry, SourceType, SourceUri, read_sources},
-    base::{Base, Confidence, Evidence, Signal, base},
+    apt_conf::{AptSetting, read_apt_settings},
+    archive::{Archive, Content, List, Trust},
+    base::{Base, Confidence, Evidence, Share, Signal, base, base_with},
+    conffiles::{ChangedConffile, ConffileContent, changed_conffiles},
     deb822::{Comments, Field, Paragraph, Scanner},
-    fingerprint::{state_bytes, state_listing},
+    debconf::{Selection, read_selections},
+    difference::Difference,
+    diversions::{Diversion, StatOverride, read_diversions, read_stat_overrides},
+    finding::{Finding, FindingKind},
+    fingerprint::{Fingerprint, state_bytes, state_listing},
+    host_state::HostState,
+    keyrings::{Keyring, read_keyrings},
+    list::ListedDeb,
     marks::{AutoInstalled, auto_installed},
     migrations::{Migration, Mismatch, Shipped, ShippedMigration, expand, shipped_migrations},
+    origin::{Class, Origin, Origins, PackageOrigin, read_origins},
+    preferences::{Preference, read_preferences},
+    release::{ListDigest, Release},
     root::Root,
-    status::{Conffile, Flag, PackageState, Source, State, Want, native_architecture, read_status},
+    signature::Signature,
+    status::{
+        Conffile, Flag, PackageState, Source, State, Want, architectures, journal,
+        native_architecture, read_status,
+    },
+    timers::{PackageTimer, read_timers, upgrades_unattended},
 };
