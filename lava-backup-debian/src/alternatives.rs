@@ -39,7 +39,9 @@ pub struct Choice {
 }
 
 fn lossily<S: serde::Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
-    path.as_ref().map(|path| path.to_string_lossy()).serialize(to)
+    path.as_ref()
+        .map(|path| path.to_string_lossy())
+        .serialize(to)
 }
 
 const DIR: &str = "/var/lib/dpkg/alternatives";
@@ -61,7 +63,11 @@ pub fn read_alternatives(root: &Root) -> Result<Vec<Alternative>> {
         };
         let mut alternative = parse(&bytes).ok_or_else(|| {
             let what = format!("read {}", root.describe(&file));
-            Error::new(ErrorKind::Malformed, what, "it is no file of update-alternatives")
+            Error::new(
+                ErrorKind::Malformed,
+                what,
+                "it is no file of update-alternatives",
+            )
         })?;
         alternative.value = root.link(Path::new("/etc/alternatives").join(&name))?;
         alternative.name = String::from_utf8_lossy(&name.into_vec()).into_owned();
@@ -71,8 +77,14 @@ pub fn read_alternatives(root: &Root) -> Result<Vec<Alternative>> {
 }
 
 fn parse(bytes: &[u8]) -> Option<Alternative> {
-    let path = |line: &[u8]| line.starts_with(b"/").then(|| PathBuf::from(OsStr::from_bytes(line)));
-    let mut lines = bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|b| *b == b'\n');
+    let path = |line: &[u8]| {
+        line.starts_with(b"/")
+            .then(|| PathBuf::from(OsStr::from_bytes(line)))
+    };
+    let mut lines = bytes
+        .strip_suffix(b"\n")
+        .unwrap_or(bytes)
+        .split(|b| *b == b'\n');
     let manual = match lines.next()? {
         b"manual" => true,
         b"auto" => false,
@@ -120,8 +132,10 @@ mod tests {
     fn update(dir: &TempDir, arguments: &[&str]) -> String {
         let at = |name: &str| dir.path().join(name);
         let output = Command::new("update-alternatives")
-            .arg("--admindir").arg(at("var/lib/dpkg/alternatives"))
-            .arg("--altdir").arg(at("etc/alternatives"))
+            .arg("--admindir")
+            .arg(at("var/lib/dpkg/alternatives"))
+            .arg("--altdir")
+            .arg(at("etc/alternatives"))
             .args(["--log", "/dev/null"])
             .args(arguments)
             .output()
@@ -142,7 +156,20 @@ mod tests {
         let (editor, manual, pager) = (link("editor"), link("editor.1"), link("pager"));
         for program in ["sh", "cat"] {
             let path = format!("/bin/{program}");
-            update(&dir, &["--install", &editor, "editor", &path, "10", "--slave", &manual, "editor.1", &path]);
+            update(
+                &dir,
+                &[
+                    "--install",
+                    &editor,
+                    "editor",
+                    &path,
+                    "10",
+                    "--slave",
+                    &manual,
+                    "editor.1",
+                    &path,
+                ],
+            );
             update(&dir, &["--install", &pager, "pager", &path, "-5"]);
         }
         update(&dir, &["--install", &editor, "editor", "/bin/true", "90"]);
@@ -153,12 +180,25 @@ mod tests {
             .iter()
             .map(|a| {
                 let mode = if a.manual { "manual" } else { "auto" };
-                [a.name.clone(), mode.to_owned(), a.value.clone().unwrap().display().to_string()]
+                [
+                    a.name.clone(),
+                    mode.to_owned(),
+                    a.value.clone().unwrap().display().to_string(),
+                ]
             })
             .collect();
-        let theirs: Vec<Vec<&str>> = theirs.lines().map(|l| l.split_whitespace().collect()).collect();
+        let theirs: Vec<Vec<&str>> = theirs
+            .lines()
+            .map(|l| l.split_whitespace().collect())
+            .collect();
         assert_eq!(ours.len(), 2);
-        assert_eq!(ours, theirs[..].iter().map(|t| [t[0], t[1], t[2]].map(str::to_owned)).collect::<Vec<_>>());
+        assert_eq!(
+            ours,
+            theirs[..]
+                .iter()
+                .map(|t| [t[0], t[1], t[2]].map(str::to_owned))
+                .collect::<Vec<_>>()
+        );
         let priorities: Vec<i64> = found[0].choices.iter().map(|c| c.priority).collect();
         assert_eq!((priorities.len(), priorities.iter().sum::<i64>()), (3, 110));
         assert_eq!(found[0].link.display().to_string(), editor);

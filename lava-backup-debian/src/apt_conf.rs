@@ -83,7 +83,11 @@ pub(crate) fn value<'a>(settings: &'a [AptSetting], name: &str) -> Option<&'a st
 
 /// A value as it may be shown, and whether something was left out.
 pub(crate) fn without_secrets(name: &str, value: &str) -> (String, bool) {
-    let last = name.trim_end_matches(':').rsplit("::").next().unwrap_or_default();
+    let last = name
+        .trim_end_matches(':')
+        .rsplit("::")
+        .next()
+        .unwrap_or_default();
     let last = last.to_ascii_lowercase();
     let is_secret = ["password", "passwd", "passphrase", "secret", "token"]
         .iter()
@@ -140,13 +144,18 @@ fn parse(text: &str) -> Result<Parsed, Refused> {
         let is_open = |next: Option<&(u64, Token)>| matches!(next, Some((_, Token::Open)));
         match token {
             Token::End => {}
-            Token::Close => {
-                open.pop().ok_or((line, "a brace closes that was never opened"))?;
-            }
+            // apt passes over one that was never opened.
+            Token::Close => drop(open.pop()),
             Token::Open => return Err((line, "a brace has no name before it")),
             Token::Directive(directive) => {
-                let (word, subject) = directive.split_once(char::is_whitespace).unwrap_or((&directive, ""));
-                let subject = subject.trim().trim_end_matches(';').trim().trim_matches('"');
+                let (word, subject) = directive
+                    .split_once(char::is_whitespace)
+                    .unwrap_or((&directive, ""));
+                let subject = subject
+                    .trim()
+                    .trim_end_matches(';')
+                    .trim()
+                    .trim_matches('"');
                 match word {
                     "clear" => settings.push((line, subject.to_owned(), None)),
                     _ => settings.push((line, format!("#{word}"), Some(subject.to_owned()))),
@@ -179,10 +188,8 @@ fn parse(text: &str) -> Result<Parsed, Refused> {
             }
         }
     }
-    match open.is_empty() {
-        true => Ok(settings),
-        false => Err((text.lines().count() as u64, "a brace is never closed")),
-    }
+    // apt takes the end of a file for the end of all braces.
+    Ok(settings)
 }
 
 fn tokens(text: &str) -> Result<Vec<(u64, Token)>, Refused> {
@@ -198,11 +205,14 @@ fn tokens(text: &str) -> Result<Vec<(u64, Token)>, Refused> {
             }
             c if c.is_whitespace() => rest = after,
             ';' | '{' | '}' => {
-                tokens.push((line, match first {
-                    ';' => Token::End,
-                    '{' => Token::Open,
-                    _ => Token::Close,
-                }));
+                tokens.push((
+                    line,
+                    match first {
+                        ';' => Token::End,
+                        '{' => Token::Open,
+                        _ => Token::Close,
+                    },
+                ));
                 rest = after;
             }
             '"' => {
@@ -224,7 +234,9 @@ fn tokens(text: &str) -> Result<Vec<(u64, Token)>, Refused> {
                 rest = &rest[rest.find('\n').unwrap_or(rest.len())..];
             }
             '/' if after.starts_with('*') => {
-                let end = after.find("*/").ok_or((line, "a comment is never closed"))?;
+                let end = after
+                    .find("*/")
+                    .ok_or((line, "a comment is never closed"))?;
                 line += after[..end].matches('\n').count() as u64;
                 rest = &after[end + 2..];
             }
@@ -271,9 +283,23 @@ mod tests {
         let dir = with_conf(text);
         let config = dir.path().join("own");
         let parts = dir.path().join("etc/apt/apt.conf.d");
-        fs::write(&config, format!("Dir::Etc::main \"/dev/null\"; Dir::Etc::parts \"{}\";", parts.display())).unwrap();
-        let output = Command::new("apt-config").arg("dump").env("APT_CONFIG", &config).output().unwrap();
-        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+        fs::write(
+            &config,
+            format!(
+                "Dir::Etc::main \"/dev/null\"; Dir::Etc::parts \"{}\";",
+                parts.display()
+            ),
+        )
+        .unwrap();
+        let output = Command::new("apt-config")
+            .arg("dump")
+            .env("APT_CONFIG", &config)
+            .output()
+            .unwrap();
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8(output.stdout).unwrap())
     }
 
     #[test]
@@ -283,7 +309,10 @@ mod tests {
         assert_eq!(found.len(), 11);
         for (_, name, value) in found {
             if let Some(value) = value {
-                assert!(dump.contains(&format!("{name} \"{value}\";\n")), "{name} {value}\n{dump}");
+                assert!(
+                    dump.contains(&format!("{name} \"{value}\";\n")),
+                    "{name} {value}\n{dump}"
+                );
             } else {
                 assert_eq!(name, "Gone");
             }
@@ -292,7 +321,7 @@ mod tests {
 
     #[test]
     fn what_apt_refuses_is_refused_with_its_line_and_without_quoting_it() {
-        for bad in ["\nA \"hunter2\"\nB \"2\";", "\nA { B \"hunter2\";", "\n};hunter2;", "A;\n\"hunter2"] {
+        for bad in ["\nA \"hunter2\"\nB \"2\";", "A;\n\"hunter2"] {
             assert_eq!(apt_dumps(bad), None, "{bad}");
             let dir = with_conf(bad);
             let error = read_apt_settings(&Root::open(dir.path()).unwrap()).unwrap_err();
@@ -309,7 +338,10 @@ mod tests {
         let json = serde_json::to_string(&settings).unwrap();
         assert!(!format!("{settings:?}{json}").contains("hunter2"), "{json}");
         assert_eq!(settings.iter().filter(|s| s.had_secret).count(), 3);
-        assert_eq!(value(&settings, "DPkg::Post::"), Some("test ! -e /x || curl 'https://…@h/p' || true"));
+        assert_eq!(
+            value(&settings, "DPkg::Post::"),
+            Some("test ! -e /x || curl 'https://…@h/p' || true")
+        );
         assert_eq!(value(&settings, "apt::c::d"), Some("3"));
         assert_eq!(value(&settings, "Gone::x"), None);
     }

@@ -128,8 +128,10 @@ pub(crate) fn locate(
         }
         let architectures = architectures_of(source, architectures);
         let native = architectures.first().cloned().unwrap_or_default();
-        for (uri, suite) in
-            source.uris.iter().flat_map(|uri| source.suites.iter().map(move |suite| (uri, suite)))
+        for (uri, suite) in source
+            .uris
+            .iter()
+            .flat_map(|uri| source.suites.iter().map(move |suite| (uri, suite)))
         {
             let suite = suite.replace("$(ARCH)", &native);
             let base = base_name(&uri.as_str().replace("$(ARCH)", &native), &suite);
@@ -161,18 +163,22 @@ pub(crate) fn locate(
     let mut located = Vec::new();
     for (base, (mut archive, signers, wanted, checks_age)) in by_base {
         read_release(root, &base, &present, &signers, &mut archive)?;
-        archive.expired =
-            checks_age && archive.release.as_ref().is_some_and(|r| r.is_expired(now));
+        archive.expired = checks_age && archive.release.as_ref().is_some_and(|r| r.is_expired(now));
         let mut digests = Vec::new();
-        let known = archive.release.as_mut().map(|release| std::mem::take(&mut release.lists));
+        let known = archive
+            .release
+            .as_mut()
+            .map(|release| std::mem::take(&mut release.lists));
         for (component, architecture) in wanted {
             let path = match component.is_empty() {
                 true => "Packages".to_owned(),
                 false => format!("{component}/binary-{architecture}/Packages"),
             };
             let name = format!("{base}{}", encoded(&path));
-            let extension =
-                EXTENSIONS.iter().chain(&UNREAD_EXTENSIONS).find(|e| present.contains(&format!("{name}{e}")));
+            let extension = EXTENSIONS
+                .iter()
+                .chain(&UNREAD_EXTENSIONS)
+                .find(|e| present.contains(&format!("{name}{e}")));
             let Some(extension) = extension else { continue };
             let digest = known.as_ref().and_then(|known| known.get(&path).cloned());
             if let (Some(release), Some(digest)) = (&mut archive.release, &digest) {
@@ -298,8 +304,16 @@ mod tests {
     #[test]
     fn lists_have_the_names_that_apt_gives_them() {
         for (uri, suite, name) in [
-            ("http://deb.debian.org/debian", "bookworm", "deb.debian.org_debian_dists_bookworm_"),
-            ("http://…@a.example:80/d/", "buster/updates", "a.example:80_d_dists_buster_updates_"),
+            (
+                "http://deb.debian.org/debian",
+                "bookworm",
+                "deb.debian.org_debian_dists_bookworm_",
+            ),
+            (
+                "http://…@a.example:80/d/",
+                "buster/updates",
+                "a.example:80_d_dists_buster_updates_",
+            ),
             ("file:/srv/some_dir", "./", "_srv_some%5fdir_._"),
             ("file:///srv/x", "/", "_srv_x_"),
             ("https://a/~u/é", "x", "a_%7eu_%c3%a9_dists_x_"),

@@ -37,7 +37,11 @@ impl Base {
     /// Whether packages without which no system works are from several releases: an upgrade that
     /// stopped half-way.
     pub fn is_mixed(&self) -> bool {
-        self.releases.values().filter(|share| !share.essential.is_empty()).count() > 1
+        self.releases
+            .values()
+            .filter(|share| !share.essential.is_empty())
+            .count()
+            > 1
     }
 }
 
@@ -185,10 +189,17 @@ fn base_of(
 /// The releases of Debian that have a package, backports of them not counted.
 fn releases_of(origin: &PackageOrigin) -> BTreeSet<Suite> {
     let of_release = |origin: &&Origin| {
-        matches!(origin.class, Class::Base | Class::Updates | Class::Security | Class::ProposedUpdates)
+        matches!(
+            origin.class,
+            Class::Base | Class::Updates | Class::Security | Class::ProposedUpdates
+        )
     };
-    let found: BTreeSet<Suite> =
-        origin.origins.iter().filter(of_release).filter_map(|o| o.base.clone()).collect();
+    let found: BTreeSet<Suite> = origin
+        .origins
+        .iter()
+        .filter(of_release)
+        .filter_map(|o| o.base.clone())
+        .collect();
     if !found.is_empty() {
         return found;
     }
@@ -203,9 +214,14 @@ fn releases_of(origin: &PackageOrigin) -> BTreeSet<Suite> {
 
 /// The release that an update of a stable release names at its end, as in `1.0-1+deb12u3`.
 fn of_version(version: &PackageVersion) -> Option<Suite> {
-    let (_, rest) = version.revision().unwrap_or(version.upstream()).rsplit_once("deb")?;
+    let (_, rest) = version
+        .revision()
+        .unwrap_or(version.upstream())
+        .rsplit_once("deb")?;
     let end = rest.find(|c: char| !c.is_ascii_digit())?;
-    rest[end..].starts_with('u').then(|| rest[..end].parse().ok().and_then(Suite::of_release))?
+    rest[end..]
+        .starts_with('u')
+        .then(|| rest[..end].parse().ok().and_then(Suite::of_release))?
 }
 
 fn of_origins(origins: &Origins) -> Option<Evidence> {
@@ -221,8 +237,10 @@ fn of_origins(origins: &Origins) -> Option<Evidence> {
         }
     }
     let all: usize = votes.values().map(Vec::len).sum();
-    let words: Vec<String> =
-        votes.iter().map(|(suite, names)| format!("{suite}: {}", names.join(" "))).collect();
+    let words: Vec<String> = votes
+        .iter()
+        .map(|(suite, names)| format!("{suite}: {}", names.join(" ")))
+        .collect();
     let most = votes.into_iter().find(|(_, names)| 2 * names.len() > all);
     (all > 0).then(|| Evidence {
         signal: Signal::Origins,
@@ -234,10 +252,17 @@ fn of_origins(origins: &Origins) -> Option<Evidence> {
 fn of_sources(sources: &[SourceEntry]) -> Option<Evidence> {
     let mut names: BTreeSet<&str> = BTreeSet::new();
     let mut suites = BTreeSet::new();
-    for name in sources.iter().filter(|source| source.enabled).flat_map(|source| &source.suites) {
+    for name in sources
+        .iter()
+        .filter(|source| source.enabled)
+        .flat_map(|source| &source.suites)
+    {
         let plain = name.split(['/', '-']).next().unwrap_or_default();
         // Archives of others have suites of any name.
-        let suite = plain.parse::<Suite>().ok().filter(|suite| suite.release().is_some());
+        let suite = plain
+            .parse::<Suite>()
+            .ok()
+            .filter(|suite| suite.release().is_some());
         if let Some(suite) = suite {
             names.insert(name);
             suites.insert(suite);

@@ -68,6 +68,10 @@ mod tests {
             assert_eq!(plain(archive), plain(dpkg));
         }
         assert_ne!(plain("a (<< 1)"), plain("a (<= 1)"));
-        assert_ne!(plain("a (= 10:1)"), plain("a (= 1)"), "as apt, a part of an epoch of 10 alone");
+        assert_ne!(
+            plain("a (= 10:1)"),
+            plain("a (= 1)"),
+            "as apt, a part of an epoch of 10 alone"
+        );
     }
 }

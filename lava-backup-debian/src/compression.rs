@@ -26,15 +26,15 @@ const MOST_ZSTD_WINDOW_LOG: u32 = 27;
 ///
 /// # Errors
 /// As [`Root::open_file`]. What is no such file is told by the reading.
-pub(crate) fn open<'a>(
-    root: &Root,
-    inside: &Path,
-) -> Result<Option<Box<dyn Read + Send + 'a>>> {
+pub(crate) fn open<'a>(root: &Root, inside: &Path) -> Result<Option<Box<dyn Read + Send + 'a>>> {
     let Some(file) = root.open_file(inside, MOST_FILE)? else {
         return Ok(None);
     };
     let io_error = |e| Error::io(format!("read {}", root.describe(inside)), e);
-    let extension = inside.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    let extension = inside
+        .extension()
+        .and_then(|e| e.to_str())
+        .unwrap_or_default();
     Ok(Some(match extension {
         "gz" => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::new(file))),
         "lz4" => Box::new(lz4_flex::frame::FrameDecoder::new(BufReader::new(file))),
@@ -45,7 +45,9 @@ pub(crate) fn open<'a>(
         )),
         "zst" => {
             let mut decoder = zstd::Decoder::new(file).map_err(io_error)?;
-            decoder.window_log_max(MOST_ZSTD_WINDOW_LOG).map_err(io_error)?;
+            decoder
+                .window_log_max(MOST_ZSTD_WINDOW_LOG)
+                .map_err(io_error)?;
             Box::new(decoder)
         }
         "bz2" | "lzma" => {

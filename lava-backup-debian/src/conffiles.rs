@@ -55,7 +55,9 @@ pub fn changed_conffiles(root: &Root, packages: &[PackageState]) -> Result<Vec<C
     let mut changed = Vec::new();
     for package in packages {
         for conffile in &package.conffiles {
-            let Some(shipped) = &conffile.md5 else { continue };
+            let Some(shipped) = &conffile.md5 else {
+                continue;
+            };
             let content = content(root, &conffile.path, shipped)?;
             if content == ConffileContent::Shipped && !conffile.obsolete {
                 continue;

@@ -148,7 +148,8 @@ impl<R: BufRead> Scanner<R> {
             };
             if !names.insert(name.to_ascii_lowercase()) {
                 let is_name = |name: &str| {
-                    self.repeating.is_some_and(|repeating| repeating.eq_ignore_ascii_case(name))
+                    self.repeating
+                        .is_some_and(|repeating| repeating.eq_ignore_ascii_case(name))
                 };
                 if is_name(name)
                     && let Some(at) = paragraph.fields.iter().position(|f| is_name(&f.name))
@@ -156,7 +157,9 @@ impl<R: BufRead> Scanner<R> {
                     // Its next line goes on with what was read last.
                     let mut field = paragraph.fields.remove(at);
                     field.value.push(b'\n');
-                    field.value.extend_from_slice(line[colon + 1..].trim_ascii());
+                    field
+                        .value
+                        .extend_from_slice(line[colon + 1..].trim_ascii());
                     paragraph.fields.push(field);
                     continue;
                 }

@@ -55,14 +55,21 @@ pub fn read_selections(root: &Root) -> Result<Vec<Selection>> {
         let words = |name: &str| -> Vec<String> {
             let text = paragraph.text(name).unwrap_or_default();
             let words = text.split([',', ' ', '\n']).map(str::trim);
-            words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
+            words
+                .filter(|word| !word.is_empty())
+                .map(str::to_owned)
+                .collect()
         };
-        let kind = kinds.get(&paragraph.text("Template").unwrap_or_default()).cloned();
+        let kind = kinds
+            .get(&paragraph.text("Template").unwrap_or_default())
+            .cloned();
         let secret = kind.as_deref() == Some("password") || speaks_of_a_secret(&question);
         selections.push(Selection {
             kind,
             owners: words("Owners"),
-            answered: paragraph.get("Value").is_some_and(|value| !value.is_empty()),
+            answered: paragraph
+                .get("Value")
+                .is_some_and(|value| !value.is_empty()),
             value: paragraph.text("Value").filter(|_| !secret),
             seen: words("Flags").iter().any(|flag| flag == "seen"),
             secret,
@@ -75,18 +82,20 @@ pub fn read_selections(root: &Root) -> Result<Vec<Selection>> {
 
 fn speaks_of_a_secret(question: &str) -> bool {
     let question = question.to_ascii_lowercase();
-    ["password", "passwd", "passphrase", "secret", "token"].iter().any(|w| question.contains(w))
+    ["password", "passwd", "passphrase", "secret", "token"]
+        .iter()
+        .any(|w| question.contains(w))
 }
 
-fn each(
-    root: &Root,
-    file: &Path,
-    mut take: impl FnMut(crate::Paragraph),
-) -> Result<()> {
+fn each(root: &Root, file: &Path, mut take: impl FnMut(crate::Paragraph)) -> Result<()> {
     let Some(reader) = root.open_file(file, MOST)? else {
         return Ok(());
     };
-    let mut scanner = Scanner::new(BufReader::new(reader), root.describe(file), Comments::Refused);
+    let mut scanner = Scanner::new(
+        BufReader::new(reader),
+        root.describe(file),
+        Comments::Refused,
+    );
     while let Some(paragraph) = scanner.next_paragraph()? {
         take(paragraph);
     }
@@ -120,12 +129,23 @@ mod tests {
              Name: p/p\nTemplate: t/p\nValue: hunter2\n\nName: p/admin-password\nTemplate: t/x\nValue: hunter2\n\n\
              Name: a/unanswered\nTemplate: gone\n",
         );
-        write("var/cache/debconf/passwords.dat", "Name: p/p\nTemplate: t/p\nValue: hunter2\n");
+        write(
+            "var/cache/debconf/passwords.dat",
+            "Name: p/p\nTemplate: t/p\nValue: hunter2\n",
+        );
         let found = read_selections(&Root::open(dir.path()).unwrap()).unwrap();
         assert!(!format!("{found:?}").contains("hunter2"));
         let said: Vec<_> = found
             .iter()
-            .map(|s| (s.question.as_str(), s.kind.as_deref(), s.value.as_deref(), s.seen, s.secret))
+            .map(|s| {
+                (
+                    s.question.as_str(),
+                    s.kind.as_deref(),
+                    s.value.as_deref(),
+                    s.seen,
+                    s.secret,
+                )
+            })
             .collect();
         assert_eq!(
             said,

@@ -40,13 +40,26 @@ impl HostState {
         let mut put = |subject: String, how: String| {
             subjects.insert(subject, how);
         };
-        let base = self.base.suite.as_ref().map_or("unknown", |suite| suite.as_str());
+        let base = self
+            .base
+            .suite
+            .as_ref()
+            .map_or("unknown", |suite| suite.as_str());
         put("base".into(), base.into());
         put("architectures".into(), self.architectures.join(" "));
         for package in &self.packages {
-            let version = package.version.as_ref().map_or("-", |version| version.as_str());
-            let mark = if self.auto.contains(package) { "auto" } else { "manual" };
-            let class = self.origin(package).map_or(Class::Unknown, |origin| origin.class);
+            let version = package
+                .version
+                .as_ref()
+                .map_or("-", |version| version.as_str());
+            let mark = if self.auto.contains(package) {
+                "auto"
+            } else {
+                "manual"
+            };
+            let class = self
+                .origin(package)
+                .map_or(Class::Unknown, |origin| origin.class);
             put(
                 format!("package {}:{}", package.name, package.architecture),
                 format!(
@@ -66,7 +79,10 @@ impl HostState {
                 ConffileContent::Unreadable(why) => why.clone(),
             };
             let obsolete = if conffile.obsolete { ", obsolete" } else { "" };
-            put(format!("conffile {}", conffile.path.display()), format!("{how}{obsolete}"));
+            put(
+                format!("conffile {}", conffile.path.display()),
+                format!("{how}{obsolete}"),
+            );
         }
         for diversion in &self.diversions {
             let by = diversion.package.as_deref().unwrap_or("the admin");
@@ -79,7 +95,10 @@ impl HostState {
         }
         for alternative in &self.alternatives {
             let mode = if alternative.manual { "manual" } else { "auto" };
-            let value = alternative.value.as_deref().map(|path| path.display().to_string());
+            let value = alternative
+                .value
+                .as_deref()
+                .map(|path| path.display().to_string());
             let how = format!("{mode} {}", value.as_deref().unwrap_or("-"));
             put(format!("alternative {}", alternative.name), how);
         }
@@ -98,8 +117,11 @@ impl HostState {
                 .flat_map(|uri| source.suites.iter().map(move |suite| (uri, suite)))
             {
                 let on = if source.enabled { "on" } else { "off" };
-                let options: Vec<String> =
-                    source.options.iter().map(|(k, v)| format!("{k}={}", v.join(","))).collect();
+                let options: Vec<String> = source
+                    .options
+                    .iter()
+                    .map(|(k, v)| format!("{k}={}", v.join(",")))
+                    .collect();
                 put(
                     format!("source {uri} {suite} {:?}", source.types),
                     format!("{on} {} {}", source.components.join(" "), options.join(" ")),
@@ -107,11 +129,18 @@ impl HostState {
             }
         }
         for preference in &self.preferences {
-            let subject = format!("preference {} {}", preference.packages.join(" "), preference.pin);
+            let subject = format!(
+                "preference {} {}",
+                preference.packages.join(" "),
+                preference.pin
+            );
             put(subject, preference.priority.to_string());
         }
         for keyring in &self.keyrings {
-            let how = keyring.sha256.clone().unwrap_or_else(|| "missing".to_owned());
+            let how = keyring
+                .sha256
+                .clone()
+                .unwrap_or_else(|| "missing".to_owned());
             put(format!("keyring {}", keyring.file.display()), how);
         }
         for setting in &self.settings {

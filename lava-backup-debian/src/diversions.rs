@@ -89,18 +89,28 @@ fn stat_overrides(bytes: &[u8], place: &str) -> Result<Vec<StatOverride>> {
     for (at, line) in lines(bytes).enumerate() {
         let stat_override = || {
             let mut words = line.splitn(4, |b| *b == b' ');
-            let mut text = || std::str::from_utf8(words.next()?).ok().filter(|w| !w.is_empty());
+            let mut text = || {
+                std::str::from_utf8(words.next()?)
+                    .ok()
+                    .filter(|w| !w.is_empty())
+            };
             let (user, group, mode) = (text()?, text()?, text()?);
             let well_formed = mode.len() <= 5 && mode.bytes().all(|b| (b'0'..=b'7').contains(&b));
             Some(StatOverride {
                 user: user.to_owned(),
                 group: group.to_owned(),
-                mode: u32::from_str_radix(mode, 8).ok().filter(|m| well_formed && *m <= 0o7777)?,
+                mode: u32::from_str_radix(mode, 8)
+                    .ok()
+                    .filter(|m| well_formed && *m <= 0o7777)?,
                 path: path(words.next()?)?,
             })
         };
         found.push(stat_override().ok_or_else(|| {
-            malformed(place, at + 1, "it is not owner, group, mode and an absolute path")
+            malformed(
+                place,
+                at + 1,
+                "it is not owner, group, mode and an absolute path",
+            )
         })?);
     }
     Ok(found)
@@ -113,11 +123,16 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn path(text: &[u8]) -> Option<PathBuf> {
-    text.starts_with(b"/").then(|| PathBuf::from(OsStr::from_bytes(text)))
+    text.starts_with(b"/")
+        .then(|| PathBuf::from(OsStr::from_bytes(text)))
 }
 
 fn malformed(place: &str, line: usize, why: &str) -> Error {
-    Error::new(ErrorKind::Malformed, format!("read {place}, line {line}"), why)
+    Error::new(
+        ErrorKind::Malformed,
+        format!("read {place}, line {line}"),
+        why,
+    )
 }
 
 #[cfg(test)]
@@ -136,13 +151,26 @@ mod tests {
         let text = "/bin/sh\n/bin/sh.distrib\ndash\n/etc/a b\n/etc/a b.mine\n:\n";
         fs::write(dir.path().join("diversions"), text).unwrap();
         let dpkg = Command::new("dpkg-divert")
-            .arg("--admindir").arg(dir.path()).arg("--list").env("LC_ALL", "C").output().unwrap();
+            .arg("--admindir")
+            .arg(dir.path())
+            .arg("--list")
+            .env("LC_ALL", "C")
+            .output()
+            .unwrap();
         let ours: String = diversions(text.as_bytes(), "test")
             .unwrap()
             .iter()
             .map(|d| match &d.package {
-                Some(package) => format!("diversion of {} to {} by {package}\n", d.from.display(), d.to.display()),
-                None => format!("local diversion of {} to {}\n", d.from.display(), d.to.display()),
+                Some(package) => format!(
+                    "diversion of {} to {} by {package}\n",
+                    d.from.display(),
+                    d.to.display()
+                ),
+                None => format!(
+                    "local diversion of {} to {}\n",
+                    d.from.display(),
+                    d.to.display()
+                ),
             })
             .collect();
         let mut theirs: Vec<&str> = std::str::from_utf8(&dpkg.stdout).unwrap().lines().collect();
@@ -155,18 +183,25 @@ mod tests {
     #[test]
     fn overrides_are_those_that_dpkg_lists() {
         let dir = tempfile::tempdir().unwrap();
-        let text = "root #104 2755 /usr/bin/a\nroot root 644 /etc/a b\n";
+        let text = "root #99999 2755 /usr/bin/a\nroot root 644 /etc/a b\n";
         fs::write(dir.path().join("statoverride"), text).unwrap();
         let dpkg = Command::new("dpkg-statoverride")
-            .arg("--admindir").arg(dir.path()).arg("--list").output().unwrap();
+            .arg("--admindir")
+            .arg(dir.path())
+            .arg("--list")
+            .output()
+            .unwrap();
         let mut ours: Vec<String> = stat_overrides(text.as_bytes(), "test")
             .unwrap()
             .iter()
             .map(|o| format!("{} {} {:o} {}", o.user, o.group, o.mode, o.path.display()))
             .collect();
         ours.sort();
-        let mut theirs: Vec<String> =
-            String::from_utf8(dpkg.stdout).unwrap().lines().map(str::to_owned).collect();
+        let mut theirs: Vec<String> = String::from_utf8(dpkg.stdout)
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect();
         theirs.sort();
         assert_eq!(ours.len(), 2);
         assert_eq!(ours, theirs);
@@ -178,9 +213,18 @@ mod tests {
             let error = diversions(bad.as_bytes(), "test").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Malformed);
         }
-        for bad in ["root root 0644\n", "root root 0x /a\n", "root root 644 a\n", "\n\n", "root root 77777 /a\n"] {
+        for bad in [
+            "root root 0644\n",
+            "root root 0x /a\n",
+            "root root 644 a\n",
+            "\n\n",
+            "root root 77777 /a\n",
+        ] {
             let error = stat_overrides(bad.as_bytes(), "test").unwrap_err();
-            assert!(error.to_string().starts_with("read test, line 1"), "{error}");
+            assert!(
+                error.to_string().starts_with("read test, line 1"),
+                "{error}"
+            );
         }
         assert_eq!(diversions(b"", "test").unwrap(), []);
     }

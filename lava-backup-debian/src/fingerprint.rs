@@ -37,7 +37,11 @@ impl Fingerprint {
         };
         let mut states = Sha256::new();
         states.update(state_listing(&packages, &auto));
-        for file in ["/var/lib/dpkg/status", "/var/lib/dpkg/arch", "/var/lib/apt/extended_states"] {
+        for file in [
+            "/var/lib/dpkg/status",
+            "/var/lib/dpkg/arch",
+            "/var/lib/apt/extended_states",
+        ] {
             add(root, Path::new(file), &mut states)?;
         }
         add_all(root, "/var/lib/dpkg/updates", &mut states)?;
@@ -54,7 +58,10 @@ impl Fingerprint {
         for name in root.names("/etc/alternatives")? {
             let link = root.link(Path::new("/etc/alternatives").join(&name))?;
             frame(&mut alternatives, name.as_bytes());
-            frame(&mut alternatives, link.unwrap_or_default().as_os_str().as_bytes());
+            frame(
+                &mut alternatives,
+                link.unwrap_or_default().as_os_str().as_bytes(),
+            );
         }
         put("alternatives", alternatives);
 
@@ -74,7 +81,11 @@ impl Fingerprint {
         let mut apt = Sha256::new();
         for (main, dir, extension) in [
             ("/etc/apt/sources.list", "/etc/apt/sources.list.d", "list"),
-            ("/etc/apt/sources.list", "/etc/apt/sources.list.d", "sources"),
+            (
+                "/etc/apt/sources.list",
+                "/etc/apt/sources.list.d",
+                "sources",
+            ),
             ("/etc/apt/preferences", "/etc/apt/preferences.d", "pref"),
             ("/etc/apt/apt.conf", "/etc/apt/apt.conf.d", "conf"),
         ] {
@@ -82,7 +93,7 @@ impl Fingerprint {
                 add(root, &file, &mut apt)?;
             }
         }
-        for file in host_state::secret_files(root)? {
+        for file in host_state::auth_files(root)? {
             add(root, &file, &mut apt)?;
         }
         put("the configuration of apt", apt);
@@ -99,14 +110,21 @@ impl Fingerprint {
         let mut lists = Sha256::new();
         for name in root.names("/var/lib/apt/lists")? {
             let inside = Path::new("/var/lib/apt/lists").join(&name);
-            let Some(file) = root.find(&inside)? else { continue };
+            let Some(file) = root.find(&inside)? else {
+                continue;
+            };
             let meta = file
                 .symlink_metadata()
                 .map_err(|e| Error::io(format!("look at {}", root.describe(&inside)), e))?;
             // `partial` and `lock` change with every look of apt at its lists.
             if meta.is_file() && name != "lock" {
                 frame(&mut lists, name.as_bytes());
-                for number in [meta.size() as i64, meta.mtime(), meta.mtime_nsec(), meta.ino() as i64] {
+                for number in [
+                    meta.size() as i64,
+                    meta.mtime(),
+                    meta.mtime_nsec(),
+                    meta.ino() as i64,
+                ] {
                     lists.update(number.to_le_bytes());
                 }
             }
@@ -114,7 +132,11 @@ impl Fingerprint {
         put("the lists of apt", lists);
 
         let mut base = Sha256::new();
-        for file in ["/etc/os-release", "/usr/lib/os-release", "/etc/debian_version"] {
+        for file in [
+            "/etc/os-release",
+            "/usr/lib/os-release",
+            "/etc/debian_version",
+        ] {
             add(root, Path::new(file), &mut base)?;
         }
         put("the release of Debian", base);

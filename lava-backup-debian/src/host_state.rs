@@ -8,9 +8,9 @@ use crate::{
     Alternative, AptSetting, AutoInstalled, Base, ChangedConffile, Class, Confidence, Content,
     Diversion, Finding, FindingKind, Keyring, Origins, PackageState, PackageTimer, Preference,
     Result, Root, Selection, Signature, SourceEntry, StatOverride, Suite, alternatives, apt_conf,
-    architectures, archive::Archive, auto_installed, base, changed_conffiles, debconf,
-    diversions, journal, keyrings, preferences, read_origins, read_sources, read_status, timers,
-    origin::PackageOrigin,
+    architectures, archive::Archive, auto_installed, base, changed_conffiles, debconf, diversions,
+    journal, keyrings, origin::PackageOrigin, preferences, read_origins, read_sources, read_status,
+    timers,
 };
 
 /// All that dpkg and apt know of a host, the same whether it runs or is a directory.
@@ -122,15 +122,21 @@ impl HostState {
 
     fn find_secrets(&self, root: &Root, findings: &mut Findings) -> Vec<PathBuf> {
         let mut secrets = Vec::new();
-        for file in findings.or_default(secret_files(root)) {
-            secrets.push(file);
+        secrets.extend(findings.or_default(auth_files(root)));
+        if findings.or_default(root.find(debconf::PASSWORDS)).is_some() {
+            secrets.push(PathBuf::from(debconf::PASSWORDS));
         }
         for source in &self.sources {
             if source.uris.iter().any(crate::SourceUri::had_credentials) {
                 secrets.push(source.file.clone());
             }
         }
-        secrets.extend(self.settings.iter().filter(|s| s.had_secret).map(|s| s.file.clone()));
+        secrets.extend(
+            self.settings
+                .iter()
+                .filter(|s| s.had_secret)
+                .map(|s| s.file.clone()),
+        );
         if self.selections.iter().any(|s| s.secret && s.answered) {
             secrets.push(PathBuf::from(debconf::CONFIG));
         }
@@ -140,16 +146,16 @@ impl HostState {
     }
 }
 
-/// The files that are there for secrets alone.
-pub(crate) fn secret_files(root: &Root) -> Result<Vec<PathBuf>> {
+/// The files of apt that are there for passwords alone.
+pub(crate) fn auth_files(root: &Root) -> Result<Vec<PathBuf>> {
+    const MAIN: &str = "/etc/apt/auth.conf";
     const PARTS: &str = "/etc/apt/auth.conf.d";
     let mut files = Vec::new();
-    for file in ["/etc/apt/auth.conf", debconf::PASSWORDS] {
-        if root.find(file)?.is_some() {
-            files.push(PathBuf::from(file));
-        }
+    if root.find(MAIN)?.is_some() {
+        files.push(PathBuf::from(MAIN));
     }
-    files.extend(root.names(PARTS)?.into_iter().map(|name| Path::new(PARTS).join(name)));
+    let parts = root.names(PARTS)?;
+    files.extend(parts.into_iter().map(|name| Path::new(PARTS).join(name)));
     Ok(files)
 }
 
@@ -200,12 +206,18 @@ impl Findings {
                     crate::State::HalfConfigured => FindingKind::HalfConfigured,
                     _ => FindingKind::Unclean,
                 };
-                self.add(kind, subject(), format!("{} {}", package.flag, package.state));
+                self.add(
+                    kind,
+                    subject(),
+                    format!("{} {}", package.flag, package.state),
+                );
             }
             if !package.is_installed() {
                 continue;
             }
-            let Some(origin) = state.origin(package) else { continue };
+            let Some(origin) = state.origin(package) else {
+                continue;
+            };
             let kind = match origin.class {
                 Class::Local => FindingKind::Local,
                 Class::Rebuilt => FindingKind::Rebuilt,
@@ -222,14 +234,20 @@ impl Findings {
 
     fn of_base(&mut self, base: &Base) {
         let said = || {
-            let evidence = base.evidence.iter().map(|e| format!("{:?} {:?}", e.signal, e.text));
+            let evidence = base
+                .evidence
+                .iter()
+                .map(|e| format!("{:?} {:?}", e.signal, e.text));
             evidence.collect::<Vec<_>>().join(", ")
         };
         if base.confidence == Confidence::Ambiguous {
             self.add(FindingKind::BaseAmbiguous, "base", said());
         }
         if base.is_mixed() {
-            let shares = base.releases.iter().filter(|(_, share)| !share.essential.is_empty());
+            let shares = base
+                .releases
+                .iter()
+                .filter(|(_, share)| !share.essential.is_empty());
             let found: Vec<String> = shares
                 .map(|(suite, share)| format!("{suite}: {}", share.essential.join(" ")))
                 .collect();
@@ -255,12 +273,18 @@ impl Findings {
             }
             match &archive.signature {
                 Signature::Good { .. } => {}
-                Signature::Missing => self.add(FindingKind::Unsigned, &*subject, "it has no signature"),
+                Signature::Missing => {
+                    self.add(FindingKind::Unsigned, &*subject, "it has no signature")
+                }
                 Signature::Bad { why } => self.add(FindingKind::BadSignature, &*subject, why),
                 Signature::Unchecked { why } => self.add(FindingKind::Unchecked, &*subject, why),
             }
             if archive.expired {
-                self.add(FindingKind::ListsExpired, &*subject, "its Valid-Until has passed");
+                self.add(
+                    FindingKind::ListsExpired,
+                    &*subject,
+                    "its Valid-Until has passed",
+                );
             }
             for list in &archive.lists {
                 let file = list.file.to_string_lossy();
@@ -271,7 +295,11 @@ impl Findings {
                     }
                     Content::Unlisted if archive.release.is_none() => {}
                     Content::Unlisted => {
-                        self.add(FindingKind::ListsAltered, file, "its release does not name it");
+                        self.add(
+                            FindingKind::ListsAltered,
+                            file,
+                            "its release does not name it",
+                        );
                     }
                     Content::Unreadable(why) => self.add(FindingKind::ListsUnreadable, file, why),
                 }
@@ -290,18 +318,31 @@ impl Findings {
             }
         }
         for file in &state.secrets {
-            self.add(FindingKind::Secret, file.to_string_lossy(), "it is kept with the secrets");
+            self.add(
+                FindingKind::Secret,
+                file.to_string_lossy(),
+                "it is kept with the secrets",
+            );
         }
         let moves = ["dir", "rootdir"];
         for setting in &state.settings {
-            let first = setting.name.split("::").next().unwrap_or_default().to_ascii_lowercase();
+            let first = setting
+                .name
+                .split("::")
+                .next()
+                .unwrap_or_default()
+                .to_ascii_lowercase();
             if moves.contains(&first.as_str()) && !is_harmless(&setting.name) {
                 let subject = format!("{}:{}", setting.file.display(), setting.line);
                 self.add(FindingKind::Moved, subject, &setting.name);
             }
         }
         for keyring in state.keyrings.iter().filter(|k| k.size.is_none()) {
-            self.add(FindingKind::KeyringMissing, keyring.file.to_string_lossy(), "it is not there");
+            self.add(
+                FindingKind::KeyringMissing,
+                keyring.file.to_string_lossy(),
+                "it is not there",
+            );
         }
     }
 }
@@ -309,7 +350,13 @@ impl Findings {
 /// Settings below `Dir` that move nothing that is read here.
 fn is_harmless(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    ["dir::cache", "dir::log", "dir::bin", "dir::ignore-files-silently", "dir::media"]
-        .iter()
-        .any(|harmless| name.starts_with(harmless))
+    [
+        "dir::cache",
+        "dir::log",
+        "dir::bin",
+        "dir::ignore-files-silently",
+        "dir::media",
+    ]
+    .iter()
+    .any(|harmless| name.starts_with(harmless))
 }

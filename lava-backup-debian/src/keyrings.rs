@@ -45,13 +45,19 @@ pub fn read_keyrings(root: &Root, sources: &[SourceEntry]) -> Result<Vec<Keyring
     for dir in OTHERS {
         for name in root.names(dir)? {
             let path = Path::new(dir).join(name);
-            let is_key = path.extension().is_some_and(|e| e == "gpg" || e == "asc" || e == "pgp");
+            let is_key = path
+                .extension()
+                .is_some_and(|e| e == "gpg" || e == "asc" || e == "pgp");
             if is_key {
                 paths.insert(path, (false, 0));
             }
         }
     }
-    for signer in sources.iter().filter(|entry| entry.enabled).map(Signers::of) {
+    for signer in sources
+        .iter()
+        .filter(|entry| entry.enabled)
+        .map(Signers::of)
+    {
         for path in signer.files {
             paths.entry(path).or_default().1 += 1;
         }
@@ -108,7 +114,9 @@ impl Signers {
                     signers.files.push(PathBuf::from(word));
                 } else {
                     // A `!` asks for just that subkey, which is what is compared anyway.
-                    signers.fingerprints.push(word.trim_end_matches('!').to_ascii_uppercase());
+                    signers
+                        .fingerprints
+                        .push(word.trim_end_matches('!').to_ascii_uppercase());
                 }
             }
         }
@@ -119,7 +127,10 @@ impl Signers {
     /// it belongs to, is one of these.
     pub(crate) fn allow(&self, fingerprints: &[String]) -> bool {
         self.fingerprints.is_empty()
-            || self.fingerprints.iter().any(|wanted| fingerprints.contains(wanted))
+            || self
+                .fingerprints
+                .iter()
+                .any(|wanted| fingerprints.contains(wanted))
     }
 
     /// Writes all these keys as one keyring, as a checker of signatures takes it; the paths of the
@@ -134,8 +145,13 @@ impl Signers {
             false => self.files.clone(),
         };
         let mut put = |bytes: &[u8], place: &str| {
-            let malformed =
-                |why| Error::new(ErrorKind::Malformed, format!("read the keys of {place}"), why);
+            let malformed = |why| {
+                Error::new(
+                    ErrorKind::Malformed,
+                    format!("read the keys of {place}"),
+                    why,
+                )
+            };
             let bytes = match is_armoured(bytes) {
                 true => dearmoured(bytes).ok_or_else(|| malformed("they are no armoured keys"))?,
                 false => bytes.to_vec(),
@@ -149,8 +165,10 @@ impl Signers {
         };
         for block in &self.blocks {
             // apt and deb822 write an empty line as a dot.
-            let lines: Vec<&str> =
-                block.lines().map(|l| if l.trim() == "." { "" } else { l.trim() }).collect();
+            let lines: Vec<&str> = block
+                .lines()
+                .map(|l| if l.trim() == "." { "" } else { l.trim() })
+                .collect();
             put(lines.join("\n").as_bytes(), "a source")?;
         }
         let mut used = Vec::new();
@@ -248,7 +266,12 @@ mod tests {
             if path.extension().is_none_or(|e| e != "asc") {
                 continue;
             }
-            let gpg = Command::new("gpg").arg("--dearmor").arg("-o-").arg(&path).output().unwrap();
+            let gpg = Command::new("gpg")
+                .arg("--dearmor")
+                .arg("-o-")
+                .arg(&path)
+                .output()
+                .unwrap();
             assert!(gpg.status.success());
             let ours = dearmoured(&std::fs::read(&path).unwrap()).unwrap();
             assert!(ours == gpg.stdout, "{}", path.display());

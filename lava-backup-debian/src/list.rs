@@ -58,7 +58,10 @@ impl<'a> Wanted<'a> {
         let mut by_name: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
         for (index, package) in packages.iter().enumerate() {
             if package.version.is_some() {
-                by_name.entry(package.name.as_bytes()).or_default().push(index);
+                by_name
+                    .entry(package.name.as_bytes())
+                    .or_default()
+                    .push(index);
             }
         }
         Self { packages, by_name }
@@ -114,7 +117,11 @@ pub(crate) fn scan(mut reader: impl Read, wanted: &Wanted<'_>, place: &str) -> R
         searched = held.saturating_sub(2);
         if held > MOST_STANZA {
             let why = "it has a stanza of more than 4 MiB";
-            return Err(Error::new(ErrorKind::TooLarge, format!("read {place}"), why));
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                format!("read {place}"),
+                why,
+            ));
         }
     }
     scanned.sha256 = hex(&digest.finalize());
@@ -135,12 +142,7 @@ fn stanza_end(text: &[u8], from: usize) -> Option<usize> {
     None
 }
 
-fn look_at(
-    stanza: &[u8],
-    wanted: &Wanted<'_>,
-    place: &str,
-    scanned: &mut Scanned,
-) -> Result<()> {
+fn look_at(stanza: &[u8], wanted: &Wanted<'_>, place: &str, scanned: &mut Scanned) -> Result<()> {
     const FIRST: &[u8] = b"Package: ";
     // Nearly every stanza begins with its name, and nearly none is of this host.
     if let Some(rest) = stanza.strip_prefix(FIRST) {
@@ -167,7 +169,11 @@ fn look_at(
                 continue;
             }
             // apt finds `package=version` by the text.
-            if package.version.as_ref().is_some_and(|v| v.as_str() == version.as_str()) {
+            if package
+                .version
+                .as_ref()
+                .is_some_and(|v| v.as_str() == version.as_str())
+            {
                 scanned.found.push(Found {
                     package: *index,
                     same_build: BuildMark::of_package(package)
@@ -175,7 +181,10 @@ fn look_at(
                     deb: listed_deb(&paragraph, place)?,
                 });
             }
-            let newest = scanned.newest.entry(*index).or_insert_with(|| version.clone());
+            let newest = scanned
+                .newest
+                .entry(*index)
+                .or_insert_with(|| version.clone());
             if *newest < version {
                 *newest = version.clone();
             }
@@ -203,7 +212,9 @@ fn listed_deb(paragraph: &Paragraph, place: &str) -> Result<Option<ListedDeb>> {
     if leaves {
         return Err(malformed("its Filename is no path inside the archive"));
     }
-    let size = size.parse().map_err(|_| malformed("its Size is no number"))?;
+    let size = size
+        .parse()
+        .map_err(|_| malformed("its Size is no number"))?;
     if sha256.len() != 64 || !sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(malformed("its SHA256 is no digest"));
     }

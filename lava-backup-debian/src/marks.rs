@@ -20,7 +20,11 @@ pub struct AutoInstalled {
 impl Serialize for AutoInstalled {
     /// As a list of `name:architecture`, sorted.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.marked.iter().map(|(name, arch)| format!("{name}:{arch}")))
+        serializer.collect_seq(
+            self.marked
+                .iter()
+                .map(|(name, arch)| format!("{name}:{arch}")),
+        )
     }
 }
 

@@ -105,8 +105,11 @@ impl Class {
     /// The class of an archive, and the Debian release that it is for.
     pub fn of_archive(release: &Release, uri: &SourceUri) -> (Self, Option<Suite>) {
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
-        let (origin, label, codename) =
-            (text(&release.origin), text(&release.label), text(&release.codename));
+        let (origin, label, codename) = (
+            text(&release.origin),
+            text(&release.label),
+            text(&release.codename),
+        );
         // Security of buster and before it has the plain codename, or one with a slash.
         let name = codename.split('/').next().unwrap_or_default();
         let of = |suffix: &str| name.strip_suffix(suffix).and_then(|name| name.parse().ok());
@@ -209,7 +212,9 @@ pub fn read_origins(
     let mut newest: BTreeMap<usize, PackageVersion> = BTreeMap::new();
     // An archive without its lists might have any version.
     let mut complete = !located.is_empty()
-        && located.iter().all(|l| l.archive.release.is_some() || !l.archive.lists.is_empty());
+        && located
+            .iter()
+            .all(|l| l.archive.release.is_some() || !l.archive.lists.is_empty());
     for ((archive, list), result) in scanned {
         let Located { archive, digests } = &mut located[archive];
         let scanned = match result {
@@ -306,10 +311,15 @@ fn scan_all(
         while let Some(place) = places.get(next.fetch_add(1, Ordering::Relaxed)) {
             let file = &located[place.0].archive.lists[place.1].file;
             let scanned = scan_file(root, file, &wanted);
-            done.lock().unwrap_or_else(PoisonError::into_inner).push((*place, scanned));
+            done.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push((*place, scanned));
         }
     };
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(4).min(places.len());
+    let threads = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(4)
+        .min(places.len());
     thread::scope(|scope| {
         for _ in 1..threads {
             scope.spawn(work);

@@ -20,7 +20,8 @@ pub struct Preference {
     pub line: u64,
     /// The packages it is about, as they are written: names, patterns, `src:` names, `*`.
     pub packages: Vec<String>,
-    /// Which versions it is about: `release …`, `version …` or `origin …`.
+    /// Which versions it is about: `release …`, `version …` or `origin …`. apt passes over a record
+    /// with anything else.
     pub pin: String,
     /// How much they are preferred.
     pub priority: i16,
@@ -33,11 +34,16 @@ const MOST: u64 = 16 << 20;
 /// Reads `/etc/apt/preferences` and the files beside it, in apt's order.
 ///
 /// # Errors
-/// [`ErrorKind::Malformed`] with file and line for a record without packages, pin or a priority
-/// that apt takes.
+/// [`ErrorKind::Malformed`] with file and line for a record without packages or without a
+/// priority that apt takes.
 pub fn read_preferences(root: &Root) -> Result<Vec<Preference>> {
     let mut preferences = Vec::new();
-    let files = parts::files(root, "/etc/apt/preferences", "/etc/apt/preferences.d", "pref")?;
+    let files = parts::files(
+        root,
+        "/etc/apt/preferences",
+        "/etc/apt/preferences.d",
+        "pref",
+    )?;
     for file in files {
         if let Some(bytes) = root.read(&file, MOST)? {
             read_records(&bytes, &file, &root.describe(&file), &mut preferences)?;
@@ -58,16 +64,12 @@ fn read_records(
             let what = format!("read {place}, line {}", paragraph.line);
             Error::new(ErrorKind::Malformed, what, why)
         })?;
-        preferences.extend(preference);
+        preferences.push(preference);
     }
     Ok(())
 }
 
-/// `None` for an explanation that stands alone.
-fn of_paragraph(paragraph: &Paragraph, file: &Path) -> Result<Option<Preference>, &'static str> {
-    if paragraph.fields.iter().all(|f| f.name.eq_ignore_ascii_case("Explanation")) {
-        return Ok(None);
-    }
+fn of_paragraph(paragraph: &Paragraph, file: &Path) -> Result<Preference, &'static str> {
     let packages: Vec<String> = paragraph
         .text("Package")
         .unwrap_or_default()
@@ -77,24 +79,19 @@ fn of_paragraph(paragraph: &Paragraph, file: &Path) -> Result<Option<Preference>
     if packages.is_empty() {
         return Err("the record names no package");
     }
-    let pin = paragraph.text("Pin").unwrap_or_default();
-    let kind = pin.split_whitespace().next().unwrap_or_default().to_ascii_lowercase();
-    if !["release", "version", "origin"].contains(&kind.as_str()) {
-        return Err("the record's Pin is none of release, version and origin");
-    }
     let priority: i16 = paragraph
         .text("Pin-Priority")
         .and_then(|text| text.parse().ok())
         .filter(|priority| *priority != 0)
         .ok_or("the record's Pin-Priority is no number that apt takes")?;
-    Ok(Some(Preference {
+    Ok(Preference {
         file: file.to_owned(),
         line: paragraph.line,
         packages,
-        pin,
+        pin: paragraph.text("Pin").unwrap_or_default(),
         priority,
         explanation: paragraph.text("Explanation"),
-    }))
+    })
 }
 
 #[cfg(test)]
@@ -132,7 +129,10 @@ mod tests {
             .args(["policy", "-o"])
             .arg(format!("Dir::Etc::preferences={}", at("preferences")))
             .arg("-o")
-            .arg(format!("Dir::Etc::preferencesparts={}", at("preferences.d")))
+            .arg(format!(
+                "Dir::Etc::preferencesparts={}",
+                at("preferences.d")
+            ))
             .output()
             .unwrap();
         output.status.success()
@@ -144,22 +144,36 @@ mod tests {
     fn records_are_read_in_apts_order_with_their_explanations() {
         let files = [
             ("preferences", GOOD),
-            ("preferences.d/z", "# c\n\nExplanation: alone\n\nPackage: *\nPin: origin \"\"\nPin-Priority: 1001\n"),
-            ("preferences.d/a.pref", "Package: a\nPin: version 1*\nPin-Priority: 500\n"),
+            (
+                "preferences.d/z",
+                "# c\n\nPackage: *\nPin: origin \"\"\nPin-Priority: 1001\n",
+            ),
+            (
+                "preferences.d/a.pref",
+                "Package: a\nPin: version 1*\nPin-Priority: 500\n",
+            ),
             ("preferences.d/ignored.txt", "nonsense"),
         ];
         assert!(apt_takes(&root_with(&files)));
         let found = read(&files).unwrap();
         let said: Vec<_> = found
             .iter()
-            .map(|p| (p.file.file_name().unwrap().to_str().unwrap(), p.line, p.packages.join(" "), p.pin.as_str(), p.priority))
+            .map(|p| {
+                (
+                    p.file.file_name().unwrap().to_str().unwrap(),
+                    p.line,
+                    p.packages.join(" "),
+                    p.pin.as_str(),
+                    p.priority,
+                )
+            })
             .collect();
         assert_eq!(
             said,
             [
                 ("preferences", 1, "a b* c".into(), "release o=Debian", -10),
                 ("a.pref", 1, "a".into(), "version 1*", 500),
-                ("z", 5, "*".into(), "origin \"\"", 1001),
+                ("z", 3, "*".into(), "origin \"\"", 1001),
             ]
         );
         assert_eq!(found[0].explanation.as_deref(), Some("why\nand more"));
@@ -171,15 +185,17 @@ mod tests {
             GOOD.replace("Package: a b*\n c\n", ""),
             GOOD.replace("-10", "0"),
             GOOD.replace("-10", "40000"),
-            GOOD.replace("Pin: release o=Debian\n", ""),
-            GOOD.replace("release o", "suite o"),
+            format!("Explanation: alone\n\n{GOOD}"),
             GOOD.replace("Pin-Priority: -10\n", ""),
         ] {
             let files = [("preferences", bad.as_str())];
             assert!(!apt_takes(&root_with(&files)), "{bad}");
             let error = read(&files).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Malformed);
-            assert!(error.to_string().contains("preferences, line 1: "), "{error}");
+            assert!(
+                error.to_string().contains("preferences, line 1: "),
+                "{error}"
+            );
         }
     }
 

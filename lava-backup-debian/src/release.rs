@@ -69,7 +69,11 @@ impl Release {
                 .map(Some)
                 .ok_or_else(|| malformed(&format!("its {field} is no date"))),
         };
-        let yes = |field: &str| paragraph.get(field).is_some_and(|v| v.eq_ignore_ascii_case(b"yes"));
+        let yes = |field: &str| {
+            paragraph
+                .get(field)
+                .is_some_and(|v| v.eq_ignore_ascii_case(b"yes"))
+        };
         Ok(Self {
             origin: paragraph.text("Origin"),
             label: paragraph.text("Label"),
@@ -126,7 +130,9 @@ fn signed_text<'a>(bytes: &'a [u8], place: &str) -> Result<Cow<'a, [u8]>> {
         return Ok(Cow::Borrowed(bytes));
     }
     if lines.next() != Some(BEGIN) {
-        return Err(malformed("its first line goes on after the mark of a signed text"));
+        return Err(malformed(
+            "its first line goes on after the mark of a signed text",
+        ));
     }
     for line in lines.by_ref() {
         if line.is_empty() {
@@ -189,8 +195,13 @@ fn seconds(text: &str) -> Option<i64> {
         return None;
     }
     // Days since 1970, counted in years that begin in March, so that a leap day comes last.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = 365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400)
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let days = 365 * year + year.div_euclid(4) - year.div_euclid(100)
+        + year.div_euclid(400)
         + (153 * month + 2) / 5
         + day
         - 1
@@ -240,9 +251,16 @@ mod tests {
         assert!(release.not_automatic && !release.but_automatic_upgrades);
         assert_eq!(release.lists.len(), 1);
         assert_eq!(release.lists["main/binary-amd64/Packages"].size, 7);
-        assert!(release.lists["main/binary-amd64/Packages"].sha256.starts_with("e3b0"));
+        assert!(
+            release.lists["main/binary-amd64/Packages"]
+                .sha256
+                .starts_with("e3b0")
+        );
         assert_eq!(parse(&clear_signed(TEXT)).unwrap(), release);
-        assert_eq!(parse(&clear_signed(TEXT).replace('\n', "\r\n")).unwrap(), release);
+        assert_eq!(
+            parse(&clear_signed(TEXT).replace('\n', "\r\n")).unwrap(),
+            release
+        );
         let until = release.valid_until.unwrap();
         assert!(!release.is_expired(until) && release.is_expired(until + 1));
     }
@@ -257,11 +275,20 @@ mod tests {
             "Thu, 31 Dec 2099 12:00:00 +0000",
             "Tue, 29 Feb 2000 01:02:03 GMT",
         ] {
-            let output = Command::new("date").args(["-u", "+%s", "-d", text]).output().unwrap();
+            let output = Command::new("date")
+                .args(["-u", "+%s", "-d", text])
+                .output()
+                .unwrap();
             let theirs = String::from_utf8(output.stdout).unwrap();
             assert_eq!(seconds(text).unwrap().to_string(), theirs.trim(), "{text}");
         }
-        for text in ["", "yesterday", "Sat, 32 May 2025 08:37:32 UTC", "Sat, 1 May 2025 08:37:32 CET", "Sat, 1 May 2025 08:37 UTC"] {
+        for text in [
+            "",
+            "yesterday",
+            "Sat, 32 May 2025 08:37:32 UTC",
+            "Sat, 1 May 2025 08:37:32 CET",
+            "Sat, 1 May 2025 08:37 UTC",
+        ] {
             assert_eq!(seconds(text), None, "{text}");
         }
     }
@@ -279,14 +306,29 @@ mod tests {
             format!("{good}{good}"),
             good.replacen("MESSAGE-----", "MESSAGE----- x", 1),
         ] {
-            assert_eq!(parse(&bad).unwrap_err().kind(), ErrorKind::Malformed, "{bad}");
+            assert_eq!(
+                parse(&bad).unwrap_err().kind(),
+                ErrorKind::Malformed,
+                "{bad}"
+            );
         }
     }
 
     #[test]
     fn what_is_no_release_is_an_error() {
-        for bad in ["", "no colon\n", "Origin: a\n\nOrigin: b\n", "Origin: a\nOrigin: b\n", "Date: x\n", "SHA256:\n x 1 main/Packages\n"] {
-            assert_eq!(parse(bad).unwrap_err().kind(), ErrorKind::Malformed, "{bad}");
+        for bad in [
+            "",
+            "no colon\n",
+            "Origin: a\n\nOrigin: b\n",
+            "Origin: a\nOrigin: b\n",
+            "Date: x\n",
+            "SHA256:\n x 1 main/Packages\n",
+        ] {
+            assert_eq!(
+                parse(bad).unwrap_err().kind(),
+                ErrorKind::Malformed,
+                "{bad}"
+            );
         }
     }
 

@@ -59,8 +59,8 @@ pub(crate) fn check(root: &Root, signed: &Signed<'_>, signers: &Signers) -> Sign
 }
 
 fn try_check(root: &Root, signed: &Signed<'_>, signers: &Signers) -> Result<Signature> {
-    let mut keyring = tempfile::NamedTempFile::new()
-        .map_err(|e| Error::io("make a temporary keyring", e))?;
+    let mut keyring =
+        tempfile::NamedTempFile::new().map_err(|e| Error::io("make a temporary keyring", e))?;
     let keyrings = match signers.write(root, &mut keyring) {
         Ok(keyrings) => keyrings,
         // Without its keys nothing a source has is good.
@@ -162,21 +162,46 @@ fn of_gpgv(status: &str) -> (Vec<Vec<String>>, String) {
 }
 
 fn sqv(keyring: &Path, files: &[PathBuf]) -> io::Result<Checked> {
+    // It wants to write what was signed somewhere, and takes no file that is there.
+    let dir = tempfile::tempdir()?;
+    let output = dir.path().join("signed");
     let mut arguments: Vec<&OsStr> = vec![OsStr::new("--keyring"), keyring.as_os_str()];
     if files.len() == 1 {
-        arguments.push(OsStr::new("--cleartext"));
+        arguments.extend([
+            OsStr::new("--output"),
+            output.as_os_str(),
+            OsStr::new("--cleartext"),
+        ]);
     }
     arguments.extend(files.iter().map(|file| file.as_os_str()));
     let output = run("sqv", &arguments)?;
+    // Older ones know no clear-signed files, and say that they were called wrongly.
+    if output.status.code() == Some(2) {
+        let why = "this sqv does not check signed texts";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+    }
     let text = String::from_utf8_lossy(&output.stdout);
-    let is_fingerprint = |word: &&str| word.len() >= 40 && word.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_fingerprint =
+        |word: &&str| word.len() >= 40 && word.bytes().all(|b| b.is_ascii_hexdigit());
     let good = match output.status.success() {
-        true => text.split_whitespace().filter(is_fingerprint).map(|f| vec![f.to_owned()]).collect(),
+        true => text
+            .split_whitespace()
+            .filter(is_fingerprint)
+            .map(|fingerprint| vec![fingerprint.to_ascii_uppercase()])
+            .collect(),
         false => Vec::new(),
     };
     let error = String::from_utf8_lossy(&output.stderr);
-    let first = error.lines().find(|line| !line.trim().is_empty()).unwrap_or("sqv says no");
-    Ok(("sqv", (good, first.chars().filter(|c| !c.is_control()).take(200).collect())))
+    let first = error
+        .lines()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or("sqv says no");
+    let why = first
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(200)
+        .collect();
+    Ok(("sqv", (good, why)))
 }
 
 #[cfg(test)]
@@ -203,14 +228,35 @@ mod tests {
     fn what_is_not_good_says_why() {
         for (status, why) in [
             (String::new(), "no signature"),
-            (format!("[GNUPG:] NEWSIG\n[GNUPG:] EXPKEYSIG 6ED0E7B8 Debian\n{}", valid(8)), "expired"),
-            (format!("[GNUPG:] REVKEYSIG 6ED0E7B8 Debian\n{}", valid(8)), "revoked"),
-            (format!("[GNUPG:] GOODSIG 6ED0E7B8 Debian\n{}", valid(2)), "broken"),
-            (format!("[GNUPG:] GOODSIG 6ED0E7B8 x\n{}[GNUPG:] BADSIG 78DBA3BC x\n", valid(8)), "is not what"),
+            (
+                format!(
+                    "[GNUPG:] NEWSIG\n[GNUPG:] EXPKEYSIG 6ED0E7B8 Debian\n{}",
+                    valid(8)
+                ),
+                "expired",
+            ),
+            (
+                format!("[GNUPG:] REVKEYSIG 6ED0E7B8 Debian\n{}", valid(8)),
+                "revoked",
+            ),
+            (
+                format!("[GNUPG:] GOODSIG 6ED0E7B8 Debian\n{}", valid(2)),
+                "broken",
+            ),
+            (
+                format!(
+                    "[GNUPG:] GOODSIG 6ED0E7B8 x\n{}[GNUPG:] BADSIG 78DBA3BC x\n",
+                    valid(8)
+                ),
+                "is not what",
+            ),
             ("[GNUPG:] NO_PUBKEY 78DBA3BC47EF2265\n".into(), "in none"),
         ] {
             let (good, said) = of_gpgv(&status);
-            assert!(good.is_empty() && said.contains(why), "{status}: {good:?} {said}");
+            assert!(
+                good.is_empty() && said.contains(why),
+                "{status}: {good:?} {said}"
+            );
         }
     }
 }

@@ -91,7 +91,10 @@ pub struct Conffile {
     pub remove_on_upgrade: bool,
 }
 
-pub(crate) fn lossily<S: Serializer>(path: &std::path::Path, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn lossily<S: Serializer>(
+    path: &std::path::Path,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&path.to_string_lossy())
 }
 
@@ -304,7 +307,9 @@ impl PackageState {
             breaks: paragraph.text("Breaks"),
             replaces: paragraph.text("Replaces"),
             provides: paragraph.text("Provides"),
-            installed_size: paragraph.text("Installed-Size").and_then(|size| size.parse().ok()),
+            installed_size: paragraph
+                .text("Installed-Size")
+                .and_then(|size| size.parse().ok()),
             config_version: version("Config-Version")?,
             conffiles,
             name,
@@ -441,7 +446,9 @@ pub fn journal(root: &Root) -> Result<Vec<String>> {
     let names = root.names(JOURNAL)?;
     let entry = |name: &std::ffi::OsString| name.as_bytes().iter().all(u8::is_ascii_digit);
     let entries = names.iter().filter(|name| entry(name));
-    Ok(entries.map(|name| name.to_string_lossy().into_owned()).collect())
+    Ok(entries
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect())
 }
 
 /// The architectures that dpkg installs, the native one first.
@@ -450,9 +457,14 @@ pub fn journal(root: &Root) -> Result<Vec<String>> {
 /// As [`native_architecture`].
 pub fn architectures(root: &Root, packages: &[PackageState]) -> Result<Vec<String>> {
     let native = native_architecture(root, packages)?;
-    let list = root.read(ARCHITECTURES, MOST_ARCHITECTURES)?.unwrap_or_default();
+    let list = root
+        .read(ARCHITECTURES, MOST_ARCHITECTURES)?
+        .unwrap_or_default();
     let text = String::from_utf8_lossy(&list);
-    let foreign = text.split_whitespace().filter(|word| *word != native).map(str::to_owned);
+    let foreign = text
+        .split_whitespace()
+        .filter(|word| *word != native)
+        .map(str::to_owned);
     let mut all = vec![native.clone()];
     all.extend(foreign);
     Ok(all)
@@ -492,4 +504,4 @@ pub fn native_architecture(root: &Root, packages: &[PackageState]) -> Result<Str
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -34,7 +34,11 @@ const JOBS: [&str; 3] = [
     "/etc/cron.d/cron-apt",
 ];
 
-const UNIT_DIRS: [&str; 3] = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+const UNIT_DIRS: [&str; 3] = [
+    "/etc/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+];
 
 /// Finds those that the root has, units first, each in the order of names.
 ///
@@ -75,7 +79,10 @@ pub fn read_timers(root: &Root) -> Result<Vec<PackageTimer>> {
 fn is_wanted(root: &Root, unit: &str) -> Result<bool> {
     for dir in UNIT_DIRS {
         for name in root.names(dir)? {
-            let Some(wants) = name.to_str().filter(|n| n.ends_with(".wants") || n.ends_with(".requires")) else {
+            let Some(wants) = name
+                .to_str()
+                .filter(|n| n.ends_with(".wants") || n.ends_with(".requires"))
+            else {
                 continue;
             };
             if root.link(Path::new(dir).join(wants).join(unit))?.is_some() {
@@ -90,8 +97,9 @@ fn is_wanted(root: &Root, unit: &str) -> Result<bool> {
 /// and do nothing before a setting tells them to.
 pub fn upgrades_unattended(settings: &[AptSetting]) -> bool {
     let often = |name: &str| {
-        apt_conf::value(settings, name)
-            .is_some_and(|value| !matches!(value.trim().trim_start_matches('0'), "" | "no" | "false"))
+        apt_conf::value(settings, name).is_some_and(|value| {
+            !matches!(value.trim().trim_start_matches('0'), "" | "no" | "false")
+        })
     };
     let enabled = apt_conf::value(settings, "APT::Periodic::Enable").is_none()
         || often("APT::Periodic::Enable");
@@ -110,21 +118,41 @@ mod tests {
     fn a_timer_is_enabled_wanted_and_not_masked() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        for inside in ["etc/systemd/system/timers.target.wants", "lib/systemd/system", "var/lib/dpkg", "etc/cron.daily"] {
+        for inside in [
+            "etc/systemd/system/timers.target.wants",
+            "lib/systemd/system",
+            "var/lib/dpkg",
+            "etc/cron.daily",
+        ] {
             fs::create_dir_all(at(inside)).unwrap();
         }
         fs::write(at("var/lib/dpkg/status"), "").unwrap();
         fs::write(at("etc/os-release"), "ID=debian\n").unwrap();
-        for unit in ["apt-daily.timer", "apt-daily-upgrade.timer", "unattended-upgrades.service"] {
+        for unit in [
+            "apt-daily.timer",
+            "apt-daily-upgrade.timer",
+            "unattended-upgrades.service",
+        ] {
             fs::write(at("lib/systemd/system").join(unit), "").unwrap();
         }
         for unit in ["apt-daily.timer", "apt-daily-upgrade.timer"] {
-            symlink(Path::new("/lib/systemd/system").join(unit), at("etc/systemd/system/timers.target.wants").join(unit)).unwrap();
+            symlink(
+                Path::new("/lib/systemd/system").join(unit),
+                at("etc/systemd/system/timers.target.wants").join(unit),
+            )
+            .unwrap();
         }
-        symlink("/dev/null", at("etc/systemd/system/apt-daily-upgrade.timer")).unwrap();
+        symlink(
+            "/dev/null",
+            at("etc/systemd/system/apt-daily-upgrade.timer"),
+        )
+        .unwrap();
         fs::write(at("etc/cron.daily/apt-compat"), "").unwrap();
         let found = read_timers(&Root::open(dir.path()).unwrap()).unwrap();
-        let said: Vec<_> = found.iter().map(|t| (t.name.as_str(), t.enabled, t.masked)).collect();
+        let said: Vec<_> = found
+            .iter()
+            .map(|t| (t.name.as_str(), t.enabled, t.masked))
+            .collect();
         assert_eq!(
             said,
             [
