@@ -74,7 +74,7 @@ kinds! {
     Trusted = "source.trusted",
     /// A source names a suite by an alias that moves from release to release.
     Alias = "source.alias",
-    /// A password stands in a source or a setting.
+    /// A password stands in a source or a setting, where every user can read it.
     Secret = "apt.secret",
     /// apt's settings move its files away from where they are read here.
     Moved = "apt.moved",

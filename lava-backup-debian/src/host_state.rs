@@ -317,12 +317,20 @@ impl Findings {
                 }
             }
         }
-        for file in &state.secrets {
-            self.add(
-                FindingKind::Secret,
-                file.to_string_lossy(),
-                "it is kept with the secrets",
-            );
+        let places = |file: &Path, line: u64| format!("{}:{line}", file.display());
+        for source in &state.sources {
+            if source.uris.iter().any(crate::SourceUri::had_credentials) {
+                let subject = places(&source.file, source.line);
+                self.add(
+                    FindingKind::Secret,
+                    subject,
+                    "its URI holds a password or a token",
+                );
+            }
+        }
+        for setting in state.settings.iter().filter(|setting| setting.had_secret) {
+            let subject = places(&setting.file, setting.line);
+            self.add(FindingKind::Secret, subject, &setting.name);
         }
         let moves = ["dir", "rootdir"];
         for setting in &state.settings {
@@ -333,7 +341,7 @@ impl Findings {
                 .unwrap_or_default()
                 .to_ascii_lowercase();
             if moves.contains(&first.as_str()) && !is_harmless(&setting.name) {
-                let subject = format!("{}:{}", setting.file.display(), setting.line);
+                let subject = places(&setting.file, setting.line);
                 self.add(FindingKind::Moved, subject, &setting.name);
             }
         }

@@ -375,7 +375,12 @@ fn conffiles_an_admin_changed_or_removed_are_those_that_its_own_dpkg_finds() {
             .lines()
             .filter_map(|line| {
                 let (flags, path) = line.split_once(" c ")?;
-                Some((path.to_owned(), flags.starts_with("missing")))
+                // bullseye's dpkg 1.20 says of one that is missing that it was changed.
+                let missing = match master.suite {
+                    "bullseye" => !master.at(path).exists(),
+                    _ => flags.starts_with("missing"),
+                };
+                Some((path.to_owned(), missing))
             })
             .collect();
         assert_eq!(ours, theirs, "{}", master.suite);

@@ -757,6 +757,18 @@ fn no_password_is_in_the_state_and_every_file_that_has_one_is_named() {
             "/var/cache/debconf/passwords.dat",
         ]
     );
+    let found = state
+        .findings
+        .iter()
+        .filter(|f| f.kind == FindingKind::Secret);
+    let found: Vec<&str> = found.map(|f| f.subject.as_str()).collect();
+    assert_eq!(
+        found,
+        [
+            "/etc/apt/apt.conf.d/90proxy:1",
+            "/etc/apt/sources.list.d/a.list:1"
+        ]
+    );
     assert!(
         state.findings.iter().any(
             |f| f.kind == FindingKind::Unreadable && f.subject.contains("preferences.d/broken")
