@@ -687,12 +687,21 @@ fn what_is_out_of_order_is_found_by_its_own_code_and_nothing_else() {
             .filter(|f| f.kind == FindingKind::ListsExpired)
             .map(|f| f.subject.as_str())
             .collect();
-        assert!(
-            expired.iter().any(|archive| archive.contains("-security")),
+        // bullseye's archives, which change no more, are good for ever.
+        let ages = later.archives.iter().filter(|archive| {
+            archive
+                .release
+                .as_ref()
+                .is_some_and(|release| release.valid_until.is_some())
+        });
+        assert_eq!(
+            expired.len(),
+            ages.count(),
             "{}: {:?}",
             master.suite,
             later.findings
         );
+        assert!(master.suite == "bullseye" || !expired.is_empty());
         let lists = master.at("var/lib/apt/lists");
         for entry in fs::read_dir(&lists).unwrap() {
             let path = entry.unwrap().path();
