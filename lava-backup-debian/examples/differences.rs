@@ -37,7 +37,7 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
                 return Ok(ExitCode::SUCCESS);
             }
             for (subject, how) in state.subjects() {
-                println!("{subject}  {how}");
+                println!("{}  {}", plain(&subject), plain(&how));
             }
             findings(&state);
             Ok(ExitCode::SUCCESS)
@@ -46,10 +46,10 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
             let (here, there) = (capture(here)?, capture(there)?);
             let differences = here.differences(&there);
             for difference in &differences {
-                println!("{}", difference.subject);
+                println!("{}", plain(&difference.subject));
                 for (sign, how) in [("-", &difference.here), ("+", &difference.there)] {
                     if let Some(how) = how {
-                        println!("  {sign} {how}");
+                        println!("  {sign} {}", plain(how));
                     }
                 }
             }
@@ -69,8 +69,15 @@ fn findings(state: &HostState) {
         println!(
             "found {} {}: {}",
             finding.kind.code(),
-            finding.subject,
-            finding.found
+            plain(&finding.subject),
+            plain(&finding.found)
         );
     }
+}
+
+/// Names of another host's files may hold what would act on a terminal.
+fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }

@@ -98,6 +98,16 @@ impl Archive {
 
 const LISTS: &str = "/var/lib/apt/lists";
 
+/// An archive as the sources name it, in all entries that do.
+struct Named {
+    archive: Archive,
+    signers: Signers,
+    /// Components and architectures of its lists.
+    wanted: BTreeSet<(String, String)>,
+    /// Whether apt looks at the age of its release.
+    has_age: bool,
+}
+
 /// An archive with its lists that are not read yet.
 pub(crate) struct Located {
     pub(crate) archive: Archive,
@@ -120,8 +130,7 @@ pub(crate) fn locate(
         .into_iter()
         .filter_map(|name| name.into_string().ok())
         .collect();
-    let mut by_base: BTreeMap<String, (Archive, Signers, BTreeSet<(String, String)>, bool)> =
-        BTreeMap::new();
+    let mut by_base: BTreeMap<String, Named> = BTreeMap::new();
     for source in sources {
         if !source.enabled || !source.types.contains(&SourceType::Deb) {
             continue;
@@ -135,8 +144,8 @@ pub(crate) fn locate(
         {
             let suite = suite.replace("$(ARCH)", &native);
             let base = base_name(&uri.as_str().replace("$(ARCH)", &native), &suite);
-            let (archive, _, wanted, checks_age) = by_base.entry(base).or_insert_with(|| {
-                let archive = Archive {
+            let named = by_base.entry(base).or_insert_with(|| Named {
+                archive: Archive {
                     uri: uri.clone(),
                     suite: suite.clone(),
                     sources: Vec::new(),
@@ -145,31 +154,40 @@ pub(crate) fn locate(
                     trusted: false,
                     expired: false,
                     lists: Vec::new(),
-                };
-                (archive, Signers::of(source), BTreeSet::new(), true)
+                },
+                signers: Signers::of(source),
+                wanted: BTreeSet::new(),
+                has_age: true,
             });
-            archive.sources.push((source.file.clone(), source.line));
-            archive.trusted |= says(source, "trusted", &YES);
-            *checks_age &= !says(source, "check-valid-until", &NO);
+            named
+                .archive
+                .sources
+                .push((source.file.clone(), source.line));
+            named.archive.trusted |= says(source, "trusted", &YES);
+            named.has_age &= !says(source, "check-valid-until", &NO);
             if suite.ends_with('/') {
-                wanted.insert((String::new(), String::new()));
+                named.wanted.insert((String::new(), String::new()));
             }
             for component in &source.components {
                 let architectures = architectures.iter().map(String::as_str).chain(["all"]);
-                wanted.extend(architectures.map(|a| (component.clone(), a.to_owned())));
+                named
+                    .wanted
+                    .extend(architectures.map(|a| (component.clone(), a.to_owned())));
             }
         }
     }
     let mut located = Vec::new();
-    for (base, (mut archive, signers, wanted, checks_age)) in by_base {
-        read_release(root, &base, &present, &signers, &mut archive)?;
-        archive.expired = checks_age && archive.release.as_ref().is_some_and(|r| r.is_expired(now));
+    for (base, named) in by_base {
+        let mut archive = named.archive;
+        read_release(root, &base, &present, &named.signers, &mut archive)?;
+        archive.expired =
+            named.has_age && archive.release.as_ref().is_some_and(|r| r.is_expired(now));
         let mut digests = Vec::new();
         let known = archive
             .release
             .as_mut()
             .map(|release| std::mem::take(&mut release.lists));
-        for (component, architecture) in wanted {
+        for (component, architecture) in named.wanted {
             let path = match component.is_empty() {
                 true => "Packages".to_owned(),
                 false => format!("{component}/binary-{architecture}/Packages"),

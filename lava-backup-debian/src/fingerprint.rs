@@ -23,6 +23,9 @@ use crate::{
 pub struct Fingerprint(BTreeMap<&'static str, [u8; 32]>);
 
 impl Fingerprint {
+    /// The part that a look of apt at its mirrors moves, which moves no package.
+    pub const LISTS: &'static str = "the lists of apt";
+
     /// Takes it. Of apt's lists it has names, sizes and times; of all else the content.
     ///
     /// # Errors
@@ -129,7 +132,7 @@ impl Fingerprint {
                 }
             }
         }
-        put("the lists of apt", lists);
+        put(Self::LISTS, lists);
 
         let mut base = Sha256::new();
         for file in [

@@ -115,9 +115,12 @@ impl HostState {
 
     /// Where a package came from.
     pub fn origin(&self, package: &PackageState) -> Option<&PackageOrigin> {
-        self.origins
-            .iter()
-            .find(|o| o.name == package.name && o.architecture == package.architecture)
+        // Both are in the order of names and architectures.
+        let key = (package.name.as_str(), package.architecture.as_str());
+        let at = self
+            .origins
+            .binary_search_by(|o| (o.name.as_str(), o.architecture.as_str()).cmp(&key));
+        Some(&self.origins[at.ok()?])
     }
 
     fn find_secrets(&self, root: &Root, findings: &mut Findings) -> Vec<PathBuf> {

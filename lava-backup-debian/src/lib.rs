@@ -19,6 +19,25 @@
 //! # Ok::<(), lava_backup_debian::Error>(())
 //! ```
 //!
+//! What two hosts have otherwise, and what is not in order with one:
+//!
+//! ```no_run
+//! # #[cfg(feature = "readers")] {
+//! use lava_backup_debian::{HostState, Root};
+//!
+//! let now = 1_795_000_000; // in seconds since 1970: lists have an age
+//! let master = HostState::capture(&Root::open("/srv/old-master")?, now)?;
+//! let target = HostState::capture(&Root::open("/")?, now)?;
+//! for difference in master.differences(&target) {
+//!     println!("{}: {:?} {:?}", difference.subject, difference.here, difference.there);
+//! }
+//! for finding in &target.findings {
+//!     println!("{} {}: {}", finding.kind.code(), finding.subject, finding.found);
+//! }
+//! # }
+//! # Ok::<(), lava_backup_debian::Error>(())
+//! ```
+//!
 //! Versions need no root:
 //!
 //! ```
@@ -40,13 +59,21 @@
 //! - `shipped_migrations` and `expand`: the Django migrations the installed code defines, against
 //!   those a database has;
 //! - `read_sources`: where apt takes packages from, without passwords;
-//! - `state_bytes`: the package state as text, to compare before and after;
+//! - `read_origins` and [`Class`]: the archives that each package came from, as apt's signed lists
+//!   tell;
+//! - `HostState`: all of this at once with configuration files, diversions, alternatives, debconf's
+//!   answers, preferences, keys, settings and timers; its `Finding`s, and its `Difference`s from
+//!   another host;
+//! - `Fingerprint`: one digest over all of it, to compare before and after; `state_bytes`: the
+//!   states of packages as text;
 //! - [`Error`]: what went wrong, and where.
 
+mod class;
 mod error;
 mod suite;
 mod version;
 
+pub use class::Class;
 pub use error::{Error, ErrorKind, Result};
 pub use suite::{Codename, Suite};
 pub use version::{LavaVersion, PackageVersion};
@@ -129,7 +156,7 @@ pub use self::{
     list::ListedDeb,
     marks::{AutoInstalled, auto_installed},
     migrations::{Migration, Mismatch, Shipped, ShippedMigration, expand, shipped_migrations},
-    origin::{Class, Origin, Origins, PackageOrigin, read_origins},
+    origin::{Origin, Origins, PackageOrigin, read_origins},
     preferences::{Preference, read_preferences},
     release::{ListDigest, Release},
     root::Root,

@@ -712,6 +712,46 @@ fn packages_on_hold_half_done_and_of_two_releases_are_found() {
 }
 
 #[test]
+fn a_base_whose_packages_or_sources_say_otherwise_is_not_certain() {
+    let mut lab = Lab::new();
+    lab.key("debian", "etc/apt/trusted.gpg.d/debian.gpg");
+    let names = ["apt", "base-files", "dpkg", "libc6"];
+    let of = |make: fn(&str, &str, &str) -> String| -> String {
+        names.iter().map(|name| make(name, "12.4", "b")).collect()
+    };
+    lab.write("root/var/lib/dpkg/status", &of(installed));
+    let base = |lab: &Lab| {
+        let base = HostState::capture(&lab.root(), NOW).unwrap().base;
+        (base.suite.map(|suite| suite.to_string()), base.confidence)
+    };
+    lab.archive("debian", DEBIAN, &of(listed), Some("debian"), "");
+    assert!(lab.update(&[]).status.success());
+    let bookworm = Some("bookworm".to_owned());
+    assert_eq!(base(&lab), (bookworm.clone(), crate::Confidence::Certain));
+
+    // Somebody is about to upgrade.
+    let sources = lab.sources.clone();
+    lab.write(
+        "root/etc/apt/sources.list",
+        &sources.replace(" bookworm main", " trixie main"),
+    );
+    assert_eq!(base(&lab), (bookworm, crate::Confidence::Likely));
+
+    // All that the files say is bookworm, and all packages are another release's.
+    lab.sources.clear();
+    lab.archive(
+        "other",
+        &DEBIAN.replace("bookworm", "trixie"),
+        &of(listed),
+        Some("debian"),
+        "",
+    );
+    assert!(lab.update(&[]).status.success());
+    assert_eq!(base(&lab), (None, crate::Confidence::Ambiguous));
+    assert!(lab.has(FindingKind::BaseAmbiguous));
+}
+
+#[test]
 fn no_password_is_in_the_state_and_every_file_that_has_one_is_named() {
     let lab = lab_of_debian();
     let secret = "hunter2";
