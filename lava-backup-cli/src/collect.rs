@@ -208,6 +208,7 @@ fn number(row: &Row, at: usize) -> Option<usize> {
 fn packages(host: &Host) -> Result<Vec<Package>, Failure> {
     let auto = debian::auto_installed(&host.debian, &host.packages)
         .could_not("read which packages apt installed by itself")?;
+    let classes = classes(host);
     let of = |p: &debian::PackageState| {
         let state = match p.flag {
             debian::Flag::Reinstreq => "reinst-required",
@@ -220,9 +221,29 @@ fn packages(host: &Host) -> Result<Vec<Package>, Failure> {
             state: state.to_owned(),
             hold: p.is_held(),
             auto: auto.contains(p),
+            origin: classes
+                .get(&(p.name.clone(), p.architecture.clone()))
+                .copied(),
         })
     };
     Ok(host.packages.iter().filter_map(of).collect())
+}
+
+/// Where packages came from, by name and architecture; nothing of one of which
+/// nobody can tell. A host whose sources can't be read still has its packages.
+fn classes(host: &Host) -> BTreeMap<(String, String), debian::Class> {
+    let now = clock::now().for_files().seconds;
+    let read = || {
+        let sources = debian::read_sources(&host.debian)?;
+        let architectures = debian::architectures(&host.debian, &host.packages)?;
+        debian::read_origins(&host.debian, &sources, &host.packages, &architectures, now)
+    };
+    let found = read().map(|origins| origins.packages).unwrap_or_default();
+    found
+        .into_iter()
+        .filter(|package| package.class != debian::Class::Unknown)
+        .map(|package| ((package.name, package.architecture), package.class))
+        .collect()
 }
 
 /// The migrations that the installed packages' files define.

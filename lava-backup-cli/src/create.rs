@@ -230,6 +230,10 @@ impl Making {
             let message = format!("job logs are kept by {backend}, outside of this host's files");
             self.problem("logs.elsewhere", message, true);
         }
+        if debian::journal(&host.debian).is_ok_and(|entries| !entries.is_empty()) {
+            let message = "dpkg was interrupted, or is running".to_owned();
+            self.problem("packages.interrupted", message, true);
+        }
         for package in host.packages.iter().filter(|p| p.is_unclean()) {
             let message = format!("the package {} is {}", package.name, package.state.as_str());
             self.problem("packages.unclean", message, true);
@@ -386,16 +390,14 @@ impl Making {
     fn unchanged(&mut self, host: &Host, before: &State) -> Result<(), Failure> {
         let now = Host::open(host.root.path())?;
         let after = State::of(&now)?;
-        let moved = if after.packages != before.packages {
-            "packages were installed, removed or configured"
-        } else if after != *before {
-            "LAVA's configuration changed"
-        } else {
+        let moved = before.moved(&after);
+        if moved.is_empty() {
             return Ok(());
-        };
+        }
+        let moved = moved.join(" and ");
         Err(Failure::new(
             Exit::Failed,
-            format!("could not seal the backup: {moved} while it was made"),
+            format!("could not seal the backup: {moved} changed while it was made"),
         )
         .hint("make it again when the host is quiet; nothing was kept of this one"))
     }

@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 use crate::{
     Error, ErrorKind, Result, Root,
     deb822::{Comments, Paragraph, Scanner},
+    parts,
 };
 
 /// One entry of apt's sources: a line of the one-line form, or a paragraph of the deb822 form.
@@ -72,7 +73,7 @@ impl SourceUri {
         self.had_credentials
     }
 
-    fn of_text(text: &str) -> Self {
+    pub(crate) fn of_text(text: &str) -> Self {
         let (scheme, rest) = text.split_once(':').unwrap_or(("", text));
         let local = ["file", "copy", "cdrom"]
             .iter()
@@ -141,11 +142,7 @@ pub fn read_sources(root: &Root) -> Result<Vec<SourceEntry>> {
         read_lines(&bytes, main, &root.describe(main), &mut entries)?;
     }
     for name in root.names(PARTS)? {
-        if !name
-            .as_bytes()
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(b))
-        {
+        if !parts::is_read(name.as_bytes()) {
             continue;
         }
         let file = Path::new(PARTS).join(&name);

@@ -1,8 +1,13 @@
 //! Which Debian a root is, and how sure that is.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::Serialize;
 
-use crate::{Error, ErrorKind, PackageState, Result, Root, Suite, read_status};
+use crate::{
+    Class, Error, ErrorKind, Origin, Origins, PackageOrigin, PackageState, PackageVersion, Result,
+    Root, SourceEntry, Suite, read_status,
+};
 
 /// The base suite of a root, with what it was told from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -13,6 +18,31 @@ pub struct Base {
     pub confidence: Confidence,
     /// Every signal that was there, in the order of [`Signal`].
     pub evidence: Vec<Evidence>,
+    /// What of the installed packages came from which release of Debian; nothing when that was not
+    /// looked at. A package that several releases have in one version counts for the base, if that
+    /// is one of them.
+    pub releases: BTreeMap<Suite, Share>,
+}
+
+/// How much of a system is from one release of Debian, backports of it not counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Share {
+    /// How many packages.
+    pub packages: usize,
+    /// Those without which no system works, by name.
+    pub essential: Vec<String>,
+}
+
+impl Base {
+    /// Whether packages without which no system works are from several releases: an upgrade that
+    /// stopped half-way.
+    pub fn is_mixed(&self) -> bool {
+        self.releases
+            .values()
+            .filter(|share| !share.essential.is_empty())
+            .count()
+            > 1
+    }
 }
 
 /// How sure a base suite is.
@@ -39,6 +69,10 @@ pub enum Signal {
     BaseFiles,
     /// `/etc/debian_version`.
     DebianVersion,
+    /// Where most of base-files, libc6, dpkg and apt came from.
+    Origins,
+    /// The suites that the enabled sources name.
+    Sources,
 }
 
 /// One signal: what it holds, and the suite that it means.
@@ -58,10 +92,27 @@ pub struct Evidence {
 /// [`ErrorKind::NotDebian`] when `os-release` names another distribution: Raspbian has Debian's
 /// codenames and other packages. Else as [`read_status`].
 pub fn base(root: &Root) -> Result<Base> {
-    base_of(root, &read_status(root)?)
+    base_of(root, &read_status(root)?, None)
 }
 
-fn base_of(root: &Root, packages: &[PackageState]) -> Result<Base> {
+/// As [`base`], from the sources and from where packages came from too.
+///
+/// # Errors
+/// As [`base`].
+pub fn base_with(
+    root: &Root,
+    packages: &[PackageState],
+    sources: &[SourceEntry],
+    origins: &Origins,
+) -> Result<Base> {
+    base_of(root, packages, Some((sources, origins)))
+}
+
+fn base_of(
+    root: &Root,
+    packages: &[PackageState],
+    apt: Option<(&[SourceEntry], &Origins)>,
+) -> Result<Base> {
     let mut evidence = vec![os_release(root)?];
     if let Some(version) = packages
         .iter()
@@ -90,6 +141,10 @@ fn base_of(root: &Root, packages: &[PackageState]) -> Result<Base> {
             suite,
         });
     }
+    if let Some((sources, origins)) = apt {
+        evidence.extend(of_origins(origins));
+        evidence.extend(of_sources(sources));
+    }
     let says = |signal| {
         evidence
             .iter()
@@ -108,11 +163,152 @@ fn base_of(root: &Root, packages: &[PackageState]) -> Result<Base> {
         }
         _ => (None, Confidence::Ambiguous),
     };
-    Ok(Base {
+    let (suite, confidence) = match (suite, says(Signal::Origins), says(Signal::Sources)) {
+        // Packages came from elsewhere than the files say.
+        (Some(suite), Some(origins), _) if origins != suite => (None, Confidence::Ambiguous),
+        // Sources of another release: somebody is about to upgrade.
+        (Some(suite), _, Some(sources)) if sources != suite => (Some(suite), Confidence::Likely),
+        (suite, ..) => (suite, confidence),
+    };
+    let releases = match (apt, &suite) {
+        (Some((_, origins)), base) => releases(packages, origins, base.as_ref()),
+        (None, _) => BTreeMap::new(),
+    };
+    let mut base = Base {
         suite,
         confidence,
         evidence,
+        releases,
+    };
+    if base.is_mixed() {
+        base.confidence = base.confidence.min(Confidence::Likely);
+    }
+    Ok(base)
+}
+
+/// The releases of Debian that have a package, backports of them not counted.
+fn releases_of(origin: &PackageOrigin) -> BTreeSet<Suite> {
+    let of_release = |origin: &&Origin| {
+        matches!(
+            origin.class,
+            Class::Base | Class::Updates | Class::Security | Class::ProposedUpdates
+        )
+    };
+    let found: BTreeSet<Suite> = origin
+        .origins
+        .iter()
+        .filter(of_release)
+        .filter_map(|o| o.base.clone())
+        .collect();
+    if !found.is_empty() {
+        return found;
+    }
+    match origin.class {
+        // A version that no list has may say itself for which release it was made.
+        Class::Superseded | Class::Unknown | Class::Local | Class::Rebuilt => {
+            of_version(&origin.version).into_iter().collect()
+        }
+        _ => found,
+    }
+}
+
+/// The release that an update of a stable release names at its end, as in `1.0-1+deb12u3`.
+fn of_version(version: &PackageVersion) -> Option<Suite> {
+    let (_, rest) = version
+        .revision()
+        .unwrap_or(version.upstream())
+        .rsplit_once("deb")?;
+    let end = rest.find(|c: char| !c.is_ascii_digit())?;
+    rest[end..]
+        .starts_with('u')
+        .then(|| rest[..end].parse().ok().and_then(Suite::of_release))?
+}
+
+fn of_origins(origins: &Origins) -> Option<Evidence> {
+    let mut votes: BTreeMap<Suite, Vec<&str>> = BTreeMap::new();
+    for name in ["base-files", "libc6", "dpkg", "apt"] {
+        let Some(package) = origins.packages.iter().find(|package| package.name == name) else {
+            continue;
+        };
+        let mut releases = releases_of(package).into_iter();
+        // One that several releases have says nothing.
+        if let (Some(suite), None) = (releases.next(), releases.next()) {
+            votes.entry(suite).or_default().push(name);
+        }
+    }
+    let all: usize = votes.values().map(Vec::len).sum();
+    let words: Vec<String> = votes
+        .iter()
+        .map(|(suite, names)| format!("{suite}: {}", names.join(" ")))
+        .collect();
+    let most = votes.into_iter().find(|(_, names)| 2 * names.len() > all);
+    (all > 0).then(|| Evidence {
+        signal: Signal::Origins,
+        text: words.join(", "),
+        suite: most.map(|(suite, _)| suite),
     })
+}
+
+fn of_sources(sources: &[SourceEntry]) -> Option<Evidence> {
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    let mut suites = BTreeSet::new();
+    for name in sources
+        .iter()
+        .filter(|source| source.enabled)
+        .flat_map(|source| &source.suites)
+    {
+        let plain = name.split(['/', '-']).next().unwrap_or_default();
+        // Archives of others have suites of any name.
+        let suite = plain
+            .parse::<Suite>()
+            .ok()
+            .filter(|suite| suite.release().is_some());
+        if let Some(suite) = suite {
+            names.insert(name);
+            suites.insert(suite);
+        }
+    }
+    let first = suites.pop_first();
+    (!names.is_empty()).then(|| Evidence {
+        signal: Signal::Sources,
+        text: names.into_iter().collect::<Vec<_>>().join(" "),
+        suite: first.filter(|_| suites.is_empty()),
+    })
+}
+
+fn releases(
+    packages: &[PackageState],
+    origins: &Origins,
+    base: Option<&Suite>,
+) -> BTreeMap<Suite, Share> {
+    let essential: BTreeSet<(&str, &str)> = packages
+        .iter()
+        .filter(|package| package.essential && package.is_installed())
+        .map(|package| (package.name.as_str(), package.architecture.as_str()))
+        .collect();
+    let installed: BTreeSet<(&str, &str)> = packages
+        .iter()
+        .filter(|package| package.is_installed())
+        .map(|package| (package.name.as_str(), package.architecture.as_str()))
+        .collect();
+    let mut shares: BTreeMap<Suite, Share> = BTreeMap::new();
+    for package in &origins.packages {
+        let key = (package.name.as_str(), package.architecture.as_str());
+        let releases = releases_of(package);
+        let of_base = base.filter(|base| releases.contains(base)).cloned();
+        let Some(release) = of_base.or_else(|| releases.first().cloned()) else {
+            continue;
+        };
+        if !installed.contains(&key) {
+            continue;
+        }
+        let share = shares.entry(release).or_default();
+        share.packages += 1;
+        if essential.contains(&key) {
+            share.essential.push(package.name.clone());
+        }
+    }
+    shares
 }
 
 const MOST_TEXT: u64 = 1 << 16;

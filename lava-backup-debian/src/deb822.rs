@@ -66,6 +66,7 @@ pub struct Scanner<R> {
     /// What an error is said to have happened in.
     place: String,
     comments: Comments,
+    repeating: Option<&'static str>,
     line: u64,
     buffer: Vec<u8>,
 }
@@ -82,9 +83,18 @@ impl<R: BufRead> Scanner<R> {
             reader,
             place: place.into(),
             comments,
+            repeating: None,
             line: 0,
             buffer: Vec::new(),
         }
+    }
+
+    /// Takes a field of this name for one however often it stands in a paragraph, its values a
+    /// line each: apt's preferences have an `Explanation` for every line.
+    #[must_use]
+    pub fn repeating(mut self, name: &'static str) -> Self {
+        self.repeating = Some(name);
+        self
     }
 
     /// The next paragraph, `None` at the end.
@@ -137,6 +147,22 @@ impl<R: BufRead> Scanner<R> {
                 return Err(self.malformed("the field's name is not well formed"));
             };
             if !names.insert(name.to_ascii_lowercase()) {
+                let is_name = |name: &str| {
+                    self.repeating
+                        .is_some_and(|repeating| repeating.eq_ignore_ascii_case(name))
+                };
+                if is_name(name)
+                    && let Some(at) = paragraph.fields.iter().position(|f| is_name(&f.name))
+                {
+                    // Its next line goes on with what was read last.
+                    let mut field = paragraph.fields.remove(at);
+                    field.value.push(b'\n');
+                    field
+                        .value
+                        .extend_from_slice(line[colon + 1..].trim_ascii());
+                    paragraph.fields.push(field);
+                    continue;
+                }
                 return Err(self.malformed(&format!("field {name:.80} stands twice")));
             }
             if paragraph.fields.is_empty() {

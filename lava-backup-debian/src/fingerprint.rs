@@ -1,8 +1,214 @@
-//! The package state as text, to tell whether it changed while it was captured.
+//! The package state as text and as a digest, to tell whether it changed while it was captured.
 
-use std::fmt::Write;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::{self, Write},
+    io::Read,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    path::{Path, PathBuf},
+};
 
-use crate::{AutoInstalled, PackageState, Result, Root, auto_installed, read_status};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    AutoInstalled, Error, PackageState, Result, Root, auto_installed, conffiles, debconf,
+    host_state, keyrings, parts, read_sources, read_status, timers,
+};
+
+/// One digest over all that dpkg and apt know, of one instant.
+///
+/// It covers files that hold passwords, so it is for comparing in memory: it can neither be printed
+/// nor stored.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Fingerprint(BTreeMap<&'static str, [u8; 32]>);
+
+impl Fingerprint {
+    /// The part that a look of apt at its mirrors moves, which moves no package.
+    pub const LISTS: &'static str = "the lists of apt";
+
+    /// Takes it. Of apt's lists it has names, sizes and times; of all else the content.
+    ///
+    /// # Errors
+    /// As [`read_status`] and [`auto_installed`]; [`ErrorKind::Io`](crate::ErrorKind::Io) and
+    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) for what can't be read.
+    pub fn of(root: &Root) -> Result<Self> {
+        let packages = read_status(root)?;
+        let auto = auto_installed(root, &packages)?;
+        let mut parts = BTreeMap::new();
+        let mut put = |name, digest: Sha256| {
+            parts.insert(name, <[u8; 32]>::from(digest.finalize()));
+        };
+        let mut states = Sha256::new();
+        states.update(state_listing(&packages, &auto));
+        for file in [
+            "/var/lib/dpkg/status",
+            "/var/lib/dpkg/arch",
+            "/var/lib/apt/extended_states",
+        ] {
+            add(root, Path::new(file), &mut states)?;
+        }
+        add_all(root, "/var/lib/dpkg/updates", &mut states)?;
+        put("the state of packages", states);
+
+        let mut of_dpkg = Sha256::new();
+        for file in ["/var/lib/dpkg/diversions", "/var/lib/dpkg/statoverride"] {
+            add(root, Path::new(file), &mut of_dpkg)?;
+        }
+        put("diversions and overrides", of_dpkg);
+
+        let mut alternatives = Sha256::new();
+        add_all(root, "/var/lib/dpkg/alternatives", &mut alternatives)?;
+        for name in root.names("/etc/alternatives")? {
+            let link = root.link(Path::new("/etc/alternatives").join(&name))?;
+            frame(&mut alternatives, name.as_bytes());
+            frame(
+                &mut alternatives,
+                link.unwrap_or_default().as_os_str().as_bytes(),
+            );
+        }
+        put("alternatives", alternatives);
+
+        let mut answers = Sha256::new();
+        for file in [debconf::CONFIG, debconf::TEMPLATES, debconf::PASSWORDS] {
+            add(root, Path::new(file), &mut answers)?;
+        }
+        put("answers to debconf", answers);
+
+        let mut conffiles = Sha256::new();
+        let paths: BTreeSet<&PathBuf> = conffiles::watched(&packages).map(|c| &c.path).collect();
+        for path in paths {
+            add(root, path, &mut conffiles)?;
+        }
+        put("configuration files", conffiles);
+
+        let mut apt = Sha256::new();
+        for (main, dir, extension) in [
+            ("/etc/apt/sources.list", "/etc/apt/sources.list.d", "list"),
+            (
+                "/etc/apt/sources.list",
+                "/etc/apt/sources.list.d",
+                "sources",
+            ),
+            ("/etc/apt/preferences", "/etc/apt/preferences.d", "pref"),
+            ("/etc/apt/apt.conf", "/etc/apt/apt.conf.d", "conf"),
+        ] {
+            for file in parts::files(root, main, dir, extension)? {
+                add(root, &file, &mut apt)?;
+            }
+        }
+        for file in host_state::auth_files(root)? {
+            add(root, &file, &mut apt)?;
+        }
+        put("the configuration of apt", apt);
+
+        let mut keys = Sha256::new();
+        // Sources that nobody can read name no keys; that they change is told all the same.
+        let sources = read_sources(root).unwrap_or_default();
+        for keyring in keyrings::read_keyrings(root, &sources)? {
+            frame(&mut keys, keyring.file.as_os_str().as_bytes());
+            frame(&mut keys, keyring.sha256.unwrap_or_default().as_bytes());
+        }
+        put("the keys of apt", keys);
+
+        let mut lists = Sha256::new();
+        for name in root.names("/var/lib/apt/lists")? {
+            let inside = Path::new("/var/lib/apt/lists").join(&name);
+            let Some(file) = root.find(&inside)? else {
+                continue;
+            };
+            let meta = file
+                .symlink_metadata()
+                .map_err(|e| Error::io(format!("look at {}", root.describe(&inside)), e))?;
+            // `partial` and `lock` change with every look of apt at its lists.
+            if meta.is_file() && name != "lock" {
+                frame(&mut lists, name.as_bytes());
+                for number in [
+                    meta.size() as i64,
+                    meta.mtime(),
+                    meta.mtime_nsec(),
+                    meta.ino() as i64,
+                ] {
+                    lists.update(number.to_le_bytes());
+                }
+            }
+        }
+        put(Self::LISTS, lists);
+
+        let mut base = Sha256::new();
+        for file in [
+            "/etc/os-release",
+            "/usr/lib/os-release",
+            "/etc/debian_version",
+        ] {
+            add(root, Path::new(file), &mut base)?;
+        }
+        put("the release of Debian", base);
+
+        let mut by_itself = Sha256::new();
+        for timer in timers::read_timers(root)? {
+            frame(&mut by_itself, format!("{timer:?}").as_bytes());
+        }
+        put("timers", by_itself);
+        Ok(Self(parts))
+    }
+
+    /// What is not as it was, in words that fit after "… changed", sorted.
+    pub fn moved(&self, later: &Self) -> Vec<&'static str> {
+        let changed = |(name, digest): (&&'static str, &[u8; 32])| {
+            (later.0.get(name) != Some(digest)).then_some(*name)
+        };
+        self.0.iter().filter_map(changed).collect()
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fingerprint(…)")
+    }
+}
+
+/// Adds bytes with their length, so that no two ways to cut them up are one.
+fn frame(digest: &mut Sha256, bytes: &[u8]) {
+    digest.update((bytes.len() as u64).to_le_bytes());
+    digest.update(bytes);
+}
+
+fn add_all(root: &Root, dir: &str, digest: &mut Sha256) -> Result<()> {
+    for name in root.names(dir)? {
+        add(root, &Path::new(dir).join(name), digest)?;
+    }
+    Ok(())
+}
+
+const MOST: u64 = 256 << 20;
+
+/// Adds a file's path and content, or that there is none. What is no regular file has no content.
+fn add(root: &Root, inside: &Path, digest: &mut Sha256) -> Result<()> {
+    frame(digest, inside.as_os_str().as_bytes());
+    let file = match root.open_file(inside, MOST) {
+        Ok(file) => file,
+        Err(error) if error.kind() == crate::ErrorKind::Path => None,
+        Err(error) => return Err(error),
+    };
+    let Some(mut file) = file else {
+        digest.update([0]);
+        return Ok(());
+    };
+    digest.update([1]);
+    let mut of_file = Sha256::new();
+    let mut buffer = [0; 32 << 10];
+    loop {
+        let read = file
+            .read(&mut buffer)
+            .map_err(|e| Error::io(format!("read {}", root.describe(inside)), e))?;
+        if read == 0 {
+            break;
+        }
+        of_file.update(&buffer[..read]);
+    }
+    digest.update(of_file.finalize());
+    Ok(())
+}
 
 /// One line for each package, in the order given:
 /// `name architecture version want flag state auto|manual`, with `-` for what it does not have.

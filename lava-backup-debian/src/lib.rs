@@ -19,6 +19,25 @@
 //! # Ok::<(), lava_backup_debian::Error>(())
 //! ```
 //!
+//! What two hosts have otherwise, and what is not in order with one:
+//!
+//! ```no_run
+//! # #[cfg(feature = "readers")] {
+//! use lava_backup_debian::{HostState, Root};
+//!
+//! let now = 1_795_000_000; // in seconds since 1970: lists have an age
+//! let master = HostState::capture(&Root::open("/srv/old-master")?, now)?;
+//! let target = HostState::capture(&Root::open("/")?, now)?;
+//! for difference in master.differences(&target) {
+//!     println!("{}: {:?} {:?}", difference.subject, difference.here, difference.there);
+//! }
+//! for finding in &target.findings {
+//!     println!("{} {}: {}", finding.kind.code(), finding.subject, finding.found);
+//! }
+//! # }
+//! # Ok::<(), lava_backup_debian::Error>(())
+//! ```
+//!
 //! Versions need no root:
 //!
 //! ```
@@ -40,44 +59,111 @@
 //! - `shipped_migrations` and `expand`: the Django migrations the installed code defines, against
 //!   those a database has;
 //! - `read_sources`: where apt takes packages from, without passwords;
-//! - `state_bytes`: the package state as text, to compare before and after;
+//! - `read_origins` and [`Class`]: the archives that each package came from, as apt's signed lists
+//!   tell;
+//! - `HostState`: all of this at once with configuration files, diversions, alternatives, debconf's
+//!   answers, preferences, keys, settings and timers; its `Finding`s, and its `Difference`s from
+//!   another host;
+//! - `Fingerprint`: one digest over all of it, to compare before and after; `state_bytes`: the
+//!   states of packages as text;
 //! - [`Error`]: what went wrong, and where.
 
+mod class;
 mod error;
 mod suite;
 mod version;
 
+pub use class::Class;
 pub use error::{Error, ErrorKind, Result};
 pub use suite::{Codename, Suite};
 pub use version::{LavaVersion, PackageVersion};
 
 #[cfg(feature = "readers")]
+mod alternatives;
+#[cfg(feature = "readers")]
 mod apt;
+#[cfg(feature = "readers")]
+mod apt_conf;
+#[cfg(feature = "readers")]
+mod archive;
 #[cfg(feature = "readers")]
 mod base;
 #[cfg(feature = "readers")]
+mod build_mark;
+#[cfg(feature = "readers")]
+mod compression;
+#[cfg(feature = "readers")]
+mod conffiles;
+#[cfg(feature = "readers")]
 mod deb822;
 #[cfg(feature = "readers")]
+mod debconf;
+#[cfg(feature = "readers")]
+mod difference;
+#[cfg(feature = "readers")]
+mod diversions;
+#[cfg(feature = "readers")]
+mod finding;
+#[cfg(feature = "readers")]
 mod fingerprint;
+#[cfg(feature = "readers")]
+mod hex;
+#[cfg(feature = "readers")]
+mod host_state;
+#[cfg(feature = "readers")]
+mod keyrings;
+#[cfg(feature = "readers")]
+mod list;
 #[cfg(feature = "readers")]
 mod marks;
 #[cfg(feature = "readers")]
 mod migrations;
 #[cfg(feature = "readers")]
+mod origin;
+#[cfg(feature = "readers")]
+mod parts;
+#[cfg(feature = "readers")]
+mod preferences;
+#[cfg(feature = "readers")]
+mod release;
+#[cfg(feature = "readers")]
 mod root;
+#[cfg(feature = "readers")]
+mod signature;
 #[cfg(feature = "readers")]
 mod squash;
 #[cfg(feature = "readers")]
 mod status;
+#[cfg(feature = "readers")]
+mod timers;
 
 #[cfg(feature = "readers")]
 pub use self::{
+    alternatives::{Alternative, Choice, read_alternatives},
     apt::{SourceEntry, SourceType, SourceUri, read_sources},
-    base::{Base, Confidence, Evidence, Signal, base},
+    apt_conf::{AptSetting, read_apt_settings},
+    archive::{Archive, Content, List, Trust},
+    base::{Base, Confidence, Evidence, Share, Signal, base, base_with},
+    conffiles::{ChangedConffile, ConffileContent, changed_conffiles},
     deb822::{Comments, Field, Paragraph, Scanner},
-    fingerprint::{state_bytes, state_listing},
+    debconf::{Selection, read_selections},
+    difference::Difference,
+    diversions::{Diversion, StatOverride, read_diversions, read_stat_overrides},
+    finding::{Finding, FindingKind},
+    fingerprint::{Fingerprint, state_bytes, state_listing},
+    host_state::HostState,
+    keyrings::{Keyring, read_keyrings},
+    list::ListedDeb,
     marks::{AutoInstalled, auto_installed},
     migrations::{Migration, Mismatch, Shipped, ShippedMigration, expand, shipped_migrations},
+    origin::{Origin, Origins, PackageOrigin, read_origins},
+    preferences::{Preference, read_preferences},
+    release::{ListDigest, Release},
     root::Root,
-    status::{Conffile, Flag, PackageState, Source, State, Want, native_architecture, read_status},
+    signature::Signature,
+    status::{
+        Conffile, Flag, PackageState, Source, State, Want, architectures, journal,
+        native_architecture, read_status,
+    },
+    timers::{PackageTimer, read_timers, upgrades_unattended},
 };

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, io::BufReader};
 
+use serde::{Serialize, Serializer};
+
 use crate::{
     PackageState, Result, Root,
     deb822::{Comments, Scanner},
@@ -13,6 +15,17 @@ use crate::{
 pub struct AutoInstalled {
     marked: BTreeSet<(String, String)>,
     native: String,
+}
+
+impl Serialize for AutoInstalled {
+    /// As a list of `name:architecture`, sorted.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(
+            self.marked
+                .iter()
+                .map(|(name, arch)| format!("{name}:{arch}")),
+        )
+    }
 }
 
 impl AutoInstalled {

@@ -156,6 +156,24 @@ impl Root {
         Ok(Some(bytes))
     }
 
+    /// What a symbolic link inside the root holds, itself not followed; `None` when there is no
+    /// link.
+    pub(crate) fn link(&self, inside: impl AsRef<Path>) -> Result<Option<PathBuf>> {
+        let inside = inside.as_ref();
+        let what = || format!("read the link {}", self.describe(inside));
+        let (Some(parent), Some(name)) = (inside.parent(), inside.file_name()) else {
+            return Ok(None);
+        };
+        let Some(parent) = self.find(parent)? else {
+            return Ok(None);
+        };
+        match fs::read_link(parent.join(name)) {
+            Ok(target) => Ok(Some(target)),
+            Err(e) if is_absence(&e) || e.kind() == io::ErrorKind::InvalidInput => Ok(None),
+            Err(e) => Err(Error::io(what(), e)),
+        }
+    }
+
     /// The names in a directory inside the root, sorted; empty when it is not there.
     pub(crate) fn names(&self, inside: impl AsRef<Path>) -> Result<Vec<OsString>> {
         let inside = inside.as_ref();

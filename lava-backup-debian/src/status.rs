@@ -49,6 +49,18 @@ pub struct PackageState {
     pub depends: Option<String>,
     /// `Pre-Depends`, as it is written.
     pub pre_depends: Option<String>,
+    /// `Recommends`, as it is written.
+    pub recommends: Option<String>,
+    /// `Conflicts`, as it is written.
+    pub conflicts: Option<String>,
+    /// `Breaks`, as it is written.
+    pub breaks: Option<String>,
+    /// `Replaces`, as it is written.
+    pub replaces: Option<String>,
+    /// `Provides`, as it is written.
+    pub provides: Option<String>,
+    /// What it takes on disk in KiB, as its maker estimated.
+    pub installed_size: Option<u64>,
     /// The version whose configuration is on disk, where dpkg notes it.
     pub config_version: Option<PackageVersion>,
     /// Its configuration files, in dpkg's order.
@@ -79,7 +91,10 @@ pub struct Conffile {
     pub remove_on_upgrade: bool,
 }
 
-fn lossily<S: Serializer>(path: &std::path::Path, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn lossily<S: Serializer>(
+    path: &std::path::Path,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&path.to_string_lossy())
 }
 
@@ -287,6 +302,14 @@ impl PackageState {
             multi_arch: paragraph.text("Multi-Arch"),
             depends: paragraph.text("Depends"),
             pre_depends: paragraph.text("Pre-Depends"),
+            recommends: paragraph.text("Recommends"),
+            conflicts: paragraph.text("Conflicts"),
+            breaks: paragraph.text("Breaks"),
+            replaces: paragraph.text("Replaces"),
+            provides: paragraph.text("Provides"),
+            installed_size: paragraph
+                .text("Installed-Size")
+                .and_then(|size| size.parse().ok()),
             config_version: version("Config-Version")?,
             conffiles,
             name,
@@ -415,13 +438,48 @@ impl Packages {
     }
 }
 
+/// The entries of dpkg's journal: it was interrupted, or is running, when there is one.
+///
+/// # Errors
+/// [`ErrorKind::Io`] when the journal can't be read.
+pub fn journal(root: &Root) -> Result<Vec<String>> {
+    let names = root.names(JOURNAL)?;
+    let entry = |name: &std::ffi::OsString| name.as_bytes().iter().all(u8::is_ascii_digit);
+    let entries = names.iter().filter(|name| entry(name));
+    Ok(entries
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect())
+}
+
+/// The architectures that dpkg installs, the native one first.
+///
+/// # Errors
+/// As [`native_architecture`].
+pub fn architectures(root: &Root, packages: &[PackageState]) -> Result<Vec<String>> {
+    let native = native_architecture(root, packages)?;
+    let list = root
+        .read(ARCHITECTURES, MOST_ARCHITECTURES)?
+        .unwrap_or_default();
+    let text = String::from_utf8_lossy(&list);
+    let foreign = text
+        .split_whitespace()
+        .filter(|word| *word != native)
+        .map(str::to_owned);
+    let mut all = vec![native.clone()];
+    all.extend(foreign);
+    Ok(all)
+}
+
+const ARCHITECTURES: &str = "var/lib/dpkg/arch";
+const MOST_ARCHITECTURES: u64 = 1 << 16;
+
 /// The architecture that dpkg of this root is built for: the first line of its list, or on a host
 /// that never had a second architecture, that of the package `dpkg`.
 ///
 /// # Errors
 /// [`ErrorKind::Malformed`] when neither says.
 pub fn native_architecture(root: &Root, packages: &[PackageState]) -> Result<String> {
-    if let Some(list) = root.read("var/lib/dpkg/arch", 1 << 16)? {
+    if let Some(list) = root.read(ARCHITECTURES, MOST_ARCHITECTURES)? {
         let first = list
             .split(|b| *b == b'\n')
             .next()
@@ -446,4 +504,4 @@ pub fn native_architecture(root: &Root, packages: &[PackageState]) -> Result<Str
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

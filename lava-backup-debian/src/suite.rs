@@ -87,6 +87,11 @@ impl Suite {
             .map(|(.., release)| *release)
     }
 
+    /// Whether a name is an alias, which means another release next year.
+    pub fn is_alias(name: &str) -> bool {
+        ALIASES.contains(&name)
+    }
+
     /// The suite of a release number.
     pub fn of_release(release: u8) -> Option<Self> {
         KNOWN
@@ -112,7 +117,7 @@ impl FromStr for Suite {
                 why,
             ))
         };
-        if ALIASES.contains(&text) {
+        if Self::is_alias(text) {
             return error("it is an alias that moves from release to release, not a codename");
         }
         let well_formed = text.starts_with(|c: char| c.is_ascii_lowercase())

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::release::{DeviceHealth, JobState};
 use crate::schema;
-use crate::{Error, LavaVersion, PackageVersion, Suite};
+use crate::{Class, Error, LavaVersion, PackageVersion, Suite};
 
 /// What one host is, the same document whether it was read from a running host, from an offline
 /// root or out of a backup.
@@ -220,6 +220,11 @@ pub struct Package {
     pub hold: bool,
     /// Whether apt installed it for another package.
     pub auto: bool,
+    /// What kind of archive it came from (`base`, `security`, `backports`, `lava`, `local` …), by
+    /// the lists that apt had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub origin: Option<Class>,
 }
 
 impl Package {

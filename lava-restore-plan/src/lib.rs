@@ -48,7 +48,7 @@ pub use backup::{Backup, BackupSchema, Dump, DumpTable};
 pub use error::{Error, ErrorKind};
 pub use facts::Facts;
 pub use finding::{Finding, Verdict};
-pub use lava_backup_debian::{LavaVersion, PackageVersion, Suite};
+pub use lava_backup_debian::{Class, LavaVersion, PackageVersion, Suite};
 pub use plan::{Intent, Options, Plan, PlanSchema, plan};
 pub use schema::{facts_schema, plan_schema};
 pub use step::{Action, Gate, Phase, Step};

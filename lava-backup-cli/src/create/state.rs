@@ -8,9 +8,8 @@ use crate::exit::{CouldNot, Failure};
 use crate::host::Host;
 
 /// What must not change while a backup is made: packages and settings.
-#[derive(PartialEq, Eq)]
 pub(super) struct State {
-    pub(super) packages: Vec<u8>,
+    packages: debian::Fingerprint,
     config: Vec<String>,
 }
 
@@ -18,10 +17,25 @@ impl State {
     /// As it is now.
     pub(super) fn of(host: &Host) -> Result<Self, Failure> {
         Ok(Self {
-            packages: debian::state_bytes(&host.debian).could_not("read the state of packages")?,
+            packages: debian::Fingerprint::of(&host.debian)
+                .could_not("read the state of packages")?,
             config: config_state(&host.root.path().join("etc/lava-server"))
                 .could_not("read LAVA's configuration")?,
         })
+    }
+}
+
+impl State {
+    /// What is not as it was, in words that fit before "changed".
+    pub(super) fn moved(&self, later: &Self) -> Vec<&'static str> {
+        let mut moved = self.packages.moved(&later.packages);
+        // apt looks at its mirrors twice a day, and where the packages at hand came from was told
+        // before.
+        moved.retain(|part| *part != debian::Fingerprint::LISTS);
+        if self.config != later.config {
+            moved.push("LAVA's configuration");
+        }
+        moved
     }
 }
 

@@ -22,6 +22,11 @@ fn root_with(status: &[u8], journal: &[(&str, &str)]) -> TempDir {
     dir
 }
 
+/// The packages of a status file.
+pub(crate) fn packages_of(status: &str) -> Vec<PackageState> {
+    read_text(status).unwrap()
+}
+
 fn read(dir: &TempDir) -> Result<Vec<PackageState>> {
     read_status(&Root::open(dir.path())?)
 }

@@ -36,6 +36,7 @@ pub fn package(name: &str, architecture: &str, version: &str) -> Package {
         state: "installed".into(),
         hold: false,
         auto: false,
+        origin: None,
     }
 }
 

@@ -1,0 +1,229 @@
+//! One `Packages` list of an archive, looked through for the packages of a host.
+
+use std::{collections::BTreeMap, io::Read};
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Error, ErrorKind, PackageState, PackageVersion, Result,
+    build_mark::BuildMark,
+    compression,
+    deb822::{Comments, Paragraph, Scanner},
+    hex::hex,
+};
+
+/// The packages to look for, by name.
+pub(crate) struct Wanted<'a> {
+    packages: &'a [PackageState],
+    by_name: BTreeMap<&'a [u8], Vec<usize>>,
+}
+
+/// What a list holds of the wanted packages.
+pub(crate) struct Scanned {
+    /// Its size in bytes, not compressed.
+    pub(crate) size: u64,
+    /// The SHA-256 of it, not compressed.
+    pub(crate) sha256: String,
+    /// Every stanza that has the name, architecture and version of a wanted package.
+    pub(crate) found: Vec<Found>,
+    /// The highest version of every package that is there at all, by its index.
+    pub(crate) newest: BTreeMap<usize, PackageVersion>,
+}
+
+/// A stanza of the version that a host has.
+pub(crate) struct Found {
+    /// The package, by its index.
+    pub(crate) package: usize,
+    /// Whether it is the same build, as far as its stanza tells.
+    pub(crate) same_build: bool,
+    /// The file that the stanza describes.
+    pub(crate) deb: Option<ListedDeb>,
+}
+
+/// The .deb of a version, as an archive's list describes it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct ListedDeb {
+    /// Its path in the archive, which never leaves it.
+    pub filename: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its SHA-256 in lower-case hexadecimal.
+    pub sha256: String,
+}
+
+impl<'a> Wanted<'a> {
+    /// All packages of which a version is there.
+    pub(crate) fn of(packages: &'a [PackageState]) -> Self {
+        let mut by_name: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
+        for (index, package) in packages.iter().enumerate() {
+            if package.version.is_some() {
+                by_name
+                    .entry(package.name.as_bytes())
+                    .or_default()
+                    .push(index);
+            }
+        }
+        Self { packages, by_name }
+    }
+}
+
+/// How much is read at once.
+const STEP: usize = 256 << 10;
+/// The largest stanza seen in Debian's lists has 30 kB.
+const MOST_STANZA: usize = 4 << 20;
+
+/// Looks through a list to its end, of which it holds one stanza at a time; `place` names it in
+/// errors.
+///
+/// # Errors
+/// [`ErrorKind::Malformed`] for a stanza of a wanted package that two readers could take
+/// differently, or whose file would lie outside the archive; [`ErrorKind::TooLarge`] for a stanza
+/// of more than 4 MiB; [`ErrorKind::Io`], also for what can't be decompressed.
+pub(crate) fn scan(mut reader: impl Read, wanted: &Wanted<'_>, place: &str) -> Result<Scanned> {
+    let mut scanned = Scanned {
+        size: 0,
+        sha256: String::new(),
+        found: Vec::new(),
+        newest: BTreeMap::new(),
+    };
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0; STEP];
+    // What of the buffer is read and belongs to no whole stanza yet.
+    let mut held = 0;
+    // Up to where the held bytes hold no end of a stanza.
+    let mut searched = 0;
+    loop {
+        if buffer.len() - held < STEP {
+            buffer.resize(held + STEP, 0);
+        }
+        let read = compression::fill(&mut reader, &mut buffer[held..held + STEP])
+            .map_err(|e| Error::io(format!("read {place}"), e))?;
+        digest.update(&buffer[held..held + read]);
+        scanned.size += read as u64;
+        held += read;
+        let mut start = 0;
+        while let Some(end) = stanza_end(&buffer[..held], searched) {
+            look_at(&buffer[start..end], wanted, place, &mut scanned)?;
+            (start, searched) = (end, end);
+        }
+        if read < STEP {
+            look_at(&buffer[start..held], wanted, place, &mut scanned)?;
+            break;
+        }
+        buffer.copy_within(start..held, 0);
+        held -= start;
+        // The last bytes may be the beginning of an end.
+        searched = held.saturating_sub(2);
+        if held > MOST_STANZA {
+            let why = "it has a stanza of more than 4 MiB";
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                format!("read {place}"),
+                why,
+            ));
+        }
+    }
+    scanned.sha256 = hex(&digest.finalize());
+    Ok(scanned)
+}
+
+/// Where the first empty line at or after `from` ends. The line end before it may be of a line
+/// that is empty itself, which does no harm.
+fn stanza_end(text: &[u8], from: usize) -> Option<usize> {
+    for newline in memchr::memchr_iter(b'\n', &text[from..]) {
+        let next = from + newline + 1;
+        match text.get(next..) {
+            Some([b'\n', ..]) => return Some(next + 1),
+            Some([b'\r', b'\n', ..]) => return Some(next + 2),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn look_at(stanza: &[u8], wanted: &Wanted<'_>, place: &str, scanned: &mut Scanned) -> Result<()> {
+    const FIRST: &[u8] = b"Package: ";
+    // Nearly every stanza begins with its name, and nearly none is of this host.
+    if let Some(rest) = stanza.strip_prefix(FIRST) {
+        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        if !wanted.by_name.contains_key(rest[..end].trim_ascii()) {
+            return Ok(());
+        }
+    }
+    let mut scanner = Scanner::new(stanza, place, Comments::Refused);
+    while let Some(paragraph) = scanner.next_paragraph()? {
+        let Some(name) = paragraph.get("Package") else {
+            continue;
+        };
+        let Some(indices) = wanted.by_name.get(name) else {
+            continue;
+        };
+        let version = paragraph.text("Version").unwrap_or_default();
+        let Ok(version) = version.parse::<PackageVersion>() else {
+            continue;
+        };
+        for index in indices {
+            let package = &wanted.packages[*index];
+            if paragraph.get("Architecture") != Some(package.architecture.as_bytes()) {
+                continue;
+            }
+            // apt finds `package=version` by the text.
+            if package
+                .version
+                .as_ref()
+                .is_some_and(|v| v.as_str() == version.as_str())
+            {
+                scanned.found.push(Found {
+                    package: *index,
+                    same_build: BuildMark::of_package(package)
+                        == BuildMark::of_paragraph(&paragraph),
+                    deb: listed_deb(&paragraph, place)?,
+                });
+            }
+            let newest = scanned
+                .newest
+                .entry(*index)
+                .or_insert_with(|| version.clone());
+            if *newest < version {
+                *newest = version.clone();
+            }
+        }
+    }
+    Ok(())
+}
+
+fn listed_deb(paragraph: &Paragraph, place: &str) -> Result<Option<ListedDeb>> {
+    let (Some(filename), Some(size), Some(sha256)) = (
+        paragraph.text("Filename"),
+        paragraph.text("Size"),
+        paragraph.text("SHA256"),
+    ) else {
+        return Ok(None);
+    };
+    let malformed = |why: &str| {
+        let package = paragraph.text("Package").unwrap_or_default();
+        let what = format!("read {place}, package {package:.80?}");
+        Error::new(ErrorKind::Malformed, what, why)
+    };
+    let leaves = filename.starts_with('/')
+        || filename.split('/').any(|part| part == "..")
+        || filename.chars().any(char::is_control);
+    if leaves {
+        return Err(malformed("its Filename is no path inside the archive"));
+    }
+    let size = size
+        .parse()
+        .map_err(|_| malformed("its Size is no number"))?;
+    if sha256.len() != 64 || !sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(malformed("its SHA256 is no digest"));
+    }
+    Ok(Some(ListedDeb {
+        filename,
+        size,
+        sha256: sha256.to_ascii_lowercase(),
+    }))
+}
+
+#[cfg(test)]
+mod tests;
