@@ -72,7 +72,7 @@ impl SourceUri {
         self.had_credentials
     }
 
-    fn of_text(text: &str) -> Self {
+    pub(crate) fn of_text(text: &str) -> Self {
         let (scheme, rest) = text.split_once(':').unwrap_or(("", text));
         let local = ["file", "copy", "cdrom"]
             .iter()

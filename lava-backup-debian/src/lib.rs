@@ -41,6 +41,9 @@
 //!   those a database has;
 //! - `read_sources`: where apt takes packages from, without passwords;
 //! - `state_bytes`: the package state as text, to compare before and after;
+//! - `Deb`: one .deb, read without trust; `InstalledBuilds`: is it what is installed?
+//! - `fetch`: the exact .debs of `critical` or all installed packages; `open_ends`: do they need
+//!   others? `Repository` and `Reinstall`: what apt reinstalls them from, and how;
 //! - [`Error`]: what went wrong, and where.
 
 mod error;
@@ -56,28 +59,62 @@ mod apt;
 #[cfg(feature = "readers")]
 mod base;
 #[cfg(feature = "readers")]
+mod closure;
+#[cfg(feature = "readers")]
+mod critical;
+#[cfg(feature = "readers")]
+mod deb;
+#[cfg(feature = "readers")]
 mod deb822;
 #[cfg(feature = "readers")]
+mod fetch;
+#[cfg(feature = "readers")]
 mod fingerprint;
+#[cfg(feature = "readers")]
+mod listed;
 #[cfg(feature = "readers")]
 mod marks;
 #[cfg(feature = "readers")]
 mod migrations;
 #[cfg(feature = "readers")]
+mod proof;
+#[cfg(feature = "readers")]
+mod reinstall;
+#[cfg(feature = "readers")]
+mod repository;
+#[cfg(feature = "readers")]
 mod root;
+#[cfg(feature = "readers")]
+mod sha256;
 #[cfg(feature = "readers")]
 mod squash;
 #[cfg(feature = "readers")]
 mod status;
+#[cfg(feature = "readers")]
+mod surroundings;
 
 #[cfg(feature = "readers")]
 pub use self::{
     apt::{SourceEntry, SourceType, SourceUri, read_sources},
     base::{Base, Confidence, Evidence, Signal, base},
+    closure::open_ends,
+    critical::critical,
+    deb::Deb,
     deb822::{Comments, Field, Paragraph, Scanner},
+    fetch::{
+        DebOrigin, Fetch, Fetched, FetchedDeb, IndexWord, Lack, LackingDeb, architectures, fetch,
+    },
     fingerprint::{state_bytes, state_listing},
     marks::{AutoInstalled, auto_installed},
     migrations::{Migration, Mismatch, Shipped, ShippedMigration, expand, shipped_migrations},
+    proof::InstalledBuilds,
+    reinstall::{ExactPackage, Reinstall, SetupFile},
+    repository::{ORIGIN, Repository, sign},
     root::Root,
+    sha256::Sha256,
     status::{Conffile, Flag, PackageState, Source, State, Want, native_architecture, read_status},
 };
+
+#[cfg(feature = "readers")]
+#[doc(hidden)]
+pub use self::{deb::fuzz_deb, listed::fuzz_index};
