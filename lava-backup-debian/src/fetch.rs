@@ -249,7 +249,11 @@ impl Gathering {
     }
 
     fn fail(&mut self, package: &PackageState, lack: Lack, why: String) {
-        self.failed.entry(key(package)).or_default().push((lack, why));
+        let failed = self.failed.entry(key(package)).or_default();
+        // Two ways to the same archive fail for the same reason.
+        if !matches!(failed.last(), Some((last, _)) if *last == lack) {
+            failed.push((lack, why));
+        }
     }
 
     /// Where the .deb of a package goes.
@@ -361,6 +365,12 @@ impl Gathering {
             None if listings.iter().any(|listing| listing.sha256.is_some()) => IndexWord::Other,
             None => IndexWord::Nothing,
         };
+        // apt 2.6 does not look at digests where the archive is a directory of this machine.
+        if index == IndexWord::Other && matches!(origin, DebOrigin::Download | DebOrigin::Stanza) {
+            let why = format!("its SHA-256 {sha256} is not the one that the index gives");
+            self.fail(package, Lack::Damaged, from(origin, earlier, &why));
+            return Ok(false);
+        }
         let found = FetchedDeb {
             deb,
             sha256,

@@ -176,7 +176,7 @@ fn reason_of(name: &str, said: &[String]) -> (Lack, String) {
     let line = said.iter().find(of_package).or(said.first());
     let line = line.map_or("apt does not say why", String::as_str);
     let has = |words: &[&str]| words.iter().any(|word| line.contains(word));
-    let lack = if has(&["404", "410", "File not found"]) {
+    let lack = if has(&["404", "410", "File not found", "No such file"]) {
         Lack::Gone
     } else if has(&["Hash Sum mismatch", "unexpected size"]) {
         Lack::Damaged
