@@ -1,0 +1,112 @@
+//! The .debs of a backup: what the seal says of them.
+
+use lava_backup_core::{Backup, MemberPath};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::exit::{Exit, Failure};
+
+/// Where they are in a backup. What is there is a repository for apt as it stands.
+pub(crate) const DEBS: &str = "packages/debs";
+/// The same document as in the seal, for those who have only the archive.
+pub(crate) const MANIFEST: &str = "packages/debs.json";
+/// Its name in the seal.
+pub(crate) const DOCUMENT: &str = "debs";
+
+/// The .debs of a backup, and those that it lacks.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct DebsDocument {
+    /// What was asked for: `critical` or `closure`.
+    pub(crate) scope: String,
+    /// The architectures of the host's dpkg, the native one first.
+    pub(crate) architectures: Vec<String>,
+    /// Those that it holds, in the order of their files.
+    pub(crate) debs: Vec<ArchivedDeb>,
+    /// Those that were asked for and not to be had.
+    pub(crate) lacking: Vec<LackingDeb>,
+    /// Whether apt installs all of them from nothing else, by its own simulation;
+    /// `null` where that was not asked.
+    pub(crate) closed: Option<bool>,
+    /// What stands against it, in apt's words.
+    pub(crate) open_ends: Vec<String>,
+}
+
+/// One .deb of a backup.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct ArchivedDeb {
+    /// The package.
+    pub(crate) package: String,
+    /// Its version, as apt takes it.
+    pub(crate) version: String,
+    /// Its architecture, `all` included.
+    pub(crate) architecture: String,
+    /// The name of its file.
+    pub(crate) file: String,
+    /// Bytes of the file.
+    pub(crate) bytes: u64,
+    /// Their SHA-256.
+    #[schemars(with = "String")]
+    pub(crate) sha256: lava_backup_debian::Sha256,
+    /// Where they came from: `cache`, `download`, `stanza` or `repacked`.
+    #[schemars(with = "String")]
+    pub(crate) origin: lava_backup_debian::DebOrigin,
+    /// Is it the build that was installed, by all that dpkg keeps of that?
+    pub(crate) installed_build: bool,
+    /// What apt's indexes say of its SHA-256: `same`, `other` for another build
+    /// of this version, or `nothing`.
+    pub(crate) index: String,
+    /// Where the index that has it says that it is, without a password.
+    pub(crate) uri: Option<String>,
+}
+
+/// One .deb that is not there.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct LackingDeb {
+    /// The package.
+    pub(crate) package: String,
+    /// Its version.
+    pub(crate) version: String,
+    /// Its architecture.
+    pub(crate) architecture: String,
+    /// A stable code for why.
+    pub(crate) code: String,
+    /// Why, for people.
+    pub(crate) why: String,
+}
+
+impl ArchivedDeb {
+    /// The member that holds it.
+    pub(crate) fn member(&self) -> Result<MemberPath, lava_backup_core::Error> {
+        member(&self.file)
+    }
+}
+
+/// Of a file among the .debs.
+pub(crate) fn member(file: &str) -> Result<MemberPath, lava_backup_core::Error> {
+    DEBS.parse::<MemberPath>()?.join(file.as_bytes())
+}
+
+impl DebsDocument {
+    /// Bytes of all of them.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.debs.iter().map(|deb| deb.bytes).sum()
+    }
+
+    /// Is all there that was asked for, and does it need nothing else?
+    pub(crate) fn is_complete(&self) -> bool {
+        self.lacking.is_empty() && self.closed != Some(false)
+    }
+}
+
+/// What a backup says of its .debs; `None` if none were asked for.
+pub(crate) fn of(backup: &Backup) -> Result<Option<DebsDocument>, Failure> {
+    let Some(value) = backup.seal().documents.get(DOCUMENT) else {
+        return Ok(None);
+    };
+    let read = serde_json::from_value(value.clone()).map_err(|e| {
+        let id = backup.id();
+        let what = format!("could not read what the seal of {id} says of its .debs: {e}");
+        Failure::new(Exit::Damaged, what)
+    });
+    read.map(Some)
+}
