@@ -23,6 +23,8 @@ impl Host {
     fn new() -> Self {
         let host = Self { lab: Lab::new() };
         fs::write(host.lab.at("root/etc/hostname"), "lab\n").unwrap();
+        let media = "root/var/lib/lava-server/default/media/job-output";
+        fs::create_dir_all(host.lab.at(media)).unwrap();
         lava_backup(&["init", "--store", &host.text("store")]).ends(0);
         host
     }

@@ -310,7 +310,10 @@ impl Gathering {
         };
         let path = self.place(package, version);
         let failed = |e| Error::io(format!("write {}", path.display()), e);
-        let mut file = File::create(&path).map_err(failed)?;
+        // Whoever writes it may want to read it again.
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(true);
+        let mut file = options.open(&path).map_err(failed)?;
         let written = write(&mut file);
         drop(file);
         let taken = match written {

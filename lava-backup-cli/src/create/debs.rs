@@ -88,7 +88,9 @@ impl Debs {
             open_ends: Vec::new(),
             architectures,
         };
-        if args.packages == Packages::Closure {
+        if args.packages == Packages::Closure && fetched.debs.is_empty() {
+            document.closed = Some(false);
+        } else if args.packages == Packages::Closure {
             progress.say("asking apt whether the .debs are all that it needs");
             let place = dir.path().join("debs");
             repository.write(&place).could_not("index the .debs")?;
@@ -151,7 +153,7 @@ impl Making {
             let message = format!("no .deb of {package} {version} ({architecture}): {why}");
             self.problem(code, message, true);
         }
-        if document.closed == Some(false) {
+        if !document.open_ends.is_empty() {
             let ends = document.open_ends.join("; ");
             let message = format!("the .debs are not all that is needed to install them: {ends}");
             self.problem("debs.open", message, true);
