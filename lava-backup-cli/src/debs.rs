@@ -52,8 +52,8 @@ pub(crate) struct ArchivedDeb {
     pub(crate) origin: lava_backup_debian::DebOrigin,
     /// Is it the build that was installed, by all that dpkg keeps of that?
     pub(crate) installed_build: bool,
-    /// What apt's indexes say of its SHA-256: `same`, `other` for another build
-    /// of this version, or `nothing`.
+    /// What apt's indexes said of its SHA-256, when it was fetched or since:
+    /// `same`, `other` for another build of this version, or `nothing`.
     pub(crate) index: String,
     /// Where the index that has it says that it is, without a password.
     pub(crate) uri: Option<String>,

@@ -82,7 +82,7 @@ impl Debs {
             debian::architectures(&host.debian).could_not("find the architectures of dpkg")?;
         let mut document = DebsDocument {
             scope: scope.into(),
-            debs: fetched.debs.iter().map(archived).collect(),
+            debs: fetched.debs.iter().map(|found| earlier.word(archived(found))).collect(),
             lacking: fetched.lacking.iter().map(lacking).collect(),
             closed: None,
             open_ends: Vec::new(),
@@ -275,6 +275,21 @@ impl Earlier {
             earlier.backups.push((backup, None));
         }
         earlier
+    }
+
+    /// What an index said of the same bytes when they came, where none does now.
+    fn word(&self, deb: ArchivedDeb) -> ArchivedDeb {
+        let key = (deb.package.clone(), deb.version.clone(), deb.architecture.clone());
+        match self.known.get(&key) {
+            Some((_, known)) if deb.index == "nothing" && known.sha256 == deb.sha256 => {
+                ArchivedDeb {
+                    index: known.index.clone(),
+                    uri: known.uri.clone(),
+                    ..deb
+                }
+            }
+            _ => deb,
+        }
     }
 
     /// Writes what a backup has for a package, if it is what its manifest says.
