@@ -92,6 +92,21 @@ impl DebsDocument {
         self.debs.iter().map(|deb| deb.bytes).sum()
     }
 
+    /// The first word that is not what it should be.
+    fn ill_formed(&self) -> Option<&str> {
+        let debs = self.debs.iter();
+        let debs = debs.flat_map(|d| [&d.package, &d.architecture, &d.file]);
+        let lacking = self.lacking.iter();
+        let lacking = lacking.flat_map(|l| [&l.package, &l.architecture, &l.code]);
+        let words = debs.chain(lacking).chain(&self.architectures).chain([&self.scope]);
+        let versions = self.debs.iter().map(|d| &d.version);
+        let versions = versions.chain(self.lacking.iter().map(|l| &l.version));
+        let is_version = |v: &&String| v.parse::<lava_backup_debian::PackageVersion>().is_ok();
+        let word = words.into_iter().find(|word| !is_plain(word));
+        let version = versions.into_iter().find(|v| !is_version(v));
+        word.or(version).map(String::as_str)
+    }
+
     /// Is all there that was asked for, and does it need nothing else?
     pub(crate) fn is_complete(&self) -> bool {
         self.lacking.is_empty() && self.closed != Some(false)
@@ -99,14 +114,27 @@ impl DebsDocument {
 }
 
 /// What a backup says of its .debs; `None` if none were asked for.
+///
+/// Its names become words of commands and names of files, so they are checked.
 pub(crate) fn of(backup: &Backup) -> Result<Option<DebsDocument>, Failure> {
     let Some(value) = backup.seal().documents.get(DOCUMENT) else {
         return Ok(None);
     };
-    let read = serde_json::from_value(value.clone()).map_err(|e| {
+    let damaged = |why: String| {
         let id = backup.id();
-        let what = format!("could not read what the seal of {id} says of its .debs: {e}");
+        let what = format!("could not read what the seal of {id} says of its .debs: {why}");
         Failure::new(Exit::Damaged, what)
-    });
-    read.map(Some)
+    };
+    let document: DebsDocument =
+        serde_json::from_value(value.clone()).map_err(|e| damaged(e.to_string()))?;
+    match document.ill_formed() {
+        Some(word) => Err(damaged(format!("{word:?} can't stand where it does"))),
+        None => Ok(Some(document)),
+    }
+}
+
+/// As Debian's packages, architectures and files are named; no option of a command.
+fn is_plain(word: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"+-._~".contains(&b);
+    word.starts_with(|c: char| c.is_ascii_alphanumeric()) && word.bytes().all(plain)
 }

@@ -180,7 +180,9 @@ impl InstallPlan {
             self.suite.as_deref().unwrap_or("of the same release"),
         );
         for lacking in &self.lacking {
-            out += &format!("# LACKS {} {}: {}\n", lacking.package, lacking.version, lacking.why.replace('\n', " "));
+            // A line of a comment ends with the line.
+            let why = lacking.why.replace(char::is_control, " ");
+            out += &format!("# LACKS {} {}: {why}\n", lacking.package, lacking.version);
         }
         out += &format!(
             "# First, with the store at hand:\n#   lava-backup packages repo {} --to {repository}\n\
