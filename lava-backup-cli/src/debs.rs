@@ -98,7 +98,10 @@ impl DebsDocument {
         let debs = debs.flat_map(|d| [&d.package, &d.architecture, &d.file]);
         let lacking = self.lacking.iter();
         let lacking = lacking.flat_map(|l| [&l.package, &l.architecture, &l.code]);
-        let words = debs.chain(lacking).chain(&self.architectures).chain([&self.scope]);
+        let words = debs
+            .chain(lacking)
+            .chain(&self.architectures)
+            .chain([&self.scope]);
         let versions = self.debs.iter().map(|d| &d.version);
         let versions = versions.chain(self.lacking.iter().map(|l| &l.version));
         let is_version = |v: &&String| v.parse::<lava_backup_debian::PackageVersion>().is_ok();

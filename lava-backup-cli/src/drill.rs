@@ -178,8 +178,8 @@ fn restore_files(
     progress: &Progress,
     drilled: &mut Drilled,
 ) -> Result<(), Failure> {
-    let dir =
-        Throwaway::new(scratch, Use::Drill).could_not(format!("make a directory in {}", scratch.display()))?;
+    let dir = Throwaway::new(scratch, Use::Drill)
+        .could_not(format!("make a directory in {}", scratch.display()))?;
     let select: Vec<MemberPath> = backup
         .seal()
         .sections

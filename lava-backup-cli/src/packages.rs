@@ -50,8 +50,12 @@ pub(crate) struct RepositoryMade {
 /// What the backup says of its .debs, which it must have.
 fn need_debs(backup: &Backup) -> Result<DebsDocument, Failure> {
     debs::of(backup)?.ok_or_else(|| {
-        let what = format!("could not find .debs in the backup {}: it was made without", backup.id());
-        Failure::new(Exit::Failed, what).hint("make one with `lava-backup create --packages closure`")
+        let what = format!(
+            "could not find .debs in the backup {}: it was made without",
+            backup.id()
+        );
+        Failure::new(Exit::Failed, what)
+            .hint("make one with `lava-backup create --packages closure`")
     })
 }
 
@@ -65,7 +69,9 @@ fn repo(args: &RepoArgs, quiet: bool) -> Result<Answer, Failure> {
     };
     if !is_free {
         let what = format!("could not make a repository at {shown}: something is there");
-        return Err(Failure::new(Exit::Refused, what).hint("name a directory that is not there yet"));
+        return Err(
+            Failure::new(Exit::Refused, what).hint("name a directory that is not there yet")
+        );
     }
     let to = std::path::absolute(&args.to)?;
     let parent = to.parent().unwrap_or(Path::new("/"));
@@ -106,7 +112,12 @@ fn repo(args: &RepoArgs, quiet: bool) -> Result<Answer, Failure> {
         None => "open     apt needs other packages for them from the host's own sources\n",
     };
     for lacking in &made.lacking {
-        let debs::LackingDeb { package, version, why, .. } = lacking;
+        let debs::LackingDeb {
+            package,
+            version,
+            why,
+            ..
+        } = lacking;
         out += &format!("LACKS    {package} {version}: {why}\n");
     }
     if let Some(key) = &made.signed {
@@ -130,7 +141,12 @@ fn write(
     let frames = backup.frames()?;
     let mut written = Vec::new();
     for (at, archived) in document.debs.iter().enumerate() {
-        progress.say(format!("{} of {}: {}", at + 1, document.debs.len(), archived.file));
+        progress.say(format!(
+            "{} of {}: {}",
+            at + 1,
+            document.debs.len(),
+            archived.file
+        ));
         written.push(write_deb(backup, &frames, archived, dir)?);
     }
     let made = Repository::of(&written).could_not("index the .debs")?;
@@ -159,7 +175,11 @@ fn write_deb(
     dir: &Path,
 ) -> Result<(Deb, Sha256), Failure> {
     let damaged = |why: &str| {
-        let what = format!("could not write {} of the backup {}: {why}", archived.file, backup.id());
+        let what = format!(
+            "could not write {} of the backup {}: {why}",
+            archived.file,
+            backup.id()
+        );
         Failure::new(Exit::Damaged, what)
     };
     let path = dir.join(&archived.file);

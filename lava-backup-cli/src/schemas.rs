@@ -7,7 +7,8 @@ use std::path::Path;
 use schemars::{JsonSchema, schema_for};
 
 use crate::{
-    compare, create, database, diff, drill, extract, forget, look, onefile, packages, prune, repair, verify,
+    compare, create, database, diff, drill, extract, forget, look, onefile, packages, prune,
+    repair, verify,
 };
 
 #[test]

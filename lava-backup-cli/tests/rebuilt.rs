@@ -43,7 +43,10 @@ fn run(command: &mut Command) -> String {
 fn packages(root: &Path) -> Vec<String> {
     let form = "${Package} ${Version} ${Architecture} ${db:Status-Status}\n";
     let mut query = Command::new("dpkg-query");
-    query.arg(format!("--admindir={}", root.join("var/lib/dpkg").display()));
+    query.arg(format!(
+        "--admindir={}",
+        root.join("var/lib/dpkg").display()
+    ));
     let out = run(query.args(["-W", "-f", form]));
     let mut lines: Vec<String> = out.lines().map(str::to_owned).collect();
     lines.sort();
@@ -75,10 +78,16 @@ impl Cache {
             .all(|line| self.0.join("archives").join(Self::name(line)).exists());
         fs::create_dir_all(&archives).unwrap();
         if warm {
-            run(Command::new("cp").arg("-rT").args([self.0.join("lists"), root.join("var/lib/apt/lists")]));
-            run(Command::new("cp").arg("-rT").args([self.0.join("archives"), archives]));
+            run(Command::new("cp")
+                .arg("-rT")
+                .args([self.0.join("lists"), root.join("var/lib/apt/lists")]));
+            run(Command::new("cp")
+                .arg("-rT")
+                .args([self.0.join("archives"), archives]));
         } else {
-            run(Command::new("chroot").arg(root).args(["apt-get", "-q", "update"]));
+            run(Command::new("chroot")
+                .arg(root)
+                .args(["apt-get", "-q", "update"]));
         }
     }
 
@@ -99,7 +108,9 @@ impl Cache {
             let deb = repository.join(format!("{package}_{version}_{arch}.deb"));
             fs::copy(deb, making.join("archives").join(name)).unwrap();
         }
-        run(Command::new("cp").arg("-rT").args([root.join("var/lib/apt/lists"), making.join("lists")]));
+        run(Command::new("cp")
+            .arg("-rT")
+            .args([root.join("var/lib/apt/lists"), making.join("lists")]));
         fs::rename(making, &self.0).unwrap();
     }
 }
@@ -122,7 +133,14 @@ fn a_system_is_built_of_the_debs_of_a_backup_alone_and_its_packages_are_the_same
     let store = at("store");
     lava_backup(&["init", "--store", &store]).ends(0);
     let create = |code| {
-        let root = ["--root", text(&lab.0), "--no-database", "--packages", "closure", "--json"];
+        let root = [
+            "--root",
+            text(&lab.0),
+            "--no-database",
+            "--packages",
+            "closure",
+            "--json",
+        ];
         let made = lava_backup(&[&["create", "--store", &store][..], &root].concat());
         made.ends(code).json()
     };
@@ -136,7 +154,16 @@ fn a_system_is_built_of_the_debs_of_a_backup_alone_and_its_packages_are_the_same
         assert_eq!(deb["index"], "same", "{deb:#}");
     }
     let repository = dir.path().join("repository");
-    lava_backup(&["packages", "repo", "--store", &store, "latest", "--to", text(&repository)]).ends(0);
+    lava_backup(&[
+        "packages",
+        "repo",
+        "--store",
+        &store,
+        "latest",
+        "--to",
+        text(&repository),
+    ])
+    .ends(0);
     cache.keep(&lab.0, &repository);
 
     // With every .deb in an earlier backup, neither cache nor mirror is needed.
@@ -144,11 +171,26 @@ fn a_system_is_built_of_the_debs_of_a_backup_alone_and_its_packages_are_the_same
     fs::remove_dir_all(lab.0.join("var/lib/apt/lists")).unwrap();
     let again = create(0);
     assert_eq!(again["debs"], before.len() as u64);
-    let (first, second) = (made["new_bytes"].as_u64().unwrap(), again["new_bytes"].as_u64().unwrap());
-    assert!(second * 100 < first, "{second} bytes are new beside {first}");
+    let (first, second) = (
+        made["new_bytes"].as_u64().unwrap(),
+        again["new_bytes"].as_u64().unwrap(),
+    );
+    assert!(
+        second * 100 < first,
+        "{second} bytes are new beside {first}"
+    );
 
-    let plan = ["packages", "install-plan", "--store", &store, "latest", "--repository"];
-    let plan = lava_backup(&[&plan[..], &[text(&repository)]].concat()).ends(0).out;
+    let plan = [
+        "packages",
+        "install-plan",
+        "--store",
+        &store,
+        "latest",
+        "--repository",
+    ];
+    let plan = lava_backup(&[&plan[..], &[text(&repository)]].concat())
+        .ends(0)
+        .out;
     // The sources of the host are put back out of the backup, which is not there.
     let (plan, rest) = plan.split_once("\n# sources: ").unwrap();
     assert!(rest.contains("config/etc/apt"), "{rest}");
@@ -158,9 +200,14 @@ fn a_system_is_built_of_the_debs_of_a_backup_alone_and_its_packages_are_the_same
 
     assert_eq!(packages(&new), before);
     assert!(before.iter().any(|line| line.starts_with("lava-server ")));
-    assert!(new.join("usr/lib/python3/dist-packages/lava_common/VERSION").exists());
+    assert!(
+        new.join("usr/lib/python3/dist-packages/lava_common/VERSION")
+            .exists()
+    );
     let auto = |root: &Path| {
-        let out = run(Command::new("chroot").arg(root).args(["apt-mark", "showauto"]));
+        let out = run(Command::new("chroot")
+            .arg(root)
+            .args(["apt-mark", "showauto"]));
         let mut names: Vec<String> = out.lines().map(str::to_owned).collect();
         names.sort();
         names
@@ -175,8 +222,15 @@ fn build(lab: &Path, repository: &Path, new: &Path, plan: &Path) {
     query.arg(format!("--admindir={}", lab.join("var/lib/dpkg").display()));
     let out = run(query.args(["-W", "-f", form]));
     let bare = |line: &&str| line.starts_with("yes ") || line.starts_with("no apt=");
-    let bare: Vec<&str> = out.lines().filter(bare).map(|l| l.split_once(' ').unwrap().1).collect();
-    assert!(bare.len() > 20 && bare.iter().any(|name| name.starts_with("apt=")), "{out}");
+    let bare: Vec<&str> = out
+        .lines()
+        .filter(bare)
+        .map(|l| l.split_once(' ').unwrap().1)
+        .collect();
+    assert!(
+        bare.len() > 20 && bare.iter().any(|name| name.starts_with("apt=")),
+        "{out}"
+    );
     let script = r#"
         set -eu
         mount --make-rprivate /
@@ -192,7 +246,16 @@ fn build(lab: &Path, repository: &Path, new: &Path, plan: &Path) {
         chroot "$NEW" sh /root/plan.sh
     "#;
     run(Command::new("unshare")
-        .args(["--net", "--pid", "--fork", "--mount", "--kill-child", "sh", "-c", script])
+        .args([
+            "--net",
+            "--pid",
+            "--fork",
+            "--mount",
+            "--kill-child",
+            "sh",
+            "-c",
+            script,
+        ])
         .env("BARE", bare.join(","))
         .env("NEW", new)
         .env("REPO", repository)

@@ -31,9 +31,18 @@ pub fn open_ends(
         let why = complaints(&out.stderr).join("; ");
         return Err(Error::new(ErrorKind::Tool, what(), why));
     }
-    let native = architectures.first().map(String::as_str).unwrap_or_default();
+    let native = architectures
+        .first()
+        .map(String::as_str)
+        .unwrap_or_default();
     let exact = debs.iter().map(|deb| exact(deb, native));
-    let arguments = ["--simulate", "--no-install-recommends", "-o", "quiet=0", "install"];
+    let arguments = [
+        "--simulate",
+        "--no-install-recommends",
+        "-o",
+        "quiet=0",
+        "install",
+    ];
     let arguments = arguments.map(str::to_owned).into_iter().chain(exact);
     let out = apt.run("apt-get", arguments)?;
     let said = String::from_utf8_lossy(&out.stdout).into_owned();
@@ -46,10 +55,14 @@ pub fn open_ends(
         return Ok(ends);
     }
     let planned = planned(&said);
-    let asked: BTreeSet<(&str, &str)> =
-        debs.iter().map(|deb| (deb.name(), deb.version().as_str())).collect();
-    let planned: BTreeSet<(&str, &str)> =
-        planned.iter().map(|(name, version)| (name.as_str(), version.as_str())).collect();
+    let asked: BTreeSet<(&str, &str)> = debs
+        .iter()
+        .map(|deb| (deb.name(), deb.version().as_str()))
+        .collect();
+    let planned: BTreeSet<(&str, &str)> = planned
+        .iter()
+        .map(|(name, version)| (name.as_str(), version.as_str()))
+        .collect();
     let mut ends = Vec::new();
     for (name, version) in asked.difference(&planned) {
         ends.push(format!("apt would not install {name} {version}"));
@@ -80,7 +93,9 @@ fn planned(said: &str) -> Vec<(String, String)> {
 
 /// What apt says of relations that nothing meets.
 fn unmet(said: &str) -> Vec<String> {
-    let after = said.lines().skip_while(|line| !line.contains("unmet dependencies"));
+    let after = said
+        .lines()
+        .skip_while(|line| !line.contains("unmet dependencies"));
     let lines = after.skip(1).take_while(|line| line.starts_with(' '));
     lines
         .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))

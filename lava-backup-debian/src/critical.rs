@@ -62,7 +62,12 @@ mod tests {
         for name in ["postgresql-15", "postgresql-9.6", "postgresql-client-13"] {
             assert!(is_versioned_server(name), "{name}");
         }
-        for name in ["postgresql", "postgresql-common", "postgresql-15-debversion", "postgresql-contrib"] {
+        for name in [
+            "postgresql",
+            "postgresql-common",
+            "postgresql-15-debversion",
+            "postgresql-contrib",
+        ] {
             assert!(!is_versioned_server(name), "{name}");
         }
     }

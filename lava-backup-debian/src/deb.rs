@@ -226,11 +226,7 @@ impl Deb {
     /// Hands on every entry of its files with its absolute path.
     fn data(
         &self,
-        mut each: impl FnMut(
-            &mut Tarball<&mut dyn Read>,
-            Vec<u8>,
-            &TarEntry,
-        ) -> Result<(), TarError>,
+        mut each: impl FnMut(&mut Tarball<&mut dyn Read>, Vec<u8>, &TarEntry) -> Result<(), TarError>,
     ) -> Result<()> {
         let mut unpacker = Unpacker::start(&self.path, Part::Data)?;
         let mut tar = Tarball::new(unpacker.stream(), DATA_LIMITS);
@@ -273,7 +269,11 @@ fn control_members(reader: &mut dyn Read) -> Result<BTreeMap<String, Vec<u8>>, T
         let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.+".contains(b);
         let name = match std::str::from_utf8(name) {
             Ok(text) if name.iter().all(plain) && !text.starts_with('.') => text.to_owned(),
-            _ => return Err(TarError::Malformed("a control member has a name that none has")),
+            _ => {
+                return Err(TarError::Malformed(
+                    "a control member has a name that none has",
+                ));
+            }
         };
         if entry.kind != TarKind::File {
             return Err(TarError::Malformed("a control member is no regular file"));
@@ -286,10 +286,7 @@ fn control_members(reader: &mut dyn Read) -> Result<BTreeMap<String, Vec<u8>>, T
     Ok(members)
 }
 
-fn read_control(
-    members: &BTreeMap<String, Vec<u8>>,
-    place: &str,
-) -> Result<(Paragraph, Identity)> {
+fn read_control(members: &BTreeMap<String, Vec<u8>>, place: &str) -> Result<(Paragraph, Identity)> {
     let malformed = |why: &str| Error::new(ErrorKind::Malformed, format!("read {place}"), why);
     let text = members
         .get("control")
@@ -332,11 +329,7 @@ pub fn fuzz_deb(bytes: &[u8]) {
     if let Ok(members) = control_members(&mut &*bytes) {
         assert!(members.values().map(Vec::len).sum::<usize>() <= bytes.len());
         if let Ok((control, identity)) = read_control(&members, "fuzz") {
-            let name = file_name(
-                &identity.name,
-                &identity.version,
-                &identity.architecture,
-            );
+            let name = file_name(&identity.name, &identity.version, &identity.architecture);
             assert!(!name.contains('/') && !name.starts_with('.'));
             let again = crate::repository::write_fields(&control, &[]);
             let (read, _) = read_control(&BTreeMap::from([("control".into(), again)]), "fuzz")

@@ -258,7 +258,8 @@ impl Gathering {
 
     /// Where the .deb of a package goes.
     fn place(&self, package: &PackageState, version: &PackageVersion) -> PathBuf {
-        self.debs.join(file_name(&package.name, version, &package.architecture))
+        self.debs
+            .join(file_name(&package.name, version, &package.architecture))
     }
 
     fn cached(&mut self, root: &Root, package: &PackageState) -> Result<bool> {
@@ -270,9 +271,9 @@ impl Gathering {
         let name = format!("{}_{version}_{}.deb", package.name, package.architecture);
         let inside = format!("var/cache/apt/archives/{name}");
         match root.open_file(&inside, MOST_DEB) {
-            Ok(Some(mut file)) => {
-                self.put(package, DebOrigin::Cache, false, |to| io::copy(&mut file, to).map(Some))
-            }
+            Ok(Some(mut file)) => self.put(package, DebOrigin::Cache, false, |to| {
+                io::copy(&mut file, to).map(Some)
+            }),
             Ok(None) => Ok(false),
             Err(error) => {
                 self.fail(package, Lack::Damaged, reason(&error));
@@ -348,7 +349,11 @@ impl Gathering {
             Ok(read) => read,
             Err(error) if error.kind() == ErrorKind::Io => return Err(error),
             Err(error) => {
-                self.fail(package, Lack::Damaged, from(origin, earlier, &reason(&error)));
+                self.fail(
+                    package,
+                    Lack::Damaged,
+                    from(origin, earlier, &reason(&error)),
+                );
                 return Ok(false);
             }
         };
@@ -361,8 +366,12 @@ impl Gathering {
             self.fail(package, Lack::OtherBuild, from(origin, earlier, &why));
             return Ok(false);
         }
-        let listings = self.listed.of(deb.name(), deb.version(), deb.architecture());
-        let same = listings.iter().find(|listing| listing.sha256 == Some(sha256));
+        let listings = self
+            .listed
+            .of(deb.name(), deb.version(), deb.architecture());
+        let same = listings
+            .iter()
+            .find(|listing| listing.sha256 == Some(sha256));
         let index = match same {
             Some(listing) => IndexWord::Same(listing.shown()),
             None if listings.iter().any(|listing| listing.sha256.is_some()) => IndexWord::Other,
@@ -404,7 +413,9 @@ impl Gathering {
             let mut why: Vec<String> = failed.into_iter().map(|(_, why)| why).collect();
             why.dedup();
             if why.is_empty() {
-                why.push("it is not in apt's cache, and no index of apt's names this version".into());
+                why.push(
+                    "it is not in apt's cache, and no index of apt's names this version".into(),
+                );
             }
             fetched.lacking.push(LackingDeb {
                 name: package.name.clone(),

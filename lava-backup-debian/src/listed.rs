@@ -55,7 +55,9 @@ impl Listed {
         let out = apt.run("apt-get", ["indextargets", format, "Created-By: Packages"])?;
         if !out.status.success() {
             let why = complaints(&out.stderr).join("; ");
-            listed.unreadable.push(format!("could not list apt's indexes: {why}"));
+            listed
+                .unreadable
+                .push(format!("could not list apt's indexes: {why}"));
         }
         for line in String::from_utf8_lossy(&out.stdout).lines() {
             let Some((file, uri)) = line.split_once('\t') else {
@@ -104,10 +106,16 @@ impl Listed {
         if read.is_err() {
             let _ = child.kill();
         }
-        let status = child.wait().map_err(|e| Error::io(format!("read {file}"), e))?;
+        let status = child
+            .wait()
+            .map_err(|e| Error::io(format!("read {file}"), e))?;
         match status.success() || read.is_err() {
             true => read,
-            false => Err(Error::new(ErrorKind::Malformed, format!("read {file}"), "apt-helper can't")),
+            false => Err(Error::new(
+                ErrorKind::Malformed,
+                format!("read {file}"),
+                "apt-helper can't",
+            )),
         }
     }
 
@@ -125,7 +133,10 @@ impl Listed {
         let too_large = |why| Error::new(ErrorKind::TooLarge, format!("read {place}"), why);
         loop {
             line.clear();
-            let read = index.by_ref().take(MOST_LINE + 1).read_until(b'\n', &mut line);
+            let read = index
+                .by_ref()
+                .take(MOST_LINE + 1)
+                .read_until(b'\n', &mut line);
             let read = read.map_err(|e| Error::io(format!("read {place}"), e))?;
             if read as u64 > MOST_LINE {
                 return Err(too_large("a line is too long"));
@@ -212,12 +223,19 @@ mod tests {
     fn read(text: &str) -> Result<Listed> {
         let mut listed = Listed::default();
         let wanted = BTreeSet::from(["one", "two"]);
-        listed.read(text.as_bytes(), "index", "http://u:p@mirror/debian/", &wanted)?;
+        listed.read(
+            text.as_bytes(),
+            "index",
+            "http://u:p@mirror/debian/",
+            &wanted,
+        )?;
         Ok(listed)
     }
 
     fn stanza(name: &str, more: &str) -> String {
-        format!("Package: {name}\nVersion: 1\nArchitecture: all\nFilename: pool/{name}.deb\n{more}\n")
+        format!(
+            "Package: {name}\nVersion: 1\nArchitecture: all\nFilename: pool/{name}.deb\n{more}\n"
+        )
     }
 
     #[test]

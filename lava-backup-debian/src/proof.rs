@@ -25,9 +25,24 @@ const MOST: u64 = 128 << 20;
 /// Fields of the stanza that dpkg takes from the .deb. Of those that it rewrites, only spelling
 /// is its own. Section and Priority can come from elsewhere.
 const FIELDS: [&str; 18] = [
-    "Package", "Version", "Architecture", "Multi-Arch", "Source", "Essential", "Protected",
-    "Installed-Size", "Pre-Depends", "Depends", "Recommends", "Suggests", "Enhances", "Breaks",
-    "Conflicts", "Replaces", "Provides", "Maintainer",
+    "Package",
+    "Version",
+    "Architecture",
+    "Multi-Arch",
+    "Source",
+    "Essential",
+    "Protected",
+    "Installed-Size",
+    "Pre-Depends",
+    "Depends",
+    "Recommends",
+    "Suggests",
+    "Enhances",
+    "Breaks",
+    "Conflicts",
+    "Replaces",
+    "Provides",
+    "Maintainer",
 ];
 
 /// No more differences of one kind are told.
@@ -147,7 +162,11 @@ impl InstalledBuilds {
                 })
         };
         let missing = ours.difference(&theirs).filter(|path| !is_left_over(path));
-        tell(differences, "has a file that is not installed", extra.copied());
+        tell(
+            differences,
+            "has a file that is not installed",
+            extra.copied(),
+        );
         tell(differences, "lacks an installed file", missing.copied());
 
         let sums = self.info(package, "md5sums")?.unwrap_or_default();
@@ -158,7 +177,11 @@ impl InstalledBuilds {
             let sum = String::from_utf8_lossy(sum).to_ascii_lowercase();
             installed.insert([b"/", path].concat(), sum);
         }
-        for conffile in package.conffiles.iter().filter(|conffile| !conffile.obsolete) {
+        for conffile in package
+            .conffiles
+            .iter()
+            .filter(|conffile| !conffile.obsolete)
+        {
             if let Some(sum) = &conffile.md5 {
                 installed.insert(conffile.path.as_os_str().as_bytes().to_vec(), sum.clone());
             }
@@ -186,8 +209,17 @@ impl InstalledBuilds {
     fn installed_members(&self, package: &PackageState) -> Result<Vec<String>> {
         // The directory has thousands of names, so ask for those that packages can have.
         const MEMBERS: [&str; 11] = [
-            "conffiles", "config", "md5sums", "postinst", "postrm", "preinst", "prerm", "shlibs",
-            "symbols", "templates", "triggers",
+            "conffiles",
+            "config",
+            "md5sums",
+            "postinst",
+            "postrm",
+            "preinst",
+            "prerm",
+            "shlibs",
+            "symbols",
+            "templates",
+            "triggers",
         ];
         let mut found = Vec::new();
         for member in MEMBERS {
@@ -215,7 +247,10 @@ fn stems(package: &PackageState) -> Vec<String> {
 fn tell<'p>(differences: &mut Vec<String>, what: &str, paths: impl Iterator<Item = &'p [u8]>) {
     let paths: Vec<&[u8]> = paths.collect();
     for path in paths.iter().take(TOLD) {
-        differences.push(format!("archive {what}: {:.200}", path.escape_ascii().to_string()));
+        differences.push(format!(
+            "archive {what}: {:.200}",
+            path.escape_ascii().to_string()
+        ));
     }
     if paths.len() > TOLD {
         differences.push(format!("archive {what}: {} more", paths.len() - TOLD));

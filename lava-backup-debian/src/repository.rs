@@ -23,7 +23,14 @@ pub const ORIGIN: &str = "lava-backup";
 
 /// Fields of an index, which a control stanza has no business to have.
 const OF_INDEX: [&str; 9] = [
-    "Filename", "Size", "MD5sum", "SHA1", "SHA256", "SHA512", "Description-md5", "Status",
+    "Filename",
+    "Size",
+    "MD5sum",
+    "SHA1",
+    "SHA256",
+    "SHA512",
+    "Description-md5",
+    "Status",
     "Auto-Installed",
 ];
 
@@ -37,7 +44,10 @@ impl Repository {
     pub fn of(debs: &[(Deb, Sha256)]) -> Result<Self> {
         let mut debs: Vec<&(Deb, Sha256)> = debs.iter().collect();
         debs.sort_by_key(|(deb, _)| deb.file_name());
-        if let Some(pair) = debs.windows(2).find(|p| p[0].0.file_name() == p[1].0.file_name()) {
+        if let Some(pair) = debs
+            .windows(2)
+            .find(|p| p[0].0.file_name() == p[1].0.file_name())
+        {
             let what = format!("make a repository with {}", pair[1].0.path().display());
             let why = format!("{} has the same name in it", pair[0].0.path().display());
             return Err(Error::new(ErrorKind::Malformed, what, why));
@@ -95,7 +105,12 @@ impl Repository {
 /// # Errors
 /// [`ErrorKind::Tool`] with what `gpg` says.
 pub fn sign(dir: &Path, key: &str) -> Result<PathBuf> {
-    let what = || format!("sign {} with the key {key:?}", dir.join("Release").display());
+    let what = || {
+        format!(
+            "sign {} with the key {key:?}",
+            dir.join("Release").display()
+        )
+    };
     let signed = dir.join("InRelease");
     let out = Command::new("gpg")
         .args(["--batch", "--yes", "--no-tty", "--digest-algo", "SHA512"])
@@ -124,7 +139,11 @@ pub(crate) fn last_line(said: &[u8]) -> String {
 pub(crate) fn write_fields(stanza: &Paragraph, more: &[(&str, &str)]) -> Vec<u8> {
     let mut text = Vec::new();
     for field in &stanza.fields {
-        if !more.is_empty() && OF_INDEX.iter().any(|of| of.eq_ignore_ascii_case(&field.name)) {
+        if !more.is_empty()
+            && OF_INDEX
+                .iter()
+                .any(|of| of.eq_ignore_ascii_case(&field.name))
+        {
             continue;
         }
         text.extend_from_slice(field.name.as_bytes());
@@ -183,7 +202,14 @@ mod tests {
 
     #[test]
     fn a_date_is_that_of_the_system() {
-        for seconds in [0, 951_782_400, 951_868_800, 1_700_000_000, 4_107_542_399, u64::MAX] {
+        for seconds in [
+            0,
+            951_782_400,
+            951_868_800,
+            1_700_000_000,
+            4_107_542_399,
+            u64::MAX,
+        ] {
             let out = Command::new("date")
                 .args(["-u", "+%a, %d %b %Y %H:%M:%S UTC", "-d"])
                 .arg(format!("@{}", seconds.min(253_402_300_799)))
@@ -207,7 +233,10 @@ mod tests {
             let digest = deb.sha256().unwrap();
             (deb, digest)
         };
-        let debs = [deb("one", ""), deb("two", "Filename: ../../etc/passwd\nSize: 3\n")];
+        let debs = [
+            deb("one", ""),
+            deb("two", "Filename: ../../etc/passwd\nSize: 3\n"),
+        ];
         let made = Repository::of(&debs).unwrap();
         let [one, two] = debs;
         assert_eq!(Repository::of(&[two.clone(), one.clone()]).unwrap(), made);
@@ -221,7 +250,10 @@ mod tests {
         assert!(text.ends_with(&stanza), "{text}");
         assert!(!text.contains("passwd"), "{text}");
         let release = String::from_utf8(made.release).unwrap();
-        assert!(release.contains("Date: Tue, 14 Nov 2023 22:13:20 UTC\n"), "{release}");
+        assert!(
+            release.contains("Date: Tue, 14 Nov 2023 22:13:20 UTC\n"),
+            "{release}"
+        );
 
         let twice = Repository::of(&[one.clone(), one]).unwrap_err();
         assert!(twice.to_string().contains("same name"), "{twice}");

@@ -91,7 +91,10 @@ mod tests {
         let said = String::from_utf8(out.stdout).unwrap();
         let ours = Sha256::of(std::fs::File::open("/etc/os-release").unwrap()).unwrap();
         assert_eq!(said.split(' ').next().unwrap(), ours.to_string());
-        assert_eq!(ours.to_string().to_uppercase().parse::<Sha256>().unwrap(), ours);
+        assert_eq!(
+            ours.to_string().to_uppercase().parse::<Sha256>().unwrap(),
+            ours
+        );
         for bad in ["", "12", &"g".repeat(64), &"é".repeat(32), &"a".repeat(65)] {
             bad.parse::<Sha256>().unwrap_err();
         }

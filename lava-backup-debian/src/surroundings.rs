@@ -88,7 +88,12 @@ impl Surroundings {
         ] {
             make(&dir.join(part), 0o700)?;
         }
-        for file in ["status", "extended_states", "etc/sources.list", "etc/auth.conf"] {
+        for file in [
+            "status",
+            "extended_states",
+            "etc/sources.list",
+            "etc/auth.conf",
+        ] {
             let path = dir.join(file);
             fs::write(&path, "").map_err(|e| Error::io(format!("make {}", path.display()), e))?;
         }
@@ -154,10 +159,14 @@ impl Surroundings {
         program: &str,
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
     ) -> Result<Output> {
-        let mut out = self.command(program).args(arguments).output().map_err(|e| {
-            let what = format!("run {program}");
-            Error::new(ErrorKind::Tool, what, e.to_string())
-        })?;
+        let mut out = self
+            .command(program)
+            .args(arguments)
+            .output()
+            .map_err(|e| {
+                let what = format!("run {program}");
+                Error::new(ErrorKind::Tool, what, e.to_string())
+            })?;
         out.stderr.truncate(MOST_SAID);
         Ok(out)
     }
@@ -214,7 +223,9 @@ fn copy(root: &Root, inside: impl AsRef<Path>, to: &Path) -> Result<()> {
 pub(crate) fn complaints(said: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(said);
     let lines = text.lines().filter_map(|line| {
-        let line = line.strip_prefix("E: ").or_else(|| line.strip_prefix("Err:"))?;
+        let line = line
+            .strip_prefix("E: ")
+            .or_else(|| line.strip_prefix("Err:"))?;
         Some(line.trim().to_owned())
     });
     lines.collect()

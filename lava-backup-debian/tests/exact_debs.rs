@@ -5,13 +5,7 @@
 
 mod debs;
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::Write,
-    path::Path,
-    process::Command,
-};
+use std::{collections::BTreeMap, fs, io::Write, path::Path, process::Command};
 
 use debs::{Built, COMMON, LIBRARY, Lab, SERVER, run};
 use lava_backup_debian::{
@@ -21,17 +15,23 @@ use lava_backup_debian::{
 
 fn origins(fetched: &Fetched) -> Vec<(&str, &str)> {
     let debs = fetched.debs.iter();
-    debs.map(|found| (found.deb.name(), found.origin.as_str())).collect()
+    debs.map(|found| (found.deb.name(), found.origin.as_str()))
+        .collect()
 }
 
 fn lacks(fetched: &Fetched) -> Vec<(&str, &str)> {
     let lacking = fetched.lacking.iter();
-    lacking.map(|lacking| (lacking.name.as_str(), lacking.lack.code())).collect()
+    lacking
+        .map(|lacking| (lacking.name.as_str(), lacking.lack.code()))
+        .collect()
 }
 
 /// Every file of a tree with its content.
 fn tree(dir: &Path) -> Vec<u8> {
-    run(Command::new("tar").args(["-c", "--sort=name", "-C"]).arg(dir).arg("."))
+    run(Command::new("tar")
+        .args(["-c", "--sort=name", "-C"])
+        .arg(dir)
+        .arg("."))
 }
 
 #[test]
@@ -41,17 +41,28 @@ fn what_the_cache_has_is_taken_from_there_and_the_rest_is_downloaded() {
     let (_private, all) = lab.fetch();
     assert_eq!(
         origins(&all),
-        [("lava-common", "download"), ("lava-server", "download"), ("libx", "download")],
+        [
+            ("lava-common", "download"),
+            ("lava-server", "download"),
+            ("libx", "download")
+        ],
         "{all:#?}"
     );
-    assert!(lab.at("root").exists() && tree(&lab.at("root")) == before, "the root is as it was");
+    assert!(
+        lab.at("root").exists() && tree(&lab.at("root")) == before,
+        "the root is as it was"
+    );
 
     lab.fill_cache();
     fs::remove_file(lab.cached(&COMMON)).unwrap();
     let (_private, some) = lab.fetch();
     assert_eq!(
         origins(&some),
-        [("lava-common", "download"), ("lava-server", "cache"), ("libx", "cache")]
+        [
+            ("lava-common", "download"),
+            ("lava-server", "cache"),
+            ("libx", "cache")
+        ]
     );
     for (found, built) in some.debs.iter().zip([COMMON, SERVER, LIBRARY]) {
         let bytes = fs::read(lab.on_mirror(&built)).unwrap();
@@ -59,7 +70,10 @@ fn what_the_cache_has_is_taken_from_there_and_the_rest_is_downloaded() {
         let IndexWord::Same(place) = &found.index else {
             panic!("{:?}", found.index);
         };
-        assert!(place.starts_with("copy:/") && place.ends_with(".deb"), "{place}");
+        assert!(
+            place.starts_with("copy:/") && place.ends_with(".deb"),
+            "{place}"
+        );
         assert!(found.differences.is_empty());
     }
 }
@@ -84,31 +98,76 @@ fn a_package_that_the_mirror_has_no_more_is_told_from_one_that_no_index_names() 
     // Removed since the index was read.
     fs::remove_file(lab.on_mirror(&COMMON)).unwrap();
     let (_private, fetched) = lab.fetch();
-    assert_eq!(lacks(&fetched), [("lava-common", "deb.gone")], "{fetched:#?}");
+    assert_eq!(
+        lacks(&fetched),
+        [("lava-common", "deb.gone")],
+        "{fetched:#?}"
+    );
     assert_eq!(fetched.debs.len(), 2);
 
     // The index was read again, and names a newer version.
-    let newer = Built { version: "1:2023.01-3", ..COMMON };
+    let newer = Built {
+        version: "1:2023.01-3",
+        ..COMMON
+    };
     newer.build(&lab.at("mirror"));
     lab.index();
     let (_private, fetched) = lab.fetch();
-    assert_eq!(lacks(&fetched), [("lava-common", "deb.unlisted")], "{fetched:#?}");
+    assert_eq!(
+        lacks(&fetched),
+        [("lava-common", "deb.unlisted")],
+        "{fetched:#?}"
+    );
 }
 
 #[test]
 fn a_rebuild_with_the_same_version_is_not_taken_for_the_installed_build() {
     for (what, rebuilt) in [
-        ("another content", Built { files: &[("usr/share/lava-common/VERSION", "2023.02\n")], ..COMMON }),
-        ("another file", Built { files: &[("usr/share/lava-common/VERSION", "2023.01\n"), ("usr/bin/more", "")], ..COMMON }),
-        ("another relation", Built { fields: "Depends: libx\n", ..COMMON }),
-        ("a script", Built { files: &[("usr/share/lava-common/VERSION", "2023.01\n"), ("DEBIAN/postinst", "#!/bin/sh\n")], ..COMMON }),
+        (
+            "another content",
+            Built {
+                files: &[("usr/share/lava-common/VERSION", "2023.02\n")],
+                ..COMMON
+            },
+        ),
+        (
+            "another file",
+            Built {
+                files: &[
+                    ("usr/share/lava-common/VERSION", "2023.01\n"),
+                    ("usr/bin/more", ""),
+                ],
+                ..COMMON
+            },
+        ),
+        (
+            "another relation",
+            Built {
+                fields: "Depends: libx\n",
+                ..COMMON
+            },
+        ),
+        (
+            "a script",
+            Built {
+                files: &[
+                    ("usr/share/lava-common/VERSION", "2023.01\n"),
+                    ("DEBIAN/postinst", "#!/bin/sh\n"),
+                ],
+                ..COMMON
+            },
+        ),
     ] {
         let lab = Lab::new();
         fs::copy(lab.on_mirror(&COMMON), lab.at("own.deb")).unwrap();
         rebuilt.build(&lab.at("mirror"));
         lab.index();
         let (_private, fetched) = lab.fetch();
-        assert_eq!(lacks(&fetched), [("lava-common", "deb.other-build")], "{what}: {fetched:#?}");
+        assert_eq!(
+            lacks(&fetched),
+            [("lava-common", "deb.other-build")],
+            "{what}: {fetched:#?}"
+        );
 
         // The one that is installed, where the host still has it.
         fs::copy(lab.at("own.deb"), lab.cached(&COMMON)).unwrap();
@@ -137,12 +196,20 @@ fn a_changed_byte_is_found_wherever_the_bytes_come_from() {
     // On the mirror too: there is none.
     change(&lab.on_mirror(&SERVER), usize::MAX);
     let (_private, fetched) = lab.fetch();
-    assert_eq!(lacks(&fetched), [("lava-server", "deb.damaged")], "{fetched:#?}");
+    assert_eq!(
+        lacks(&fetched),
+        [("lava-server", "deb.damaged")],
+        "{fetched:#?}"
+    );
     // In the header of a member, where dpkg does not look: the digest tells.
     let lab = Lab::new();
     change(&lab.on_mirror(&SERVER), 8 + 16);
     let (_private, fetched) = lab.fetch();
-    assert_eq!(lacks(&fetched), [("lava-server", "deb.damaged")], "{fetched:#?}");
+    assert_eq!(
+        lacks(&fetched),
+        [("lava-server", "deb.damaged")],
+        "{fetched:#?}"
+    );
 }
 
 #[test]
@@ -150,11 +217,19 @@ fn what_apt_itself_will_not_download_comes_by_its_stanza() {
     let lab = Lab::new();
     // Not trusted, and its lists are there all the same.
     let list = lab.at("root/etc/apt/sources.list");
-    let line = fs::read_to_string(&list).unwrap().replace("[trusted=yes]", "[trusted=no]");
+    let line = fs::read_to_string(&list)
+        .unwrap()
+        .replace("[trusted=yes]", "[trusted=no]");
     fs::write(&list, line).unwrap();
     let (_private, fetched) = lab.fetch();
     assert_eq!(fetched.lacking, [], "{fetched:#?}");
-    assert!(fetched.debs.iter().all(|found| found.origin == DebOrigin::Stanza), "{fetched:#?}");
+    assert!(
+        fetched
+            .debs
+            .iter()
+            .all(|found| found.origin == DebOrigin::Stanza),
+        "{fetched:#?}"
+    );
 }
 
 #[test]
@@ -174,7 +249,10 @@ fn what_an_earlier_backup_has_is_taken_after_it_was_proved() {
         to.write_all(&bytes)?;
         Ok(Some(DebOrigin::Download))
     });
-    assert_eq!(origins(&fetched), [("lava-common", "download"), ("lava-server", "download")]);
+    assert_eq!(
+        origins(&fetched),
+        [("lava-common", "download"), ("lava-server", "download")]
+    );
     assert!(fetched.debs.iter().all(|found| found.earlier));
     assert_eq!(lacks(&fetched), [("libx", "deb.damaged")]);
 }
@@ -186,7 +264,12 @@ fn what_is_repacked_is_marked_and_only_made_when_asked_for() {
     fs::write(lab.at("root/etc/lava-server/env.yaml"), "changed: here\n").unwrap();
     let (_private, fetched) = lab.fetch_with(true, &mut |_, _| Ok(None));
     assert_eq!(fetched.lacking, [], "{fetched:#?}");
-    assert!(fetched.debs.iter().all(|found| found.origin == DebOrigin::Repacked));
+    assert!(
+        fetched
+            .debs
+            .iter()
+            .all(|found| found.origin == DebOrigin::Repacked)
+    );
     let server = &fetched.debs[1];
     assert_eq!(server.deb.name(), "lava-server");
     assert!(!server.differences.is_empty(), "{server:#?}");
@@ -258,11 +341,36 @@ fn the_proof_sees_each_thing_that_dpkg_keeps() {
     let status = lab.at("root/var/lib/dpkg/status");
     for (file, from, to, says) in [
         (status.clone(), "libx (>> 1.0)", "libx (>> 1.1)", "Depends"),
-        (status.clone(), "Installed-Size: 12", "Installed-Size: 13", "Installed-Size"),
-        (info.join("lava-server.md5sums"), "0001_initial", "0002_initial", "md5sums"),
-        (info.join("lava-server.conffiles"), "env.yaml", "env2.yaml", "conffiles"),
-        (info.join("lava-server.list"), "/etc/lava-server/env.yaml\n", "", "not installed"),
-        (info.join("lava-server.list"), "/etc\n", "/etc\n/etc/more\n", "lacks"),
+        (
+            status.clone(),
+            "Installed-Size: 12",
+            "Installed-Size: 13",
+            "Installed-Size",
+        ),
+        (
+            info.join("lava-server.md5sums"),
+            "0001_initial",
+            "0002_initial",
+            "md5sums",
+        ),
+        (
+            info.join("lava-server.conffiles"),
+            "env.yaml",
+            "env2.yaml",
+            "conffiles",
+        ),
+        (
+            info.join("lava-server.list"),
+            "/etc/lava-server/env.yaml\n",
+            "",
+            "not installed",
+        ),
+        (
+            info.join("lava-server.list"),
+            "/etc\n",
+            "/etc\n/etc/more\n",
+            "lacks",
+        ),
     ] {
         let text = fs::read_to_string(&file).unwrap();
         let text_or = text.replace("libx (>> 0:1.0)", "libx (>> 1.0)");
@@ -274,7 +382,10 @@ fn the_proof_sees_each_thing_that_dpkg_keeps() {
     }
     fs::write(info.join("lava-server.prerm"), "#!/bin/sh\n").unwrap();
     assert_eq!(differences(), ["control member prerm is missing"]);
-    assert_eq!(fs::remove_file(info.join("lava-server.prerm")).ok(), Some(()));
+    assert_eq!(
+        fs::remove_file(info.join("lava-server.prerm")).ok(),
+        Some(())
+    );
     assert_eq!(differences(), [""; 0]);
 }
 
@@ -283,8 +394,14 @@ fn critical_is_what_the_manual_names_and_what_ships_migrations() {
     let lab = Lab::new();
     let packages = lab.packages();
     let shipped = shipped_migrations(&lab.root(), &packages).unwrap();
-    let names: Vec<&str> = critical(&packages, &shipped).iter().map(|p| p.name.as_str()).collect();
+    let names: Vec<&str> = critical(&packages, &shipped)
+        .iter()
+        .map(|p| p.name.as_str())
+        .collect();
     assert_eq!(names, ["lava-common", "lava-server"]);
-    let of_deb = Deb::open(&lab.on_mirror(&SERVER)).unwrap().migrations().unwrap();
+    let of_deb = Deb::open(&lab.on_mirror(&SERVER))
+        .unwrap()
+        .migrations()
+        .unwrap();
     assert_eq!(of_deb, shipped, "a .deb ships what it has installed");
 }

@@ -38,14 +38,20 @@ pub(crate) struct RepoArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "The text is a script for sh. It changes nothing of the target's own apt \
-    settings, and ends at the first command that fails.")]
+#[command(
+    after_help = "The text is a script for sh. It changes nothing of the target's own apt \
+    settings, and ends at the first command that fails."
+)]
 pub(crate) struct InstallPlanArgs {
     #[command(flatten)]
     pub(crate) backup: BackupArgs,
 
     /// Where the repository is on the target
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/lava-backup/packages")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "/var/lib/lava-backup/packages"
+    )]
     pub(crate) repository: PathBuf,
 
     /// The key that it is signed with, on the target; without one, apt is told

@@ -72,17 +72,28 @@ impl Debs {
             earlier: &mut |package, to| earlier.write(package, to),
             observe: &mut |package| {
                 seen += 1;
-                progress.say(format!("getting .debs, {seen} of {total}: {}", package.name));
+                progress.say(format!(
+                    "getting .debs, {seen} of {total}: {}",
+                    package.name
+                ));
             },
         };
         let fetched = debian::fetch(how, &wanted).could_not("get the .debs of the packages")?;
-        let pairs: Vec<_> = fetched.debs.iter().map(|d| (d.deb.clone(), d.sha256)).collect();
+        let pairs: Vec<_> = fetched
+            .debs
+            .iter()
+            .map(|d| (d.deb.clone(), d.sha256))
+            .collect();
         let repository = Repository::of(&pairs).could_not("index the .debs")?;
         let architectures =
             debian::architectures(&host.debian).could_not("find the architectures of dpkg")?;
         let mut document = DebsDocument {
             scope: scope.into(),
-            debs: fetched.debs.iter().map(|found| earlier.word(archived(found))).collect(),
+            debs: fetched
+                .debs
+                .iter()
+                .map(|found| earlier.word(archived(found)))
+                .collect(),
             lacking: fetched.lacking.iter().map(lacking).collect(),
             closed: None,
             open_ends: Vec::new(),
@@ -149,7 +160,13 @@ impl Making {
     pub(super) fn debs(&mut self, debs: &Debs) -> Result<(), Failure> {
         let document = &debs.document;
         for lacking in &document.lacking {
-            let LackingDeb { package, version, architecture, code, why } = lacking;
+            let LackingDeb {
+                package,
+                version,
+                architecture,
+                code,
+                why,
+            } = lacking;
             let message = format!("no .deb of {package} {version} ({architecture}): {why}");
             self.problem(code, message, true);
         }
@@ -167,7 +184,8 @@ impl Making {
                 let message = format!("{name} was packed anew from installed files");
                 self.problem("deb.repacked", message, false);
             } else if deb.index == "other" {
-                let message = format!("{name} is another build than apt's index has under this version");
+                let message =
+                    format!("{name} is another build than apt's index has under this version");
                 self.problem("deb.other-index", message, false);
             }
         }
@@ -188,7 +206,8 @@ impl Making {
         for (path, content) in members {
             match content {
                 Content::Text(text) => {
-                    self.writer.add_file(path, Meta::private(Class::Plain, latest), text)?;
+                    self.writer
+                        .add_file(path, Meta::private(Class::Plain, latest), text)?;
                 }
                 Content::Deb(found) => self.deb(path, found)?,
             }
@@ -196,7 +215,8 @@ impl Making {
         let value = serde_json::to_value(document).unwrap_or_default();
         let text = format!("{value:#}\n");
         let meta = Meta::private(Class::Plain, latest);
-        self.writer.add_file(debs::MANIFEST.parse()?, meta, text.as_bytes())?;
+        self.writer
+            .add_file(debs::MANIFEST.parse()?, meta, text.as_bytes())?;
         self.documents.insert(debs::DOCUMENT.into(), value);
         Ok(())
     }
@@ -213,7 +233,8 @@ impl Making {
         let mut file = File::open(place).could_not(format!("read {shown}"))?;
         if found.deb.size() <= SMALL {
             let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes).could_not(format!("read {shown}"))?;
+            file.read_to_end(&mut bytes)
+                .could_not(format!("read {shown}"))?;
             self.writer.add_file(path, meta, &bytes)?;
         } else {
             let mut member = self.writer.stream(path, meta)?;
@@ -252,7 +273,9 @@ impl Earlier {
             backups: Vec::new(),
             known: BTreeMap::new(),
         };
-        let ids = store.and_then(|store| store.backups().ok()).unwrap_or_default();
+        let ids = store
+            .and_then(|store| store.backups().ok())
+            .unwrap_or_default();
         for id in ids.into_iter().rev().take(ASKED) {
             let Some(Ok(backup)) = store.map(|store| store.backup(&id)) else {
                 continue;
@@ -266,7 +289,11 @@ impl Earlier {
             }
             let number = earlier.backups.len();
             for deb in document.debs {
-                let key = (deb.package.clone(), deb.version.clone(), deb.architecture.clone());
+                let key = (
+                    deb.package.clone(),
+                    deb.version.clone(),
+                    deb.architecture.clone(),
+                );
                 // What was packed anew may be had from its archive by now.
                 if deb.origin != DebOrigin::Repacked {
                     earlier.known.entry(key).or_insert((number, deb));
@@ -279,7 +306,11 @@ impl Earlier {
 
     /// What an index said of the same bytes when they came, where none does now.
     fn word(&self, deb: ArchivedDeb) -> ArchivedDeb {
-        let key = (deb.package.clone(), deb.version.clone(), deb.architecture.clone());
+        let key = (
+            deb.package.clone(),
+            deb.version.clone(),
+            deb.architecture.clone(),
+        );
         match self.known.get(&key) {
             Some((_, known)) if deb.index == "nothing" && known.sha256 == deb.sha256 => {
                 ArchivedDeb {
@@ -295,7 +326,11 @@ impl Earlier {
     /// Writes what a backup has for a package, if it is what its manifest says.
     fn write(&mut self, package: &PackageState, to: &mut File) -> io::Result<Option<DebOrigin>> {
         let version = package.version.as_ref().map(ToString::to_string);
-        let key = (package.name.clone(), version.unwrap_or_default(), package.architecture.clone());
+        let key = (
+            package.name.clone(),
+            version.unwrap_or_default(),
+            package.architecture.clone(),
+        );
         let Some((number, deb)) = self.known.get(&key) else {
             return Ok(None);
         };
@@ -328,5 +363,9 @@ pub(super) fn line(document: &DebsDocument) -> String {
         Some(true) => ", which need no other",
         _ => "",
     };
-    format!("{count} ({}), {}{closed}", document.scope, text::bytes(document.bytes()))
+    format!(
+        "{count} ({}), {}{closed}",
+        document.scope,
+        text::bytes(document.bytes())
+    )
 }

@@ -85,7 +85,9 @@ pub(super) fn install_plan(args: &InstallPlanArgs) -> Result<Answer, Failure> {
         keyring: args.keyring.as_deref(),
         alone,
     };
-    let files = reinstall.files().could_not("write the source of the packages")?;
+    let files = reinstall
+        .files()
+        .could_not("write the source of the packages")?;
     let mut sources = Vec::new();
     let apt: MemberPath = format!("{}/etc/apt", paths::CONFIG).parse()?;
     for entry in backup.entries_below(&apt)? {
@@ -129,7 +131,12 @@ fn steps(
     sources: &[String],
     apt: &MemberPath,
 ) -> Vec<PlanStep> {
-    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let words = |words: &[&str]| {
+        words
+            .iter()
+            .map(|word| (*word).to_owned())
+            .collect::<Vec<_>>()
+    };
     let mut steps = Vec::new();
     let mut add = |id: &str, why: &str, argv: Vec<String>| {
         steps.push(PlanStep {
@@ -141,14 +148,29 @@ fn steps(
     if reinstall.alone {
         let lists = reinstall.repository.join("apt/lists/partial");
         let lists = lists.to_string_lossy();
-        add("lists", "room for lists of its own, so that none of the target's is mistaken for them",
-            words(&["mkdir", "-p", &lists]));
+        add(
+            "lists",
+            "room for lists of its own, so that none of the target's is mistaken for them",
+            words(&["mkdir", "-p", &lists]),
+        );
     }
-    add("update", "reads the index of the repository", reinstall.update());
-    add("install", "brings every package to its exact version, downgrades where it must, removes \
-        none, and leaves configuration as it is", reinstall.install());
+    add(
+        "update",
+        "reads the index of the repository",
+        reinstall.update(),
+    );
+    add(
+        "install",
+        "brings every package to its exact version, downgrades where it must, removes \
+        none, and leaves configuration as it is",
+        reinstall.install(),
+    );
     if let Some(argv) = reinstall.mark_auto() {
-        add("mark-auto", "what apt had installed for others may go with them again", argv);
+        add(
+            "mark-auto",
+            "what apt had installed for others may go with them again",
+            argv,
+        );
     }
     if let Some(argv) = reinstall.mark_manual() {
         add("mark-manual", "what was asked for stays", argv);
@@ -163,8 +185,19 @@ fn steps(
     }
     if !sources.is_empty() {
         let id = backup.id().to_string();
-        add("sources", "puts the sources, pins and keys of the backup's host back; replaced files are kept",
-            words(&["lava-backup", "extract", "--root", "/", "--replace", &id, &apt.to_string()]));
+        add(
+            "sources",
+            "puts the sources, pins and keys of the backup's host back; replaced files are kept",
+            words(&[
+                "lava-backup",
+                "extract",
+                "--root",
+                "/",
+                "--replace",
+                &id,
+                &apt.to_string(),
+            ]),
+        );
     }
     steps
 }

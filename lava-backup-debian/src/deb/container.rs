@@ -110,7 +110,9 @@ fn read_at(file: &mut (impl Read + Seek), at: u64, buffer: &mut [u8]) -> Result<
     file.seek(SeekFrom::Start(at))
         .and_then(|_| file.read_exact(buffer))
         .map_err(|e| match e.kind() {
-            std::io::ErrorKind::UnexpectedEof => format!("it ends before byte {}", at + buffer.len() as u64),
+            std::io::ErrorKind::UnexpectedEof => {
+                format!("it ends before byte {}", at + buffer.len() as u64)
+            }
             _ => e.to_string(),
         })
 }
@@ -127,8 +129,11 @@ mod tests {
 
     fn member(name: &str, content: &[u8]) -> Vec<u8> {
         let size = content.len();
-        let mut bytes = format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`\n", 7, 0, 0, 100_644)
-            .into_bytes();
+        let mut bytes = format!(
+            "{name:<16}{:<12}{:<6}{:<6}{:<8}{size:<10}`\n",
+            7, 0, 0, 100_644
+        )
+        .into_bytes();
         bytes.extend(content);
         if size % 2 == 1 {
             bytes.push(b'\n');
@@ -179,14 +184,22 @@ mod tests {
         let mut longer = whole.clone();
         longer.push(b'\n');
         read(&longer).unwrap_err();
-        for (at, why) in [(0, "version of a .deb"), (1, "control.tar"), (2, "before its files")] {
+        for (at, why) in [
+            (0, "version of a .deb"),
+            (1, "control.tar"),
+            (2, "before its files"),
+        ] {
             let mut members = PLAIN.to_vec();
             members.remove(at);
             let error = read(&archive(&members)).unwrap_err();
             assert!(error.contains(why), "{error}");
         }
         let swapped = [PLAIN[0], PLAIN[2], PLAIN[1]];
-        assert!(read(&archive(&swapped)).unwrap_err().contains("control.tar"));
+        assert!(
+            read(&archive(&swapped))
+                .unwrap_err()
+                .contains("control.tar")
+        );
         let newer = [("debian-binary", &b"3.0\n"[..]), PLAIN[1], PLAIN[2]];
         assert!(read(&archive(&newer)).unwrap_err().contains("version"));
     }

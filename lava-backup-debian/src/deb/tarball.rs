@@ -116,7 +116,11 @@ impl<R: Read> Tarball<R> {
                         0 | b'0' | b'7' => (TarKind::File, true),
                         b'5' => (TarKind::Directory, false),
                         b'1' | b'2' | b'3' | b'4' | b'6' => (TarKind::Other, false),
-                        _ => return Err(TarError::Malformed("an entry is of a kind that no .deb has")),
+                        _ => {
+                            return Err(TarError::Malformed(
+                                "an entry is of a kind that no .deb has",
+                            ));
+                        }
                     };
                     if !has_content && size > 0 {
                         return Err(TarError::Malformed("what is no file has content"));
@@ -155,7 +159,9 @@ impl<R: Read> Tarball<R> {
     pub(crate) fn each(&mut self, take: &mut dyn FnMut(&[u8])) -> Result<(), TarError> {
         let mut buffer = [0; 32 << 10];
         while self.left > 0 {
-            let length = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+            let length = buffer
+                .len()
+                .min(usize::try_from(self.left).unwrap_or(usize::MAX));
             self.read_exact(&mut buffer[..length])?;
             self.left -= length as u64;
             take(&buffer[..length]);
@@ -228,7 +234,10 @@ fn number(field: &[u8]) -> Result<u64, TarError> {
         return Ok(value);
     }
     let is_fill = |b: &u8| matches!(b, b' ' | 0);
-    let begin = field.iter().position(|b| !is_fill(b)).unwrap_or(field.len());
+    let begin = field
+        .iter()
+        .position(|b| !is_fill(b))
+        .unwrap_or(field.len());
     let digits = &field[begin..];
     let end = digits.iter().position(is_fill).unwrap_or(digits.len());
     let (digits, rest) = digits.split_at(end);
@@ -236,7 +245,9 @@ fn number(field: &[u8]) -> Result<u64, TarError> {
         return Err(wrong);
     }
     // Eleven digits of three bits are no more than 33 bits.
-    Ok(digits.iter().fold(0, |value, digit| value << 3 | u64::from(digit - b'0')))
+    Ok(digits
+        .iter()
+        .fold(0, |value, digit| value << 3 | u64::from(digit - b'0')))
 }
 
 fn name(header: &[u8; BLOCK]) -> Vec<u8> {
@@ -284,7 +295,11 @@ mod tests {
             .args([&format!("--format={form}"), "./"])
             .output()
             .unwrap();
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        assert!(
+            out.status.success(),
+            "{}",
+            String::from_utf8_lossy(&out.stderr)
+        );
         out.stdout
     }
 
@@ -345,9 +360,21 @@ mod tests {
             let error = read(bytes, limits).unwrap_err();
             assert!(matches!(error, TarError::TooLarge(_)), "{error:?}");
         };
-        too_large(&whole, Limits { entries: 2, ..LIMITS });
+        too_large(
+            &whole,
+            Limits {
+                entries: 2,
+                ..LIMITS
+            },
+        );
         too_large(&whole, Limits { names: 9, ..LIMITS });
-        too_large(&whole, Limits { bytes: 4096, ..LIMITS });
+        too_large(
+            &whole,
+            Limits {
+                bytes: 4096,
+                ..LIMITS
+            },
+        );
 
         // A long name, and a file, that go on for ever.
         for kind in [b'L', b'0'] {

@@ -55,7 +55,10 @@ fn a_deb_of_any_compression_reads_the_same() {
         assert_eq!(deb.file_name(), "lava-x_1.0-1_all.deb");
         assert_eq!(deb.built(), 1_700_000_000);
         assert_eq!(deb.size(), fs::metadata(&path).unwrap().len());
-        assert_eq!(deb.control().get("description"), Some(&b"x\nmore\n.\n indented"[..]));
+        assert_eq!(
+            deb.control().get("description"),
+            Some(&b"x\nmore\n.\n indented"[..])
+        );
         assert_eq!(deb.members()["conffiles"], b"/etc/x.conf\n");
         assert_eq!(deb.members().len(), 2);
         let paths: Vec<String> = deb
@@ -71,7 +74,10 @@ fn a_deb_of_any_compression_reads_the_same() {
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].migration, Migration::new("app", "0002_two"));
         assert_eq!(found[0].package, "lava-x");
-        assert_eq!(found[0].replaces, [Migration::new("app", "0001_one")].into());
+        assert_eq!(
+            found[0].replaces,
+            [Migration::new("app", "0001_one")].into()
+        );
         assert_eq!(found[0].path, Path::new("/").join(MIGRATION));
     }
 }
@@ -81,13 +87,23 @@ fn the_files_of_a_deb_have_the_sums_that_md5sum_gives() {
     let (dir, path) = example("xz");
     let contents = Deb::open(&path).unwrap().contents().unwrap();
     let unpacked = dir.path().join("unpacked");
-    let out = Command::new("dpkg-deb").arg("-x").args([&path, &unpacked]).status();
+    let out = Command::new("dpkg-deb")
+        .arg("-x")
+        .args([&path, &unpacked])
+        .status();
     assert!(out.unwrap().success());
     assert_eq!(contents.sums.len(), 3);
     for (file, sum) in &contents.sums {
         let file = String::from_utf8(file[1..].to_vec()).unwrap();
-        let out = Command::new("md5sum").arg(unpacked.join(file)).output().unwrap();
-        assert!(String::from_utf8(out.stdout).unwrap().starts_with(sum.as_str()));
+        let out = Command::new("md5sum")
+            .arg(unpacked.join(file))
+            .output()
+            .unwrap();
+        assert!(
+            String::from_utf8(out.stdout)
+                .unwrap()
+                .starts_with(sum.as_str())
+        );
     }
 }
 

@@ -35,7 +35,9 @@ pub(super) fn by_apt(
     }
     let dir = room(apt, "downloads")?;
     let mut command = apt.command("apt-get");
-    command.arg("download").args(asked.iter().map(|(_, name)| name));
+    command
+        .arg("download")
+        .args(asked.iter().map(|(_, name)| name));
     command.current_dir(&dir);
     let out = command
         .output()
@@ -143,8 +145,11 @@ fn take(
     file: &Path,
     origin: DebOrigin,
 ) -> Result<bool> {
-    let mut from = fs::File::open(file).map_err(|e| Error::io(format!("read {}", file.display()), e))?;
-    let taken = gathering.put(package, origin, false, |to| std::io::copy(&mut from, to).map(Some));
+    let mut from =
+        fs::File::open(file).map_err(|e| Error::io(format!("read {}", file.display()), e))?;
+    let taken = gathering.put(package, origin, false, |to| {
+        std::io::copy(&mut from, to).map(Some)
+    });
     let _ = fs::remove_file(file);
     taken
 }
@@ -153,8 +158,7 @@ fn take(
 fn room(apt: &Surroundings, name: &str) -> Result<std::path::PathBuf> {
     let dir = apt.dir().join(name);
     if dir.exists() {
-        fs::remove_dir_all(&dir)
-            .map_err(|e| Error::io(format!("remove {}", dir.display()), e))?;
+        fs::remove_dir_all(&dir).map_err(|e| Error::io(format!("remove {}", dir.display()), e))?;
     }
     make_for_downloads(&dir)?;
     Ok(dir)

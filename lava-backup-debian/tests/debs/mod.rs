@@ -125,7 +125,12 @@ impl Lab {
         let debs = [COMMON, LIBRARY, SERVER].map(|built| built.build(&lab.at("mirror")));
         run(Command::new("dpkg")
             .arg(format!("--root={}", lab.at("root").display()))
-            .args(["--force-not-root", "--force-script-chrootless", "--force-bad-path", "-i"])
+            .args([
+                "--force-not-root",
+                "--force-script-chrootless",
+                "--force-bad-path",
+                "-i",
+            ])
             .args(&debs));
         let line = format!("deb [trusted=yes] copy:{} ./\n", lab.at("mirror").display());
         fs::write(lab.at("root/etc/apt/sources.list"), line).unwrap();
@@ -156,17 +161,28 @@ impl Lab {
                 debs.push((deb, digest));
             }
         }
-        Repository::of(&debs).unwrap().write(&self.at("mirror")).unwrap();
+        Repository::of(&debs)
+            .unwrap()
+            .write(&self.at("mirror"))
+            .unwrap();
         let root = self.at("root").display().to_string();
         let _ = fs::remove_dir_all(self.at("root/var/lib/apt/lists"));
         fs::create_dir_all(self.at("root/var/lib/apt/lists/partial")).unwrap();
         run(Command::new("apt-get")
-            .args(["-o", &format!("Dir::Etc::SourceList={root}/etc/apt/sources.list")])
+            .args([
+                "-o",
+                &format!("Dir::Etc::SourceList={root}/etc/apt/sources.list"),
+            ])
             .args(["-o", "Dir::Etc::SourceParts=/dev/null"])
             .args(["-o", &format!("Dir::State::Lists={root}/var/lib/apt/lists")])
             .args(["-o", &format!("Dir::Cache={root}/var/cache/apt")])
             .args(["-o", "APT::Sandbox::User=", "-o", "Debug::NoLocking=1"])
-            .args(["-o", "APT::Architecture=amd64", "-o", "APT::Update::Error-Mode=any"])
+            .args([
+                "-o",
+                "APT::Architecture=amd64",
+                "-o",
+                "APT::Update::Error-Mode=any",
+            ])
             .arg("update"));
         for cache in ["pkgcache.bin", "srcpkgcache.bin"] {
             let _ = fs::remove_file(self.at("root/var/cache/apt").join(cache));
@@ -188,8 +204,12 @@ impl Lab {
     }
 
     pub fn on_mirror(&self, built: &Built<'_>) -> PathBuf {
-        let version = built.version.split_once(':').map_or(built.version, |(_, rest)| rest);
-        self.at("mirror").join(format!("{}_{version}_{}.deb", built.name, built.arch))
+        let version = built
+            .version
+            .split_once(':')
+            .map_or(built.version, |(_, rest)| rest);
+        self.at("mirror")
+            .join(format!("{}_{version}_{}.deb", built.name, built.arch))
     }
 
     pub fn fetch(&self) -> (TempDir, Fetched) {
