@@ -33,7 +33,7 @@ impl Surroundings {
         let made = Self::empty(dir, architectures)?;
         let etc = made.dir.join("etc");
         for name in ["sources.list", "auth.conf"] {
-            copy(root, &format!("etc/apt/{name}"), &etc.join(name))?;
+            copy(root, format!("etc/apt/{name}"), &etc.join(name))?;
         }
         for parts in ["sources.list.d", "auth.conf.d"] {
             for name in root.names(format!("etc/apt/{parts}"))? {
