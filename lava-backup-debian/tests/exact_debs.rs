@@ -405,3 +405,34 @@ fn critical_is_what_the_manual_names_and_what_ships_migrations() {
         .unwrap();
     assert_eq!(of_deb, shipped, "a .deb ships what it has installed");
 }
+
+#[test]
+fn a_deb_whose_files_are_not_what_its_own_sums_say_is_not_the_installed_build() {
+    let lab = Lab::new();
+    let info = lab.at("root/var/lib/dpkg/info");
+    let sums = fs::read_to_string(info.join("lava-server.md5sums")).unwrap();
+    let migration = SERVER.files[2];
+    for (file, of) in [
+        ((migration.0, "class Migration: fail\n"), SERVER.files[1]),
+        // Configuration has its sum in dpkg's status.
+        ((SERVER.files[1].0, "a: c\n"), migration),
+    ] {
+        let files = [SERVER.files[0], file, of, ("DEBIAN/md5sums", &sums)];
+        let tampered = Built {
+            files: &files,
+            ..SERVER
+        };
+        let path = tampered.build(&lab.at("root/var/cache/apt/archives"));
+        fs::rename(path, lab.cached(&SERVER)).unwrap();
+        fs::remove_dir_all(lab.at("mirror")).ok();
+        let (_private, fetched) = lab.fetch();
+        let server = fetched
+            .lacking
+            .iter()
+            .find(|l| l.name == "lava-server")
+            .unwrap();
+        assert_eq!(server.lack, Lack::OtherBuild, "{server:#?}");
+        assert!(server.why.contains("another content in"), "{server:#?}");
+        assert!(server.why.contains(file.0), "{server:#?}");
+    }
+}

@@ -81,7 +81,10 @@ impl Built<'_> {
                 sums += &String::from_utf8(out).unwrap();
             }
         }
-        write("DEBIAN/md5sums", &sums);
+        // Unless they are to lie.
+        if !files.iter().any(|(name, _)| *name == "DEBIAN/md5sums") {
+            write("DEBIAN/md5sums", &sums);
+        }
         let version = version.split_once(':').map_or(*version, |(_, rest)| rest);
         let path = dir.join(format!("{name}_{version}_{arch}.deb"));
         run(Command::new("dpkg-deb")
