@@ -8,10 +8,12 @@ use lava_backup_pg::Pace;
 
 mod keeping;
 mod onefile;
+mod packages;
 mod prune;
 
 pub(crate) use keeping::{CompareArgs, DiffArgs, ForgetArgs};
 pub(crate) use onefile::{DestinationArgs, ExportArgs, ImportArgs};
+pub(crate) use packages::{InstallPlanArgs, PackagesArgs, PackagesCommand, RepoArgs};
 pub(crate) use prune::PruneArgs;
 
 /// Back up a LAVA lab, prove the backup, and bring it back.
@@ -61,6 +63,8 @@ pub(crate) enum Command {
     Facts(FactsArgs),
     /// Look at, restore or compare a database
     Database(DatabaseArgs),
+    /// Bring packages back from the .deb files of a backup
+    Packages(PackagesArgs),
     /// Restore a backup into throwaway surroundings and compare everything
     Drill(DrillArgs),
     /// Print the steps that bring a backup back on a target
@@ -128,6 +132,16 @@ pub(crate) enum Role {
     Worker,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Packages {
+    /// No .deb: a restore gets the exact versions elsewhere
+    None,
+    /// Those that LAVA's manual calls critical, and all that ship migrations
+    Critical,
+    /// Every installed package, so that the backup alone brings them back
+    Closure,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
     #[command(flatten)]
@@ -156,6 +170,16 @@ pub(crate) struct CreateArgs {
     /// Take this file or directory as well
     #[arg(long, value_name = "PATH")]
     pub(crate) include: Vec<PathBuf>,
+
+    /// The .deb files to archive; they are taken from apt's cache, an earlier
+    /// backup, or the archives that apt knows
+    #[arg(long, value_name = "WHICH", default_value = "none")]
+    pub(crate) packages: Packages,
+
+    /// Where no archive has a package any more, pack it anew from installed
+    /// files, with dpkg-repack: with its configuration as it was changed here
+    #[arg(long)]
+    pub(crate) repack: bool,
 
     /// Read every file, also those that stand as they did at the last backup
     #[arg(long)]

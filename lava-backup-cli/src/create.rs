@@ -19,6 +19,7 @@ use crate::answer::Answer;
 use crate::args::{self, CreateArgs};
 use crate::clock::{self, Instant};
 use crate::collect;
+use crate::debs::DebsDocument;
 use crate::exit::{CouldNot, Exit, Failure};
 use crate::host::Host;
 use crate::paths::{self, Trees};
@@ -26,11 +27,13 @@ use crate::progress::Progress;
 use crate::settings::LOGS_IN_FILES;
 use crate::{TOOL, text};
 
+mod debs;
 mod destination;
 mod earlier;
 mod finished;
 mod state;
 
+use debs::Debs;
 use destination::Destination;
 use finished::FinishedJobs;
 use state::State;
@@ -64,6 +67,8 @@ pub(crate) struct Created {
     pub(crate) tables: Option<u64>,
     /// Rows of the dump.
     pub(crate) rows: Option<u64>,
+    /// .deb files that it holds.
+    pub(crate) debs: Option<u64>,
     /// Milliseconds it took.
     pub(crate) milliseconds: u64,
     /// What was not as it should be.
@@ -128,6 +133,8 @@ pub(crate) fn create(args: &CreateArgs, quiet: bool, json: bool) -> Result<Answe
     let mut facts = collect::of_files(&host)?;
     facts.role = role;
 
+    // Before the snapshot, which should not be open for long.
+    let debs = Debs::fetch(&host, args, destination.store(), &progress)?;
     let mut snapshot = match (role, args.no_database) {
         (Role::Master, false) => Some(take_snapshot(&host, args)?),
         _ => None,
@@ -166,12 +173,16 @@ pub(crate) fn create(args: &CreateArgs, quiet: bool, json: bool) -> Result<Answe
             .collect();
         database.tables.sort();
     }
+    if let Some(debs) = &debs {
+        making.debs(debs)?;
+    }
     let after = making.files(&host, role, args, destination.store())?;
     making.unchanged(&host, &before)?;
     making.facts(&facts)?;
     let sealed = making.seal(&host)?;
     let file = destination.file();
-    let answer = answer(&sealed, after, file, contents.as_ref(), began);
+    let debs = debs.as_ref().map(Debs::document);
+    let answer = answer(&sealed, after, file, contents.as_ref(), debs, began);
     destination.finish(answer)
 }
 
@@ -512,6 +523,7 @@ fn answer(
     after: Option<BackupId>,
     file: Option<&std::path::Path>,
     contents: Option<&DumpContents>,
+    debs: Option<&DebsDocument>,
     began: Instant,
 ) -> Answer {
     let seal = &sealed.seal;
@@ -529,6 +541,7 @@ fn answer(
         new_bytes: sealed.new_bytes,
         tables: contents.map(|c| c.tables.len() as u64),
         rows: contents.map(|c| c.tables.iter().map(|t| t.rows).sum()),
+        debs: debs.map(|document| document.debs.len() as u64),
         milliseconds: began.elapsed(),
         problems: seal.problems.iter().map(Into::into).collect(),
     };
@@ -547,6 +560,9 @@ fn answer(
     if let (Some(tables), Some(rows)) = (created.tables, created.rows) {
         let rows = text::count(rows, "row");
         out += &format!("database {}, {rows}\n", text::count(tables, "table"));
+    }
+    if let Some(document) = debs {
+        out += &format!("packages {}\n", debs::line(document));
     }
     out += &format!(
         "stored   {} in {}, in {}\n",

@@ -13,6 +13,7 @@ use crate::backup_facts::{self, DumpDocument};
 use crate::exit::{CouldNot, Exit, Failure};
 use crate::progress::Progress;
 use crate::settings::LavaSettings;
+use crate::throwaway;
 use crate::{clock, host, named, text};
 
 /// What the dump of a backup holds.
@@ -207,7 +208,7 @@ fn restore(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
         holds_data: HOLDS_DATA.into(),
         replace_data: args.replace_data,
         low_sequences: args.low_sequences,
-        spool: spool(&large_files()),
+        spool: spool(&throwaway::large_files()),
         ..Restore::of(&dump.server, &dump.contents, &clock::now().compact())
     };
     let progress = Progress::new(quiet);
@@ -248,11 +249,6 @@ fn restore(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
         out += &format!("the database that was there is kept as {kept}\n");
     }
     Ok(Answer::new(Exit::Done, &compared, out))
-}
-
-/// Where large files without a name are put.
-fn large_files() -> std::path::PathBuf {
-    std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), Into::into)
 }
 
 /// A copy of the dump below a directory, so that every processor can load it.

@@ -11,7 +11,7 @@ use crate::answer::Answer;
 use crate::args::DrillArgs;
 use crate::exit::{CouldNot, Exit, Failure};
 use crate::progress::Progress;
-use crate::throwaway::Throwaway;
+use crate::throwaway::{Throwaway, Use};
 use crate::{TOOL, backup_facts, clock, database, host, named, text};
 
 /// What a drill found.
@@ -178,8 +178,8 @@ fn restore_files(
     progress: &Progress,
     drilled: &mut Drilled,
 ) -> Result<(), Failure> {
-    let dir =
-        Throwaway::new(scratch).could_not(format!("make a directory in {}", scratch.display()))?;
+    let dir = Throwaway::new(scratch, Use::Drill)
+        .could_not(format!("make a directory in {}", scratch.display()))?;
     let select: Vec<MemberPath> = backup
         .seal()
         .sections

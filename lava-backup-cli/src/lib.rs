@@ -18,6 +18,7 @@ mod collect;
 mod compare;
 mod create;
 mod database;
+mod debs;
 mod diff;
 mod drill;
 pub mod exit;
@@ -27,6 +28,7 @@ mod host;
 mod look;
 mod named;
 mod onefile;
+mod packages;
 mod paths;
 mod plan;
 mod progress;
@@ -77,6 +79,7 @@ fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
         Command::Extract(args) => extract::extract(args, cli.quiet),
         Command::Facts(args) => collect::facts(args),
         Command::Database(args) => database::database(args, cli.quiet),
+        Command::Packages(args) => packages::packages(args, cli.quiet),
         Command::Drill(args) => drill::drill(args, cli.quiet),
         Command::Plan(args) => plan::plan(args),
         Command::Compare(args) => compare::compare(args),

@@ -10,6 +10,7 @@ use crate::args::{BackupArgs, CatArgs, LsArgs, StoreArgs};
 use crate::backup_facts;
 use crate::collect::role_name;
 use crate::create::{self, Noted};
+use crate::debs;
 use crate::exit::{CouldNot, Exit, Failure};
 use crate::{named, text};
 
@@ -187,6 +188,8 @@ pub(crate) struct Shown {
     pub(crate) database: Option<ShownDatabase>,
     /// Installed packages.
     pub(crate) packages: u64,
+    /// The .debs, if any were asked for.
+    pub(crate) debs: Option<ShownDebs>,
     /// The last check of each kind.
     pub(crate) checks: Vec<Check>,
 }
@@ -200,6 +203,21 @@ pub(crate) struct ShownSection {
     pub(crate) entries: u64,
     /// Bytes of content.
     pub(crate) bytes: u64,
+}
+
+/// The .debs of a backup.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ShownDebs {
+    /// What was asked for: `critical` or `closure`.
+    pub(crate) scope: String,
+    /// How many it holds.
+    pub(crate) held: u64,
+    /// How many it lacks.
+    pub(crate) lacking: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    /// Whether apt installs them from nothing else; `null` if that was not asked.
+    pub(crate) closed: Option<bool>,
 }
 
 /// The database of a backup.
@@ -269,6 +287,13 @@ pub(crate) fn show(args: &BackupArgs) -> Result<Answer, Failure> {
             })
             .collect(),
         database,
+        debs: debs::of(&backup)?.map(|document| ShownDebs {
+            held: document.debs.len() as u64,
+            lacking: document.lacking.len() as u64,
+            bytes: document.bytes(),
+            closed: document.closed,
+            scope: document.scope,
+        }),
         packages: facts.packages.iter().filter(|p| p.is_installed()).count() as u64,
         checks: checks(&backup),
     };
@@ -295,6 +320,23 @@ impl Shown {
                 section.section,
                 text::count(section.entries, "file"),
                 text::bytes(section.bytes)
+            );
+        }
+        if let Some(debs) = &self.debs {
+            let lacking = match debs.lacking {
+                0 => String::new(),
+                lacking => format!(", {} lacking", text::grouped(lacking)),
+            };
+            let closed = match debs.closed {
+                Some(true) => ", which need no other",
+                Some(false) => ", which need others",
+                None => "",
+            };
+            out += &format!(
+                "debs      {} ({}), {}{lacking}{closed}\n",
+                text::count(debs.held, "file"),
+                debs.scope,
+                text::bytes(debs.bytes)
             );
         }
         if let Some(d) = &self.database {

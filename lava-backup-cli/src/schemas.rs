@@ -7,7 +7,8 @@ use std::path::Path;
 use schemars::{JsonSchema, schema_for};
 
 use crate::{
-    compare, create, database, diff, drill, extract, forget, look, onefile, prune, repair, verify,
+    compare, create, database, diff, drill, extract, forget, look, onefile, packages, prune,
+    repair, verify,
 };
 
 #[test]
@@ -22,6 +23,9 @@ fn the_published_schemas_are_those_of_the_answers() {
     check::<extract::Extracted>("extract");
     check::<database::DumpShown>("database-show");
     check::<database::Compared>("database-compare");
+    check::<packages::RepositoryMade>("packages-repo");
+    check::<packages::plan::InstallPlan>("packages-install-plan");
+    check::<crate::debs::DebsDocument>("debs");
     check::<drill::Drilled>("drill");
     check::<compare::Equivalence>("compare");
     check::<diff::Differing>("diff");

@@ -1,13 +1,41 @@
-//! A directory for a drill's files.
+//! A directory for files that are soon let go: a drill's, or .debs on their way into a backup.
 
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-const PREFIX: &str = "lava-backup-drill-";
+/// Where large files go that are soon let go.
+pub(crate) fn large_files() -> PathBuf {
+    std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), PathBuf::from)
+}
+
+/// What it is for, and so who may be in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Use {
+    /// A drill, whose files hold the lab's secrets: nobody else may enter.
+    Drill,
+    /// .debs; apt's own user passes through to where it downloads, and can list nothing.
+    Debs,
+}
+
+impl Use {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Drill => "lava-backup-drill-",
+            Self::Debs => "lava-backup-debs-",
+        }
+    }
+
+    fn mode(self) -> u32 {
+        match self {
+            Self::Drill => 0o700,
+            Self::Debs => 0o711,
+        }
+    }
+}
 
 /// A directory that nobody else can enter, gone when dropped; one whose program
 /// was killed is removed by the next.
@@ -19,12 +47,11 @@ pub(crate) struct Throwaway {
 
 impl Throwaway {
     /// Makes one below `parent`.
-    pub(crate) fn new(parent: &Path) -> io::Result<Self> {
-        sweep(parent);
+    pub(crate) fn new(parent: &Path, purpose: Use) -> io::Result<Self> {
+        sweep(parent, purpose.prefix());
         let dir = tempfile::Builder::new()
-            .prefix(PREFIX)
-            // What comes back holds the lab's secrets.
-            .permissions(Permissions::from_mode(0o700))
+            .prefix(purpose.prefix())
+            .permissions(Permissions::from_mode(purpose.mode()))
             .tempdir_in(parent)?;
         let lock = lock(dir.path())?;
         Ok(Self { dir, _lock: lock })
@@ -41,10 +68,10 @@ fn lock(dir: &Path) -> io::Result<File> {
     Ok(lock)
 }
 
-fn sweep(parent: &Path) {
+fn sweep(parent: &Path, prefix: &str) {
     let me = rustix::process::geteuid().as_raw();
     for found in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let ours = found.file_name().to_string_lossy().starts_with(PREFIX)
+        let ours = found.file_name().to_string_lossy().starts_with(prefix)
             && found.metadata().is_ok_and(|m| m.is_dir() && m.uid() == me);
         // One that is just being made is empty, and not locked yet.
         let used = || fs::read_dir(found.path()).is_ok_and(|mut d| d.next().is_some());
@@ -64,10 +91,11 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let dead = parent.path().join("lava-backup-drill-dead");
         fs::create_dir_all(dead.join("config")).unwrap();
-        let first = Throwaway::new(parent.path()).unwrap();
+        let first = Throwaway::new(parent.path(), Use::Drill).unwrap();
         fs::write(first.path().join("f"), "").unwrap();
-        let second = Throwaway::new(parent.path()).unwrap();
+        let second = Throwaway::new(parent.path(), Use::Drill).unwrap();
         assert!(!dead.exists());
+        let _debs = Throwaway::new(parent.path(), Use::Debs).unwrap();
         assert!(first.path().join("f").exists());
         assert_eq!(second.path().metadata().unwrap().mode() & 0o777, 0o700);
     }

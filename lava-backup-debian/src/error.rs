@@ -36,6 +36,8 @@ pub enum ErrorKind {
     Path,
     /// The system refused.
     Io,
+    /// A program of this machine that does a part of the work failed, or is not there.
+    Tool,
 }
 
 impl Error {

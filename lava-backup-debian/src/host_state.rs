@@ -6,11 +6,10 @@ use serde::Serialize;
 
 use crate::{
     Alternative, AptSetting, AutoInstalled, Base, ChangedConffile, Class, Confidence, Content,
-    Diversion, Finding, FindingKind, Keyring, Origins, PackageState, PackageTimer, Preference,
-    Result, Root, Selection, Signature, SourceEntry, StatOverride, Suite, alternatives, apt_conf,
-    architectures, archive::Archive, auto_installed, base, changed_conffiles, debconf, diversions,
-    journal, keyrings, origin::PackageOrigin, preferences, read_origins, read_sources, read_status,
-    timers,
+    Diversion, Finding, FindingKind, Keyring, PackageState, PackageTimer, Preference, Result, Root,
+    Selection, Signature, SourceEntry, StatOverride, Suite, alternatives, apt_conf, architectures,
+    archive::Archive, auto_installed, base, changed_conffiles, debconf, diversions, journal,
+    keyrings, origin::PackageOrigin, preferences, read_origins, read_sources, read_status, timers,
 };
 
 /// All that dpkg and apt know of a host, the same whether it runs or is a directory.
@@ -160,15 +159,6 @@ pub(crate) fn auth_files(root: &Root) -> Result<Vec<PathBuf>> {
     let parts = root.names(PARTS)?;
     files.extend(parts.into_iter().map(|name| Path::new(PARTS).join(name)));
     Ok(files)
-}
-
-impl Default for Origins {
-    fn default() -> Self {
-        Self {
-            archives: Vec::new(),
-            packages: Vec::new(),
-        }
-    }
 }
 
 #[derive(Default)]

@@ -66,6 +66,9 @@
 //!   another host;
 //! - `Fingerprint`: one digest over all of it, to compare before and after; `state_bytes`: the
 //!   states of packages as text;
+//! - `Deb`: one .deb, read without trust; `InstalledBuilds`: is it what is installed?
+//! - `fetch`: the exact .debs of `critical` or all installed packages; `open_ends`: do they need
+//!   others? `Repository` and `Reinstall`: what apt reinstalls them from, and how;
 //! - [`Error`]: what went wrong, and where.
 
 mod class;
@@ -91,9 +94,15 @@ mod base;
 #[cfg(feature = "readers")]
 mod build_mark;
 #[cfg(feature = "readers")]
+mod closure;
+#[cfg(feature = "readers")]
 mod compression;
 #[cfg(feature = "readers")]
 mod conffiles;
+#[cfg(feature = "readers")]
+mod critical;
+#[cfg(feature = "readers")]
+mod deb;
 #[cfg(feature = "readers")]
 mod deb822;
 #[cfg(feature = "readers")]
@@ -102,6 +111,8 @@ mod debconf;
 mod difference;
 #[cfg(feature = "readers")]
 mod diversions;
+#[cfg(feature = "readers")]
+mod fetch;
 #[cfg(feature = "readers")]
 mod finding;
 #[cfg(feature = "readers")]
@@ -115,6 +126,8 @@ mod keyrings;
 #[cfg(feature = "readers")]
 mod list;
 #[cfg(feature = "readers")]
+mod listed;
+#[cfg(feature = "readers")]
 mod marks;
 #[cfg(feature = "readers")]
 mod migrations;
@@ -125,15 +138,25 @@ mod parts;
 #[cfg(feature = "readers")]
 mod preferences;
 #[cfg(feature = "readers")]
+mod proof;
+#[cfg(feature = "readers")]
+mod reinstall;
+#[cfg(feature = "readers")]
 mod release;
 #[cfg(feature = "readers")]
+mod repository;
+#[cfg(feature = "readers")]
 mod root;
+#[cfg(feature = "readers")]
+mod sha256;
 #[cfg(feature = "readers")]
 mod signature;
 #[cfg(feature = "readers")]
 mod squash;
 #[cfg(feature = "readers")]
 mod status;
+#[cfg(feature = "readers")]
+mod surroundings;
 #[cfg(feature = "readers")]
 mod timers;
 
@@ -144,11 +167,15 @@ pub use self::{
     apt_conf::{AptSetting, read_apt_settings},
     archive::{Archive, Content, List, Trust},
     base::{Base, Confidence, Evidence, Share, Signal, base, base_with},
+    closure::open_ends,
     conffiles::{ChangedConffile, ConffileContent, changed_conffiles},
+    critical::critical,
+    deb::Deb,
     deb822::{Comments, Field, Paragraph, Scanner},
     debconf::{Selection, read_selections},
     difference::Difference,
     diversions::{Diversion, StatOverride, read_diversions, read_stat_overrides},
+    fetch::{DebOrigin, Fetch, Fetched, FetchedDeb, IndexWord, Lack, LackingDeb, fetch},
     finding::{Finding, FindingKind},
     fingerprint::{Fingerprint, state_bytes, state_listing},
     host_state::HostState,
@@ -158,8 +185,12 @@ pub use self::{
     migrations::{Migration, Mismatch, Shipped, ShippedMigration, expand, shipped_migrations},
     origin::{Origin, Origins, PackageOrigin, read_origins},
     preferences::{Preference, read_preferences},
+    proof::InstalledBuilds,
+    reinstall::{ExactPackage, Reinstall, SetupFile},
     release::{ListDigest, Release},
+    repository::{ORIGIN, Repository, sign},
     root::Root,
+    sha256::Sha256,
     signature::Signature,
     status::{
         Conffile, Flag, PackageState, Source, State, Want, architectures, journal,
@@ -167,3 +198,7 @@ pub use self::{
     },
     timers::{PackageTimer, read_timers, upgrades_unattended},
 };
+
+#[cfg(feature = "readers")]
+#[doc(hidden)]
+pub use self::{deb::fuzz_deb, listed::fuzz_index};

@@ -194,7 +194,7 @@ pub fn expand(applied: &BTreeSet<Migration>, shipped: &Shipped) -> Mismatch {
 /// The longest list seen, of google-cloud-cli, has 4 MB.
 const MOST_LIST: u64 = 64 << 20;
 /// More than a hundred times the longest migration of a bookworm master.
-const MOST_PYTHON: u64 = 4 << 20;
+pub(crate) const MOST_PYTHON: u64 = 4 << 20;
 
 /// Finds the migration files of all installed packages, and reads what squashes replace.
 ///
@@ -260,7 +260,7 @@ fn file_list(root: &Root, package: &PackageState) -> Result<Vec<u8>> {
     ))
 }
 
-fn migration_of(path: &[u8]) -> Option<Migration> {
+pub(crate) fn migration_of(path: &[u8]) -> Option<Migration> {
     let path = std::str::from_utf8(path).ok()?;
     let (python, inside) = path
         .strip_prefix("/usr/lib/python")?

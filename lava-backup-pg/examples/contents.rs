@@ -25,7 +25,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let contents = dump(&mut snapshot, Pace::Unlimited, &mut Nothing)?.contents;
     for table in &contents.tables {
         let (rows, digest) = (table.rows, &table.digest);
-        println!("{rows:>12} {digest} {}.{}", table.table.schema, table.table.name);
+        println!(
+            "{rows:>12} {digest} {}.{}",
+            table.table.schema, table.table.name
+        );
     }
     Ok(())
 }

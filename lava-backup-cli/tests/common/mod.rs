@@ -162,6 +162,27 @@ pub fn url(cluster: &Scratch, database: &str) -> String {
     )
 }
 
+/// The blocks of `docs/RECOVERY.md` that begin with a fence of `sh`: the first says where
+/// a store is, the second, where a file is, and the others go with either.
+pub fn recovery_blocks() -> Vec<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/RECOVERY.md");
+    let page = fs::read_to_string(page).unwrap();
+    let mut blocks = Vec::new();
+    let mut inside = false;
+    for line in page.lines() {
+        match (line, blocks.last_mut()) {
+            ("```sh", _) => {
+                inside = true;
+                blocks.push(String::new());
+            }
+            ("```", _) => inside = false,
+            (line, Some(block)) if inside => *block += &format!("{line}\n"),
+            _ => {}
+        }
+    }
+    blocks
+}
+
 /// Says that a test did not run, and why: for people, and for `scripts/test`.
 #[allow(clippy::print_stdout)]
 pub fn skip(test: &str, why: &str) {

@@ -1,0 +1,265 @@
+//! A system is built of nothing but the .debs of a backup, where there is no network:
+//! its packages are those of the host that was backed up, and LAVA is installed.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use common::{Ran, lava_backup};
+use serde_json::Value;
+
+const TEST: &str = "a_system_is_built_of_the_debs_of_a_backup_alone_and_its_packages_are_the_same";
+
+/// A clone of a master that stands still; gone when dropped.
+struct Clone(PathBuf);
+
+impl Drop for Clone {
+    fn drop(&mut self) {
+        let _ = lava_master(&["delete", text(&self.0)]);
+    }
+}
+
+fn lava_master(arguments: &[&str]) -> Ran {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/real-lava/lava-master");
+    let mut command = Command::new(script);
+    let out = command.args(arguments).stdin(Stdio::null()).output();
+    out.unwrap().into()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn run(command: &mut Command) -> String {
+    let ran: Ran = command.stdin(Stdio::null()).output().unwrap().into();
+    assert_eq!(ran.code, 0, "{command:?}\n{}\n{}", ran.out, ran.err);
+    ran.out
+}
+
+/// `name version architecture state` of each package that dpkg knows.
+fn packages(root: &Path) -> Vec<String> {
+    let form = "${Package} ${Version} ${Architecture} ${db:Status-Status}\n";
+    let mut query = Command::new("dpkg-query");
+    query.arg(format!(
+        "--admindir={}",
+        root.join("var/lib/dpkg").display()
+    ));
+    let out = run(query.args(["-W", "-f", form]));
+    let mut lines: Vec<String> = out.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+/// .debs that were downloaded once, and the indexes that name them.
+struct Cache(PathBuf);
+
+impl Cache {
+    fn of(pristine: &Path) -> Self {
+        let cache = std::env::var_os("LAVA_BACKUP_CACHE").map(PathBuf::from);
+        let cache = cache.unwrap_or_else(|| pristine.parent().unwrap().to_owned());
+        Self(cache.join("debs"))
+    }
+
+    fn name(line: &str) -> String {
+        let mut words = line.split(' ');
+        let mut next = || words.next().unwrap();
+        let (name, version, arch) = (next(), next(), next());
+        format!("{name}_{}_{arch}.deb", version.replace(':', "%3a"))
+    }
+
+    /// Gives a host what is here; otherwise its apt reads its indexes.
+    fn fill(&self, root: &Path) {
+        let archives = root.join("var/cache/apt/archives");
+        let warm = packages(root)
+            .iter()
+            .all(|line| self.0.join("archives").join(Self::name(line)).exists());
+        fs::create_dir_all(&archives).unwrap();
+        if warm {
+            run(Command::new("cp")
+                .arg("-rT")
+                .args([self.0.join("lists"), root.join("var/lib/apt/lists")]));
+            run(Command::new("cp")
+                .arg("-rT")
+                .args([self.0.join("archives"), archives]));
+        } else {
+            run(Command::new("chroot")
+                .arg(root)
+                .args(["apt-get", "-q", "update"]));
+        }
+    }
+
+    /// Keeps what a host's apt knows, and the .debs of a repository.
+    fn keep(&self, root: &Path, repository: &Path) {
+        if self.0.join("archives").exists() {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+        let making = self.0.with_extension("making");
+        let _ = fs::remove_dir_all(&making);
+        fs::create_dir_all(making.join("archives")).unwrap();
+        for line in packages(root) {
+            let name = Self::name(&line);
+            let mut words = line.split(' ');
+            let (package, version) = (words.next().unwrap(), words.next().unwrap());
+            let version = version.split_once(':').map_or(version, |(_, rest)| rest);
+            let arch = words.next().unwrap();
+            let deb = repository.join(format!("{package}_{version}_{arch}.deb"));
+            fs::copy(deb, making.join("archives").join(name)).unwrap();
+        }
+        run(Command::new("cp")
+            .arg("-rT")
+            .args([root.join("var/lib/apt/lists"), making.join("lists")]));
+        fs::rename(making, &self.0).unwrap();
+    }
+}
+
+#[test]
+fn a_system_is_built_of_the_debs_of_a_backup_alone_and_its_packages_are_the_same() {
+    let Some(pristine) = std::env::var_os("LAVA_BACKUP_REAL_MASTER").map(PathBuf::from) else {
+        common::skip(TEST, "LAVA_BACKUP_REAL_MASTER names no real LAVA master");
+        return;
+    };
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let lab = Clone(dir.path().join("lab"));
+    lava_master(&["clone", text(&pristine), text(&lab.0)]).ends(0);
+    let cache = Cache::of(&pristine);
+    cache.fill(&lab.0);
+    let before = packages(&lab.0);
+    assert!(before.len() > 200 && before.iter().all(|line| line.ends_with(" installed")));
+
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let store = at("store");
+    lava_backup(&["init", "--store", &store]).ends(0);
+    let create = |code| {
+        let root = [
+            "--root",
+            text(&lab.0),
+            "--no-database",
+            "--packages",
+            "closure",
+            "--json",
+        ];
+        let made = lava_backup(&[&["create", "--store", &store][..], &root].concat());
+        made.ends(code).json()
+    };
+    let made = create(0);
+    assert_eq!(made["debs"], before.len() as u64, "{made:#}");
+    let manifest = lava_backup(&["cat", "--store", &store, "latest", "packages/debs.json"]).ends(0);
+    let manifest: Value = serde_json::from_str(&manifest.out).unwrap();
+    assert_eq!(manifest["closed"], true, "{manifest:#}");
+    for deb in manifest["debs"].as_array().unwrap() {
+        assert_eq!(deb["installed_build"], true, "{deb:#}");
+        assert_eq!(deb["index"], "same", "{deb:#}");
+    }
+    let repository = dir.path().join("repository");
+    lava_backup(&[
+        "packages",
+        "repo",
+        "--store",
+        &store,
+        "latest",
+        "--to",
+        text(&repository),
+    ])
+    .ends(0);
+    cache.keep(&lab.0, &repository);
+
+    // With every .deb in an earlier backup, neither cache nor mirror is needed.
+    fs::remove_dir_all(lab.0.join("var/cache/apt/archives")).unwrap();
+    fs::remove_dir_all(lab.0.join("var/lib/apt/lists")).unwrap();
+    let again = create(0);
+    assert_eq!(again["debs"], before.len() as u64);
+    let (first, second) = (
+        made["new_bytes"].as_u64().unwrap(),
+        again["new_bytes"].as_u64().unwrap(),
+    );
+    assert!(
+        second * 100 < first,
+        "{second} bytes are new beside {first}"
+    );
+
+    let plan = [
+        "packages",
+        "install-plan",
+        "--store",
+        &store,
+        "latest",
+        "--repository",
+    ];
+    let plan = lava_backup(&[&plan[..], &[text(&repository)]].concat())
+        .ends(0)
+        .out;
+    // The sources of the host are put back out of the backup, which is not there.
+    let (plan, rest) = plan.split_once("\n# sources: ").unwrap();
+    assert!(rest.contains("config/etc/apt"), "{rest}");
+    fs::write(dir.path().join("plan.sh"), plan).unwrap();
+    let new = dir.path().join("new");
+    build(&lab.0, &repository, &new, &dir.path().join("plan.sh"));
+
+    assert_eq!(packages(&new), before);
+    assert!(before.iter().any(|line| line.starts_with("lava-server ")));
+    assert!(
+        new.join("usr/lib/python3/dist-packages/lava_common/VERSION")
+            .exists()
+    );
+    let auto = |root: &Path| {
+        let out = run(Command::new("chroot")
+            .arg(root)
+            .args(["apt-mark", "showauto"]));
+        let mut names: Vec<String> = out.lines().map(str::to_owned).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(auto(&new), auto(&lab.0));
+}
+
+/// Where there is no network: a bare root of essential packages and apt, and in it the plan.
+fn build(lab: &Path, repository: &Path, new: &Path, plan: &Path) {
+    let form = "${Essential} ${Package}=${Version}\n";
+    let mut query = Command::new("dpkg-query");
+    query.arg(format!("--admindir={}", lab.join("var/lib/dpkg").display()));
+    let out = run(query.args(["-W", "-f", form]));
+    let bare = |line: &&str| line.starts_with("yes ") || line.starts_with("no apt=");
+    let bare: Vec<&str> = out
+        .lines()
+        .filter(bare)
+        .map(|l| l.split_once(' ').unwrap().1)
+        .collect();
+    assert!(
+        bare.len() > 20 && bare.iter().any(|name| name.starts_with("apt=")),
+        "{out}"
+    );
+    let script = r#"
+        set -eu
+        mount --make-rprivate /
+        test "$(ls /sys/class/net 2>/dev/null | grep -vcx lo)" = 0 || test "$(ip -o link | wc -l)" = 1
+        ip link set lo up
+        mmdebstrap --quiet --mode=root --variant=custom --dpkgopt=force-unsafe-io \
+            --include="$BARE" '' "$NEW" "deb [trusted=yes] copy:$REPO ./"
+        mkdir -p "$NEW$REPO"
+        mount --bind "$REPO" "$NEW$REPO"
+        mount -t proc proc "$NEW/proc"
+        mount -t tmpfs tmpfs "$NEW/tmp"
+        cp "$PLAN" "$NEW/root/plan.sh"
+        chroot "$NEW" sh /root/plan.sh
+    "#;
+    run(Command::new("unshare")
+        .args([
+            "--net",
+            "--pid",
+            "--fork",
+            "--mount",
+            "--kill-child",
+            "sh",
+            "-c",
+            script,
+        ])
+        .env("BARE", bare.join(","))
+        .env("NEW", new)
+        .env("REPO", repository)
+        .env("PLAN", plan)
+        .env("LC_ALL", "C.UTF-8")
+        .env_remove("TMPDIR"));
+}
