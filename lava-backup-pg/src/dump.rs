@@ -178,12 +178,13 @@ fn is_void(error: &Error) -> bool {
     error.kind() == ErrorKind::Void
 }
 
-/// What makes equal rows equal text and `pg_dump` leaves as it finds it, and
-/// what would end long work: the server, the database or the role may say
-/// otherwise, here or where it is restored. Every program of ours runs so.
+/// What makes equal rows equal text and `pg_dump` leaves as it finds it, what
+/// would end long work, and what would let a server forget in a crash what it
+/// said was done: the server, the database or the role may say otherwise, here or
+/// where it is restored. Every program of ours runs so.
 pub(crate) const SESSION: &str = "-c timezone=UTC -c bytea_output=hex -c statement_timeout=0 \
     -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
-    -c default_transaction_read_only=off";
+    -c default_transaction_read_only=off -c synchronous_commit=on";
 
 /// A child that does not outlive us, and what it says meanwhile.
 struct Running {

@@ -57,7 +57,7 @@ pub struct ServerFacts {
     /// Extensions but `plpgsql`, as `name version`.
     pub extensions: Vec<String>,
     /// Settings of the database's own, as `name=value`: a dump does not hold
-    /// them.
+    /// them. Of one with a dot in its name the value is left out.
     #[serde(default)]
     pub settings: Vec<String>,
     /// Roles that own something in the database or hold a right to it, which
@@ -86,7 +86,7 @@ pub struct RoleAttributes {
     pub powers: Vec<String>,
     /// Roles it is a member of.
     pub member_of: Vec<String>,
-    /// Its settings in this database and in all, as `name=value`.
+    /// Its settings in this database and in all, as those of the database.
     pub settings: Vec<String>,
 }
 
@@ -210,11 +210,12 @@ impl Snapshot {
             "SELECT extname || ' ' || extversion FROM pg_catalog.pg_extension \
              WHERE extname <> 'plpgsql' ORDER BY 1",
         )?;
-        self.facts.settings = self.column(
+        let settings = self.column(
             "SELECT pg_catalog.unnest(s.setconfig) FROM pg_catalog.pg_db_role_setting s \
              JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase \
              WHERE d.datname = pg_catalog.current_database() AND s.setrole = 0 ORDER BY 1",
         )?;
+        self.facts.settings = settings.iter().map(|s| without_secret(s)).collect();
         self.facts.role_attributes = self.role_attributes()?;
         let names = self.facts.role_attributes.iter().map(|r| r.name.clone());
         self.facts.roles = names.collect();
@@ -241,7 +242,7 @@ impl Snapshot {
         ))?;
         let role = |row: Row| {
             let [name, login, inherit, powers, member_of, settings] = row.try_into().ok()?;
-            let list = |json: Option<String>| {
+            let list = |json: Option<String>| -> Vec<String> {
                 let list = json.map(|json| serde_json::from_str(&json).ok());
                 list.flatten().unwrap_or_default()
             };
@@ -253,7 +254,7 @@ impl Snapshot {
                 inherit: inherit.as_deref() == Some("t"),
                 powers: powers.map(str::to_owned).collect(),
                 member_of: list(member_of),
-                settings: list(settings),
+                settings: list(settings).iter().map(|s| without_secret(s)).collect(),
             })
         };
         Ok(rows.into_iter().filter_map(role).collect())
@@ -441,6 +442,15 @@ impl ServerFacts {
     /// If the server lacks fixes that a dump or a restore needs: what to know.
     pub fn lacks_fixes(&self) -> Option<String> {
         fixes::lacking(&self.version)
+    }
+}
+
+/// A setting that PostgreSQL does not know, with a dot in its name, is of somebody's
+/// own, and its value may be a key.
+fn without_secret(setting: &str) -> String {
+    match setting.split_once('=') {
+        Some((name, _)) if name.contains('.') => format!("{name}=…"),
+        _ => setting.to_owned(),
     }
 }
 

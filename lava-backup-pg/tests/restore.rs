@@ -302,7 +302,7 @@ fn facts_tell_what_roles_may_do_and_how_large_tables_are() {
     admin.query("postgres", LAB).unwrap();
     let roles = "CREATE ROLE \"lab, \\ managers\" NOLOGIN; CREATE ROLE stranger LOGIN PASSWORD 'no';
         CREATE ROLE alice LOGIN NOINHERIT CREATEDB BYPASSRLS PASSWORD 'hunter2' IN ROLE \"lab, \\ managers\";
-        ALTER ROLE alice SET work_mem = '7MB'; ALTER ROLE alice IN DATABASE postgres SET work_mem = '8MB';
+        ALTER ROLE alice SET work_mem = '7MB'; ALTER ROLE alice SET lab.key = 'hunter2'; ALTER ROLE alice IN DATABASE postgres SET work_mem = '8MB';
         \\connect lab
         GRANT SELECT ON job TO alice; ANALYZE job";
     admin.query("postgres", roles).unwrap();
@@ -316,7 +316,7 @@ fn facts_tell_what_roles_may_do_and_how_large_tables_are() {
         inherit: false,
         powers: vec!["createdb".into(), "bypassrls".into()],
         member_of: vec!["lab, \\ managers".into()],
-        settings: vec!["work_mem=7MB".into()],
+        settings: vec!["lab.key=…".into(), "work_mem=7MB".into()],
     };
     assert_eq!(facts.role_attributes[0], alice);
     let sizes: Vec<(&str, u64)> = facts
@@ -332,7 +332,11 @@ fn facts_tell_what_roles_may_do_and_how_large_tables_are() {
     let verifiers = snapshot.verifiers().unwrap();
     let of: Vec<&str> = verifiers.iter().map(|(role, _)| role.as_str()).collect();
     assert_eq!(of, ["alice", "lavaserver"]);
-    assert!(!format!("{verifiers:?} {facts:?}").contains("SCRAM"));
+    let told = format!("{verifiers:?} {facts:?}");
+    assert!(
+        !told.contains("SCRAM") && !told.contains("hunter2"),
+        "{told}"
+    );
     let by_others = Address {
         user: "lavaserver".into(),
         ..cluster.address("lab")
