@@ -36,21 +36,18 @@ impl ContentCutter {
 
     pub(crate) fn new() -> Self {
         Self {
-            waiting: Vec::with_capacity(2 * Self::MAX),
+            waiting: Vec::new(),
         }
     }
 
     /// Takes bytes and gives each run that is cut off to `frame`.
     pub(crate) fn push<E>(
         &mut self,
-        mut bytes: &[u8],
+        bytes: &[u8],
         mut frame: impl FnMut(Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
-        while !bytes.is_empty() {
-            let room = 2 * Self::MAX - self.waiting.len();
-            let (now, later) = bytes.split_at(room.min(bytes.len()));
-            self.waiting.extend_from_slice(now);
-            bytes = later;
+        for part in bytes.chunks(Self::MAX) {
+            self.waiting.extend_from_slice(part);
             while self.waiting.len() >= Self::MAX {
                 self.cut_one(&mut frame)?;
             }
@@ -79,8 +76,7 @@ impl ContentCutter {
         let chunk = FastCDC::new(&self.waiting, Self::MIN, Self::AVERAGE, Self::MAX).next();
         let length = chunk.map_or(self.waiting.len(), |c| c.length);
         let rest = self.waiting.split_off(length);
-        let mut cut = std::mem::replace(&mut self.waiting, Vec::with_capacity(2 * Self::MAX));
-        self.waiting.extend_from_slice(&rest);
+        let mut cut = std::mem::replace(&mut self.waiting, rest);
         cut.shrink_to_fit();
         frame(cut)
     }

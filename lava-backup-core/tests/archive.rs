@@ -117,6 +117,31 @@ fn a_stream_of_unknown_length_is_stored_with_its_length() {
     );
 }
 
+#[test]
+fn a_frame_ends_where_its_producer_says_so_unless_it_would_be_short() {
+    let frames = |length: usize| {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::init(&dir.path().join("store")).unwrap();
+        let mut writer = store.create("b1".parse().unwrap()).unwrap();
+        let meta = Meta::private(Class::Secret, Time::default());
+        let mut member = writer.stream(path("database/dump"), meta).unwrap();
+        member.write_all(&noise(length, 4)).unwrap();
+        member.cut_here().unwrap();
+        member.write_all(b"something new").unwrap();
+        member.finish().unwrap();
+        writer
+            .seal(SealInput::default())
+            .unwrap()
+            .seal
+            .archive
+            .frames
+    };
+    let whole = frames(1);
+    assert_eq!(frames((64 << 10) - 1), whole);
+    assert_eq!(frames(64 << 10), whole + 1);
+    assert_eq!(frames((64 << 10) + 1), whole + 1);
+}
+
 /// Two checks may find the same in the same second.
 #[test]
 fn the_same_finding_twice_is_one_record() {
