@@ -16,7 +16,7 @@ use super::keep::Kept;
 use super::leftover;
 use super::links::{FileId, Origin};
 use super::made::{self, Made};
-use super::target::{LOOK, make_dirs};
+use super::target::{LOOK, parent_dir};
 use crate::content::{Frames, Spread};
 use crate::entry::{Entry, Kind};
 use crate::error::{At, Error, Result};
@@ -182,15 +182,10 @@ impl<'h> Hand<'h> {
             return Ok((Rc::clone(fd), name));
         }
         let root = self.work.target.root;
-        let place = root.show(path);
-        let fd = match (root.open_dir(parent.as_ref()), &parent) {
-            (Err(e), Some(parent)) if Errno::from_io_error(&e) == Some(Errno::NOENT) => {
-                make_dirs(root, parent, 0o755)?
-            }
-            (opened, _) => opened.at("open the directory of", &place)?,
-        };
+        let fd = parent_dir(root, parent.as_ref())?;
         leftover::share(&fd);
-        self.work.uses(&fd).at("open the directory of", &place)?;
+        let used = self.work.uses(&fd);
+        used.at("open the directory of", root.show(path))?;
         let fd = Rc::new(fd);
         self.parent = Some((parent, Rc::clone(&fd)));
         Ok((fd, name))

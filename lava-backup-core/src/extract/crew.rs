@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{self, Mode, OFlags, Stat};
+use rustix::fs::{self, Mode, Stat};
 use rustix::process::geteuid;
 
 use super::Event;
@@ -16,7 +16,7 @@ use super::compare::Decision;
 use super::leftover;
 use super::links::{FileId, Links};
 use super::made::Names;
-use super::target::Target;
+use super::target::{DIR, Target, parent_dir};
 use crate::backup::Backup;
 use crate::entry::{Entry, Kind};
 use crate::error::{At, Error, Result};
@@ -81,8 +81,7 @@ impl<'w> Work<'w> {
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         if let btree_map::Entry::Vacant(place) = changed.entry(id.device) {
             // Opened anew, so that it holds no lock.
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            place.insert(fs::openat(dir, ".", flags, Mode::empty())?);
+            place.insert(fs::openat(dir, ".", DIR, Mode::empty())?);
         }
         Ok(id)
     }
@@ -222,12 +221,7 @@ impl<'f> Foreman<'f> {
         let place = root.show(path);
         if decision == Decision::New {
             let (parent, name) = path.split_last();
-            let parent = match (root.open_dir(parent.as_ref()), &parent) {
-                (Err(e), Some(parent)) if e.kind() == io::ErrorKind::NotFound => {
-                    super::target::make_dirs(root, parent, 0o755)?
-                }
-                (opened, _) => opened.at("open the directory of", &place)?,
-            };
+            let parent = parent_dir(root, parent.as_ref())?;
             fs::mkdirat(&parent, name, Mode::RWXU).at("create directory", &place)?;
             if !self.made.as_ref().is_some_and(|m| path.is_within(m)) {
                 self.made = Some(path.clone());

@@ -53,9 +53,9 @@ fn share_soon(dir: &OwnedFd, mut pause: impl FnMut()) {
 /// Removes our own files of temporary names from a directory, unless somebody
 /// makes files in it.
 pub(super) fn sweep(root: &Root, path: Option<&MemberPath>) -> io::Result<()> {
-    let dir = match root.open_dir(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
+    // Where there is one, what stops this stops what comes next, and is told there.
+    let Ok(dir) = root.open_dir(path) else {
+        return Ok(());
     };
     if fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_err() {
         return Ok(());

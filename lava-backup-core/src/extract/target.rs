@@ -22,6 +22,11 @@ pub(super) const READ: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
+/// For a directory that no link leads to.
+pub(super) const DIR: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
 
 /// A root, whose names its owners have, and how it is treated. Shared by all
 /// who work on it.
@@ -158,6 +163,16 @@ impl<'t> Target<'t> {
     }
 }
 
+/// Opens the directory in which something is to be, the root itself if it is
+/// `None`, making what is missing of it.
+pub(super) fn parent_dir(root: &Root, parent: Option<&MemberPath>) -> Result<OwnedFd> {
+    match (root.open_dir(parent), parent) {
+        // What stopped it, if nothing is missing, stops this too.
+        (Err(_), Some(parent)) => make_dirs(root, parent, 0o755),
+        (opened, _) => opened.at("open", root.path()),
+    }
+}
+
 /// Opens a directory below the root, making what is missing, root's own.
 pub(super) fn make_dirs(root: &Root, path: &MemberPath, mode: u32) -> Result<OwnedFd> {
     let place = root.show(path);
@@ -167,8 +182,7 @@ pub(super) fn make_dirs(root: &Root, path: &MemberPath, mode: u32) -> Result<Own
             Ok(()) | Err(Errno::EXIST) => {}
             Err(e) => return Err(Error::io(place, "create directory", e)),
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        at = fs::openat(&at, part, flags, Mode::empty()).at("open directory", &place)?;
+        at = fs::openat(&at, part, DIR, Mode::empty()).at("open directory", &place)?;
     }
     Ok(at)
 }
