@@ -246,3 +246,30 @@ fn without_owners_all_are_whoevers_we_are() {
     let again = extract(&backup, &root, &options, &mut |_| ()).unwrap();
     assert_eq!((again.changes, again.owners.len()), (0, 0));
 }
+
+#[test]
+fn the_owner_of_whatever_it_is_comes_back() {
+    let this = "the_owner_of_whatever_it_is_comes_back";
+    if !rustix::process::geteuid().is_root() {
+        common::skip(this, "only root can give files away");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = |path: &str| dir.path().join(path);
+    fs::create_dir_all(at("tree/etc/dir")).unwrap();
+    fs::create_dir_all(at("target")).unwrap();
+    let script = "cd etc; echo x > file; ln -s nowhere link; mkfifo pipe
+        chown -h 1103:1104 file link pipe dir; chmod 4755 file; chmod 2750 dir";
+    common::sh(script, &at("tree"));
+    let store = Store::init(&at("store")).unwrap();
+    let backup = back_up(&store, &at("tree"), "b1");
+    let root = Root::open(&at("target")).unwrap();
+    let mut options = whole(&["config"]);
+    options.replace = true;
+    for disturb in ["true", "chown -h 0:1104 *", "chown -h 1103:7 *"] {
+        extract(&backup, &root, &options, &mut |_| ()).unwrap();
+        let [got, expected] = ["target/etc", "tree/etc"].map(|t| common::listing(&at(t)));
+        assert_eq!(got, expected, "{disturb}");
+        common::sh(disturb, &at("target/etc"));
+    }
+}

@@ -87,6 +87,45 @@ fn a_replaced_file_is_kept_and_only_replaced_when_asked() {
     );
 }
 
+#[test]
+fn a_directory_is_not_replaced_by_a_file_nor_a_file_by_a_directory() {
+    for script in ["mkdir -p etc/lava/a", "mkdir etc; echo own > etc/lava"] {
+        let lab = Lab::new();
+        let backup = back_up(&lab.store, &lab.at("tree"), "b1");
+        common::sh(script, &lab.at("target"));
+        let before = common::listing(&lab.at("target"));
+        let root = Root::open(&lab.at("target")).unwrap();
+        let mut options = whole(&["config"]);
+        options.replace = true;
+        let refused = extract(&backup, &root, &options, &mut |_| ()).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Refused, "{script}: {refused}");
+        assert_eq!(common::listing(&lab.at("target")), before);
+    }
+}
+
+/// Promise 6, of what is kept.
+#[test]
+fn nothing_is_kept_where_something_else_than_a_directory_has_the_place() {
+    for script in ["ln -s ../outside kept", "mkfifo kept", "echo own > kept"] {
+        let lab = Lab::new();
+        let backup = back_up(&lab.store, &lab.at("tree"), "b1");
+        common::sh(script, &lab.at("target"));
+        fs::create_dir_all(lab.at("target/etc/lava")).unwrap();
+        fs::write(lab.at("target/etc/lava/a"), "the admin's own").unwrap();
+        let root = Root::open(&lab.at("target")).unwrap();
+        for keep_in in ["kept", "kept/below"] {
+            let mut options = whole(&["config"]);
+            options.replace = true;
+            options.keep_in = path(keep_in);
+            let error = extract(&backup, &root, &options, &mut |_| ()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Io, "{script}: {error}");
+            let own = fs::read(lab.at("target/etc/lava/a")).unwrap();
+            assert_eq!(own, b"the admin's own");
+        }
+        assert_eq!(fs::read_dir(lab.at("outside")).unwrap().count(), 0);
+    }
+}
+
 /// Promise 6: extraction can't leave its target.
 #[test]
 fn links_planted_in_the_target_are_not_followed() {
@@ -187,6 +226,8 @@ fn a_file_too_many_is_told_where_a_directory_should_be_complete() {
     options.complete.clear();
     assert_eq!(changes(&backup, &root, &options), []);
     options.complete = vec![path("config/etc/lava")];
+    let done = extract(&backup, &root, &options, &mut |_| ()).unwrap();
+    assert_eq!((done.extra, done.changes), (1, 0));
     let told = changes(&backup, &root, &options);
     assert_eq!(told.len(), 1);
     assert_eq!(
@@ -440,28 +481,52 @@ fn what_a_killed_run_left_is_removed_and_nothing_else() {
     assert_eq!(left, expected.into_iter().map(String::from).collect());
 }
 
+/// Runs a test of this file once more, in a process in which a call fails, for
+/// the directory of a lab.
+fn once_more(this: &str, dir: &std::path::Path, call: &str, failing: &str) {
+    let traced = std::process::Command::new("strace")
+        .args(["-f", "-qq", "-e"])
+        .arg(format!("trace={call}"))
+        .arg("-e")
+        .arg(format!("inject={call}:{failing}"))
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", this, "--test-threads=1"])
+        .env("LAVA_BACKUP_TEST_STORE", dir)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&traced.stdout);
+    assert!(traced.status.success(), "{call} {failing}: {said}");
+}
+
+/// In such a process: the directory, the backup and the target.
+fn of_this_run() -> Option<(std::path::PathBuf, Backup, Root)> {
+    let dir = std::path::PathBuf::from(std::env::var_os("LAVA_BACKUP_TEST_STORE")?);
+    let store = Store::open(&dir.join("store")).unwrap();
+    let backup = store.backup(&"b1".parse().unwrap()).unwrap();
+    let root = Root::open(&dir.join("target")).unwrap();
+    Some((dir, backup, root))
+}
+
+fn no_strace(this: &str) -> bool {
+    let found = std::process::Command::new("strace").arg("-V").output();
+    if found.is_err() {
+        common::skip(this, "needs strace");
+    }
+    found.is_err()
+}
+
 #[test]
 fn an_extraction_without_openat2_does_the_same() {
     let this = "an_extraction_without_openat2_does_the_same";
-    if let Some(dir) = std::env::var_os("LAVA_BACKUP_TEST_STORE") {
-        let dir = std::path::PathBuf::from(dir);
-        let backup = Store::open(&dir.join("store"))
-            .unwrap()
-            .backup(&"b1".parse().unwrap());
-        let root = Root::open(&dir.join("target")).unwrap();
+    if let Some((_, backup, root)) = of_this_run() {
         let mut options = whole(&["config"]);
         options.replace = true;
-        extract(&backup.unwrap(), &root, &options, &mut |_| ()).unwrap();
+        extract(&backup, &root, &options, &mut |_| ()).unwrap();
         let resolved = root.resolve(std::path::Path::new("/link/in/../b")).unwrap();
         assert_eq!(resolved.unwrap().to_string(), "etc/lava/b");
         return;
     }
-    if std::process::Command::new("strace")
-        .arg("-V")
-        .output()
-        .is_err()
-    {
-        common::skip(this, "needs strace");
+    if no_strace(this) {
         return;
     }
     for error in ["ENOSYS", "EPERM"] {
@@ -471,17 +536,70 @@ fn an_extraction_without_openat2_does_the_same() {
         fs::create_dir_all(lab.at("target/etc/lava/in")).unwrap();
         fs::write(lab.at("target/etc/lava/a"), "the admin's own").unwrap();
         symlink("/../etc/./lava/", lab.at("target/link")).unwrap();
-        let traced = std::process::Command::new("strace")
-            .args(["-f", "-qq", "-e", "trace=openat2", "-e"])
-            .arg(format!("inject=openat2:error={error}"))
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", this, "--test-threads=1"])
-            .env("LAVA_BACKUP_TEST_STORE", lab.dir.path())
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&traced.stdout);
-        assert!(traced.status.success(), "{error}: {said}");
+        once_more(this, lab.dir.path(), "openat2", &format!("error={error}"));
         let got = common::listing(&lab.at("target/etc"));
         assert_eq!(files(&got), files(&common::listing(&lab.at("tree/etc"))));
+    }
+}
+
+/// The second of two file systems fails, where a second can be mounted.
+#[test]
+fn every_file_system_that_was_changed_is_synced_when_asked_or_it_is_told() {
+    let this = "every_file_system_that_was_changed_is_synced_when_asked_or_it_is_told";
+    if let Some((dir, backup, root)) = of_this_run() {
+        let mut options = whole(&["config"]);
+        options.replace = true;
+        extract(&backup, &root, &options, &mut |_| ()).unwrap();
+        fs::remove_file(dir.join("target/etc/lava/a")).unwrap();
+        fs::remove_file(dir.join("target/etc/other/c")).unwrap();
+        options.sync = true;
+        let error = extract(&backup, &root, &options, &mut |_| ()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert!(error.to_string().contains("sync"), "{error}");
+        return;
+    }
+    if no_strace(this) {
+        return;
+    }
+    let lab = Lab::new();
+    fs::create_dir(lab.at("tree/etc/other")).unwrap();
+    fs::write(lab.at("tree/etc/other/c"), "c").unwrap();
+    back_up(&lab.store, &lab.at("tree"), "b1");
+    let mounted = Mounted::at(lab.at("target/etc/other"));
+    let last = 1 + u32::from(mounted.is_some());
+    let failing = format!("error=EIO:when={last}");
+    once_more(this, lab.dir.path(), "syncfs", &failing);
+}
+
+/// What the old owner's mode allowed is not allowed to the new one even for a
+/// moment, nor is what the new mode will allow to the old one.
+#[test]
+fn a_file_is_open_to_nobody_new_while_it_changes_hands() {
+    let this = "a_file_is_open_to_nobody_new_while_it_changes_hands";
+    if let Some((_, backup, root)) = of_this_run() {
+        let mut options = whole(&["config"]);
+        options.replace = true;
+        let error = extract(&backup, &root, &options, &mut |_| ()).unwrap_err();
+        assert!(error.place().ends_with("etc/lava/b"), "{error}");
+        return;
+    }
+    if !rustix::process::geteuid().is_root() {
+        common::skip(this, "only root can give files away");
+        return;
+    }
+    if no_strace(this) {
+        return;
+    }
+    let lab = Lab::new();
+    let backup = back_up(&lab.store, &lab.at("tree"), "b1");
+    let root = Root::open(&lab.at("target")).unwrap();
+    extract(&backup, &root, &whole(&["config"]), &mut |_| ()).unwrap();
+    let place = lab.at("target/etc/lava/b");
+    for (before, meanwhile) in [(0o070, 0), (0o6775, 0o600), (0o400, 0o400)] {
+        std::os::unix::fs::chown(&place, Some(1103), Some(1103)).unwrap();
+        fs::set_permissions(&place, fs::Permissions::from_mode(before)).unwrap();
+        once_more(this, lab.dir.path(), "fchown", "error=EIO");
+        let found = fs::metadata(&place).unwrap();
+        assert_eq!((found.uid(), found.mode() & 0o7777), (1103, meanwhile));
     }
 }

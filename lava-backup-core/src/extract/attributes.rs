@@ -117,8 +117,13 @@ fn placed(list: &str, owners: &Owners) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::entry::{Class, Kind, Time};
+    use crate::extract::Extract;
     use crate::root::Root;
+    use crate::writer::{Meta, new_entry};
 
     #[test]
     fn lists_are_compared_by_who_is_meant_here() {
@@ -135,7 +140,49 @@ mod tests {
         assert_eq!(placed(there, &owners), placed(here, &owners));
         let other = "user::rwx,user:ntp:r-x:1996,group::r-x,mask::rwx,other::---";
         assert_ne!(placed(there, &owners), placed(other, &owners));
+        let unnamed = there.replace("mask::rwx", "mask::r-x");
+        assert_ne!(placed(there, &owners), placed(&unnamed, &owners));
         let nameless = "user:500:r--:500";
         assert_eq!(placed(nameless, &owners), ["user:500:r--"]);
+    }
+
+    #[test]
+    fn who_is_named_in_a_list_and_unknown_here_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("etc")).unwrap();
+        // The number of one list is taken here by a user, of the other by a group.
+        std::fs::write(dir.path().join("etc/passwd"), "ntp:x:103:1\n").unwrap();
+        std::fs::write(dir.path().join("etc/group"), "ssl-cert:x:110:\n").unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let options = Extract {
+            select: Vec::new(),
+            exclude: Vec::new(),
+            complete: Vec::new(),
+            dry_run: false,
+            replace: false,
+            keep_in: "kept".parse().unwrap(),
+            own: true,
+            sync: false,
+        };
+        let target = Target::new(&root, &options).unwrap();
+        let meta = Meta::private(Class::Plain, Time::default());
+        let mut entry = new_entry("config/dir".parse().unwrap(), Kind::Dir, meta);
+        let named = |user: &str| format!("user::rwx,user:{user}:r-x:103,group::r-x");
+        entry.attributes = Some(Box::new(Attributes {
+            acl: Some(named("tftp") + ",group:tftp:r-x:103,group:ssl-cert:r-x:999"),
+            default_acl: Some(named("lava")),
+            ..Attributes::default()
+        }));
+        let mut notes = BTreeSet::new();
+        target.note_owners(&entry, &mut notes);
+        let unknown = |who: &str, used: u32| {
+            format!("the {who} (103 in the backup) is unknown here; {used} is used")
+        };
+        let expected = [
+            unknown("user \"tftp\"", 0),
+            unknown("group \"tftp\"", 103),
+            unknown("user \"lava\"", 0),
+        ];
+        assert_eq!(notes, BTreeSet::from(expected));
     }
 }

@@ -17,7 +17,8 @@ fn of_several_failures_the_first_in_archive_order_is_told_whichever_came_first()
     let failure = Failure::default();
     assert!(!failure.is_before(u64::MAX));
     assert!(failure.end().is_ok());
-    for (number, what) in [(7, "seventh"), (3, "third"), (5, "fifth")] {
+    let failures = [(7, "seventh"), (3, "third"), (5, "fifth"), (3, "later")];
+    for (number, what) in failures {
         failure.note(number, failed(what));
     }
     assert!(!failure.is_before(2) && !failure.is_before(3));
@@ -68,6 +69,65 @@ fn labour_at(dir: &Path, pipes: &[(u64, &str)], failure: &Failure) -> std::path:
         labour(Hand::new(work), &Mutex::new(queue), failure);
     });
     failure.end().unwrap_err().place().to_owned()
+}
+
+#[test]
+fn what_lies_in_one_frame_is_handed_over_together_up_to_a_thousand_entries() {
+    let dir = tempfile::tempdir().unwrap();
+    let (batches, queue) = sync_channel(4 * BATCH);
+    let frames = [(7, 2), (8, 2 * BATCH), (9, 1)];
+    with_work(dir.path(), |work| {
+        let mut foreman = Foreman::new(work);
+        let frames = frames.iter().flat_map(|(f, n)| std::iter::repeat_n(*f, *n));
+        for (frame, number) in frames.zip(0..) {
+            let path: MemberPath = format!("pipe{number}").parse().unwrap();
+            let mut entry = pipe(&format!("config/{path}"));
+            entry.frame = frame;
+            let job = (number, path, entry, Decision::New);
+            foreman.take(job, &batches).unwrap();
+        }
+        foreman.send(&batches);
+    });
+    drop(batches);
+    let given: Vec<_> = queue.iter().map(|b| (b[0].2.frame, b.len())).collect();
+    assert_eq!(given, [(7, 2), (8, BATCH), (8, BATCH), (9, 1)]);
+}
+
+#[test]
+fn leftovers_are_looked_for_once_in_a_directory_and_not_in_a_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |path: &str| dir.path().join(path);
+    std::fs::create_dir_all(at("old/inner")).unwrap();
+    let [left, inner, new] =
+        ["old/", "old/inner/", "new/"].map(|d| at(&format!("{d}.lava-backup-1-1")));
+    with_work(dir.path(), |work| {
+        let mut foreman = Foreman::new(work);
+        let (batches, _queue) = sync_channel(9);
+        let take = |foreman: &mut Foreman<'_>, path: &str| {
+            let entry = pipe(&format!("config/{path}"));
+            let job = (0, path.parse().unwrap(), entry, Decision::New);
+            foreman.take(job, &batches).unwrap();
+        };
+        std::fs::write(&left, "").unwrap();
+        std::fs::write(&inner, "").unwrap();
+        take(&mut foreman, "old/a");
+        assert!(!left.exists() && inner.exists());
+        // Between two of its files, another directory, and one below it.
+        std::fs::write(&left, "").unwrap();
+        take(&mut foreman, "old/b");
+        take(&mut foreman, "old/inner/c");
+        assert!(left.exists() && !inner.exists());
+        take(&mut foreman, "old/z");
+        assert!(left.exists());
+
+        for path in ["new", "new/below"] {
+            let path = path.parse().unwrap();
+            foreman.dir(&path, Decision::New).unwrap();
+        }
+        std::fs::write(&new, "").unwrap();
+        take(&mut foreman, "new/a");
+        assert!(new.exists());
+    });
 }
 
 #[test]

@@ -33,6 +33,18 @@ fn without_nameless_files_what_has_a_temporary_name_is_not_touched() {
 }
 
 #[test]
+fn a_file_has_no_name_where_that_can_be_and_is_ours_alone() {
+    let (dir, parent) = with_leftovers();
+    // The file system's own answer, and not that of what is tested.
+    let flags = OFlags::RDWR | OFlags::TMPFILE;
+    let nameless = fs::open(dir.path(), flags, Mode::RUSR | Mode::WUSR).is_ok();
+    let made = Made::file(&parent, &Names::default()).unwrap();
+    assert_eq!(made.temporary().is_empty(), nameless);
+    let mode = made.as_file().unwrap().metadata().unwrap().permissions();
+    assert_eq!(mode.mode() & 0o7777, 0o600);
+}
+
+#[test]
 fn nothing_stays_of_what_is_not_put_in_its_place_and_nothing_is_overwritten() {
     let (dir, parent) = with_leftovers();
     let names = Names::default();

@@ -29,8 +29,30 @@ impl Write for Slow {
     }
 }
 
+/// A file that tells when it is let go.
+struct Closing(SyncSender<()>);
+
+impl Write for Closing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.send(()).unwrap();
+    }
+}
+
+#[derive(Default)]
 struct Frames {
     fail: bool,
+    /// Nothing is put before this is told.
+    closed: Option<Mutex<Receiver<()>>>,
 }
 
 impl Sink for Frames {
@@ -42,6 +64,10 @@ impl Sink for Frames {
         if self.fail {
             let full = io::ErrorKind::StorageFull;
             return Err(Error::io(name.to_string(), "write", full));
+        }
+        if let Some(closed) = &self.closed {
+            let closed = closed.lock().unwrap();
+            closed.recv_timeout(Duration::from_secs(20)).unwrap();
         }
         Slow::wait();
         Ok(())
@@ -70,7 +96,7 @@ fn a_block_of_just_the_least_length_ends_with_a_path_that_says_so() {
     };
     let number = (0..).find(chosen).unwrap();
     for (length, expected) in [(SHORT - 1, 1), (SHORT, 2)] {
-        let form = Form::Frames(Arc::new(Frames { fail: false }));
+        let form = Form::Frames(Arc::new(Frames::default()));
         let mut index = IndexWriter::new("i".into(), Vec::new(), form).unwrap();
         let mut entry = long(number);
         // The frames of a block count from its first one.
@@ -100,14 +126,19 @@ fn one_that_is_dropped_leaves_no_thread_at_work() {
 
 #[test]
 fn one_that_fails_leaves_no_thread_at_work() {
-    let sink: Arc<dyn Sink> = Arc::new(Frames { fail: false });
+    // The block before the failure is still being put when all is let go.
+    let (close, closed) = sync_channel(1);
+    let sink: Arc<dyn Sink> = Arc::new(Frames {
+        fail: false,
+        closed: Some(Mutex::new(closed)),
+    });
     let form = Form::Frames(Arc::clone(&sink));
-    let mut index = IndexWriter::new("i".into(), Vec::new(), form).unwrap();
+    let mut index = IndexWriter::new("i".into(), Closing(close), form).unwrap();
     index.push(&long(0)).unwrap();
     let mut refused = long(1);
     refused.user = "u".repeat(MAX_LINE);
     index.push(&refused).unwrap();
-    let error = index.finish().unwrap_err();
+    let error = index.finish().map(drop).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused);
     assert_eq!(Arc::strong_count(&sink), 1);
 }
@@ -115,7 +146,10 @@ fn one_that_fails_leaves_no_thread_at_work() {
 #[test]
 fn a_block_that_no_frame_can_take_is_told_at_the_end_and_long_before() {
     let begin = || {
-        let form = Form::Frames(Arc::new(Frames { fail: true }));
+        let form = Form::Frames(Arc::new(Frames {
+            fail: true,
+            closed: None,
+        }));
         IndexWriter::new("i".into(), Vec::new(), form).unwrap()
     };
     let mut index = begin();
