@@ -69,7 +69,7 @@ impl HostState {
     /// A file that is out of order is a finding, but for those without which nothing can be said.
     ///
     /// # Errors
-    /// As [`read_status`], [`auto_installed`] and [`base`](crate::base).
+    /// As [`read_status`], [`auto_installed`] and [`base`](crate::base()).
     pub fn capture(root: &Root, now: i64) -> Result<Self> {
         let mut findings = Findings::default();
         let packages = read_status(root)?;
@@ -160,15 +160,6 @@ pub(crate) fn auth_files(root: &Root) -> Result<Vec<PathBuf>> {
     let parts = root.names(PARTS)?;
     files.extend(parts.into_iter().map(|name| Path::new(PARTS).join(name)));
     Ok(files)
-}
-
-impl Default for Origins {
-    fn default() -> Self {
-        Self {
-            archives: Vec::new(),
-            packages: Vec::new(),
-        }
-    }
 }
 
 #[derive(Default)]

@@ -128,7 +128,7 @@ pub struct PackageOrigin {
 }
 
 /// What apt's lists say.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Origins {
     /// Every archive that an enabled source names, in the order of the names of their lists.
