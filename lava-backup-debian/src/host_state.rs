@@ -6,11 +6,10 @@ use serde::Serialize;
 
 use crate::{
     Alternative, AptSetting, AutoInstalled, Base, ChangedConffile, Class, Confidence, Content,
-    Diversion, Finding, FindingKind, Keyring, Origins, PackageState, PackageTimer, Preference,
-    Result, Root, Selection, Signature, SourceEntry, StatOverride, Suite, alternatives, apt_conf,
-    architectures, archive::Archive, auto_installed, base, changed_conffiles, debconf, diversions,
-    journal, keyrings, origin::PackageOrigin, preferences, read_origins, read_sources, read_status,
-    timers,
+    Diversion, Finding, FindingKind, Keyring, PackageState, PackageTimer, Preference, Result, Root,
+    Selection, Signature, SourceEntry, StatOverride, Suite, alternatives, apt_conf, architectures,
+    archive::Archive, auto_installed, base, changed_conffiles, debconf, diversions, journal,
+    keyrings, origin::PackageOrigin, preferences, read_origins, read_sources, read_status, timers,
 };
 
 /// All that dpkg and apt know of a host, the same whether it runs or is a directory.
