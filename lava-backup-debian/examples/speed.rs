@@ -28,10 +28,10 @@ fn versions(text: &str) -> Result<(), Box<dyn Error>> {
     let rounds = 20;
     let start = Instant::now();
     for _ in 0..rounds {
-        for at in 0..versions.len() {
+        for (at, version) in versions.iter().enumerate() {
             let (near, other) = ((at + 1) % versions.len(), (at + far) % versions.len());
-            black_box(versions[at].cmp(&versions[near]));
-            black_box(versions[at].cmp(&versions[other]));
+            black_box(version.cmp(&versions[near]));
+            black_box(version.cmp(&versions[other]));
         }
     }
     let count = 2 * rounds * versions.len();

@@ -26,7 +26,7 @@ const MOST_ZSTD_WINDOW_LOG: u32 = 27;
 ///
 /// # Errors
 /// As [`Root::open_file`]. What is no such file is told by the reading.
-pub(crate) fn open<'a>(root: &Root, inside: &Path) -> Result<Option<Box<dyn Read + Send + 'a>>> {
+pub(crate) fn open(root: &Root, inside: &Path) -> Result<Option<Box<dyn Read + Send>>> {
     let Some(file) = root.open_file(inside, MOST_FILE)? else {
         return Ok(None);
     };

@@ -68,7 +68,7 @@ impl HostState {
     /// A file that is out of order is a finding, but for those without which nothing can be said.
     ///
     /// # Errors
-    /// As [`read_status`], [`auto_installed`] and [`base`](crate::base).
+    /// As [`read_status`], [`auto_installed`] and [`base`](crate::base()).
     pub fn capture(root: &Root, now: i64) -> Result<Self> {
         let mut findings = Findings::default();
         let packages = read_status(root)?;
