@@ -163,7 +163,7 @@ pub(crate) struct CreateArgs {
     pub(crate) no_database: bool,
 
     /// Pace of the dump: `yield` is slow while others are at work on the server, `20MiB/s` fixes
-    /// it, `unlimited` lifts it
+    /// it, `unlimited` lifts it. .debs are fetched as fast, with `yield` slowly
     #[arg(long, value_name = "RATE", default_value = "yield", value_parser = rate)]
     pub(crate) rate: Pace,
 

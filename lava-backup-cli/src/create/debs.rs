@@ -67,10 +67,7 @@ impl Debs {
         let how = Fetch {
             root: &host.debian,
             dir: dir.path(),
-            rate: match args.rate {
-                Pace::Fixed(bytes_per_second) => Some(bytes_per_second),
-                _ => None,
-            },
+            rate: rate(args.rate),
             repack: args.repack,
             earlier: &mut |package, to| earlier.write(package, to),
             observe: &mut |package| {
@@ -125,6 +122,16 @@ impl Debs {
 
     pub(super) fn document(&self) -> &DebsDocument {
         &self.document
+    }
+}
+
+/// Bytes a second that a download may take. What it would yield to can't be seen,
+/// so then it is as slow as a dump is beside the work of others.
+fn rate(pace: Pace) -> Option<u64> {
+    match pace {
+        Pace::Yielding => Some(10 << 20),
+        Pace::Fixed(rate) => Some(rate),
+        Pace::Unlimited => None,
     }
 }
 
