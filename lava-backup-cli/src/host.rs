@@ -185,11 +185,12 @@ pub(crate) fn postgres_user() -> Result<Option<OsUser>, Failure> {
     Ok(Some(user))
 }
 
-/// The user to be at a server's socket, where the server knows roles by the user
-/// that comes: LAVA's, unless the role has a user of its own. `None` over TCP, and
-/// if we are not root and can be nobody else.
+/// The user to be at a server's socket if it does not take root for the role: LAVA's,
+/// unless the role has a user of its own. `None` over TCP or with a password, and if
+/// we are not root and can be nobody else.
 pub(crate) fn user_at_socket(address: &Address) -> Option<OsUser> {
-    let socket = address.host.starts_with('/');
+    // A password is for whoever we are, and for no other user to see.
+    let socket = address.host.starts_with('/') && address.password.is_none();
     (socket && rustix::process::geteuid().is_root())
         .then(|| os_user(&address.user).or_else(|| os_user("lavaserver")))
         .flatten()

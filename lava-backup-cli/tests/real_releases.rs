@@ -21,12 +21,8 @@ const JOBS: u32 = 50;
 const FILE: &str = "/srv/backup.tar.zst";
 const FACTS: &str = "/srv/facts.json";
 
-/// A suite, what of LAVA is in it, and its PostgreSQL.
-const RELEASES: [(&str, &str, u64); 3] = [
-    ("bullseye", "2020.12", 13),
-    ("bookworm", "2023.01", 15),
-    ("trixie", "2026.10", 17),
-];
+/// A suite and its PostgreSQL.
+const RELEASES: [(&str, u64); 3] = [("bullseye", 13), ("bookworm", 15), ("trixie", 17)];
 
 #[test]
 fn masters_of_three_releases_are_drilled_on_every_server_that_takes_them_and_kept_from_other_code()
@@ -44,11 +40,11 @@ fn masters_of_three_releases_are_drilled_on_every_server_that_takes_them_and_kep
         let pristine = cache.join(suite);
         Master::clone_of(&pristine, dir.path().join(suite), &program)
     });
-    for (master, (suite, lava, major)) in masters.iter().zip(RELEASES) {
-        back_up(master, suite, lava, major);
+    for (master, (suite, major)) in masters.iter().zip(RELEASES) {
+        back_up(master, suite, major);
     }
-    for (from, (suite, _, older)) in masters.iter().zip(RELEASES) {
-        for (to, (_, _, newer)) in masters.iter().zip(RELEASES) {
+    for (from, (suite, older)) in masters.iter().zip(RELEASES) {
+        for (to, (_, newer)) in masters.iter().zip(RELEASES) {
             let copy = format!("/srv/of-{suite}.tar.zst");
             fs::copy(inside(from, FILE), inside(to, &copy)).unwrap();
             if newer >= older {
@@ -68,15 +64,20 @@ fn inside(master: &Master, path: &str) -> PathBuf {
     master.dir.join(path.trim_start_matches('/'))
 }
 
-fn back_up(master: &Master, suite: &str, lava: &str, major: u64) {
+fn back_up(master: &Master, suite: &str, major: u64) {
     let facts = master.run(&["lava-backup", "facts"]).ends(0).out;
     fs::write(inside(master, FACTS), facts).unwrap();
     master.populate(JOBS);
     let made = master.lava_backup(&["create", "--to", FILE], 0);
     assert_eq!(made["outcome"], "complete", "{suite}: {made:#}");
     let shown = master.lava_backup(&["show", FILE], 0);
-    let runs = &shown["lava"];
-    assert_eq!(runs, lava, "{suite}: {shown:#}");
+    let version = ["dpkg-query", "-W", "-f", "${Version}", "lava-server"];
+    let version = master.run(&version).ends(0).out;
+    let lava = shown["lava"].as_str().unwrap();
+    assert!(
+        version.starts_with(&format!("{lava}-")),
+        "{suite}: {shown:#}"
+    );
     let server = shown["database"]["server"].as_str().unwrap();
     assert!(
         server.starts_with(&format!("{major}.")),

@@ -156,9 +156,10 @@ fn beside_heartbeat<T>(
             let mut seen = yields.then(|| Work::watch(rate, Instant::now()));
             while over.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
                 match &mut seen {
-                    Some(seen) => {
-                        seen.take(snapshot.work_of_others()?, Instant::now());
-                    }
+                    Some(seen) => match snapshot.work_of_others() {
+                        Err(void) if is_void(&void) => return Err(void),
+                        looked => seen.take(looked.ok(), Instant::now()),
+                    },
                     None => snapshot.still_holds()?,
                 }
             }

@@ -20,11 +20,11 @@ pub enum Pace {
 /// What a server does for others than us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkOfOthers {
-    /// Sessions with a statement under way. A role that is not the superuser is
-    /// told of those of its own alone.
+    /// Sessions with a statement under way, or of which nobody may know whether. A
+    /// role that may not read all statistics is told of those of its own alone.
     pub sessions: u64,
     /// Transactions that have ended, of all databases, since the server began to
-    /// count. It is told of them up to a second late.
+    /// count. It counts a session's when it rests for a second, or every ten.
     pub transactions: u64,
 }
 
@@ -46,7 +46,7 @@ const QUIET: Duration = Duration::from_secs(2);
 /// forgotten.
 pub(crate) const WHO_IS_AT_WORK: &str = "SELECT pg_catalog.pg_stat_clear_snapshot(); \
     SELECT (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity \
-            WHERE state IN ('active', 'fastpath function call') \
+            WHERE state IN ('active', 'fastpath function call', 'disabled') \
             AND backend_type = 'client backend' AND application_name <> 'lava-backup' \
             AND pid <> pg_catalog.pg_backend_pid()), \
         (SELECT pg_catalog.sum(xact_commit + xact_rollback) FROM pg_catalog.pg_stat_database)";
@@ -84,9 +84,13 @@ impl<'r> Work<'r> {
         }
     }
 
-    pub(crate) fn take(&mut self, seen: WorkOfOthers, now: Instant) {
-        let before = self.transactions.replace(seen.transactions);
-        if seen.sessions > 0 || before.is_some_and(|before| before != seen.transactions) {
+    /// What could be seen; `None` if the server would not tell.
+    pub(crate) fn take(&mut self, seen: Option<WorkOfOthers>, now: Instant) {
+        let quiet = seen.is_some_and(|seen| {
+            let before = self.transactions.replace(seen.transactions);
+            seen.sessions == 0 && before.is_none_or(|before| before == seen.transactions)
+        });
+        if !quiet {
             self.quiet_since = now;
         }
         let rate = match now.duration_since(self.quiet_since) < QUIET {
@@ -153,7 +157,7 @@ mod tests {
                 sessions,
                 transactions,
             };
-            work.take(seen, *now);
+            work.take(Some(seen), *now);
         }
     }
 
@@ -177,6 +181,17 @@ mod tests {
         look(&mut work, &mut now, Duration::from_secs(9), |times| {
             (0, 8 + times / 10)
         });
+        assert_eq!(rate.now(), BESIDE_WORK);
+    }
+
+    #[test]
+    fn a_server_that_tells_nothing_is_taken_for_one_at_work() {
+        let rate = Rate::of(Pace::Yielding);
+        let mut now = Instant::now();
+        let mut work = Work::watch(&rate, now);
+        look(&mut work, &mut now, Duration::from_secs(4), |_| (0, 7));
+        assert_eq!(rate.now(), UNLIMITED);
+        work.take(None, now);
         assert_eq!(rate.now(), BESIDE_WORK);
     }
 

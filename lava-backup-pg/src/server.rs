@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, Command, Output, Stdio};
 
+use postgres::error::SqlState;
 use rustix::fs::{MemfdFlags, Mode, fchmod, fchown, memfd_create};
 use rustix::process::{Gid, Uid, getegid, geteuid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
@@ -26,8 +27,9 @@ pub struct Address {
     pub user: String,
     /// Its password, if the server asks for one.
     pub password: Option<Password>,
-    /// The user of the operating system to come through a socket as, where the
-    /// server knows roles by that (`peer`). Only root can be another than itself.
+    /// The user of the operating system to come through a socket as if the server,
+    /// which may know roles by that (`peer`), does not take us for the role as we
+    /// are. Only root can be another than itself.
     pub os_user: Option<OsUser>,
 }
 
@@ -41,7 +43,8 @@ impl Password {
         Self(password.into())
     }
 
-    pub(crate) fn reveal(&self) -> &str {
+    /// The password itself: a secret.
+    pub fn reveal(&self) -> &str {
         &self.0
     }
 }
@@ -117,28 +120,33 @@ impl Address {
         }
     }
 
-    /// Connects, as the user of the operating system that the address names.
-    pub(crate) fn connect(&self) -> Result<postgres::Client> {
+    /// Connects, and tells as which other user, if it was one.
+    pub(crate) fn connect(&self) -> Result<(postgres::Client, Option<OsUser>)> {
         let failed = |e| {
             let what = format!("connect to the {self}");
             Error::server(ErrorKind::Connection, what, e)
         };
-        let Some(user) = self.os_user else {
-            return self.config().connect(postgres::NoTls).map_err(failed);
-        };
+        let as_we_are = self.config().connect(postgres::NoTls);
+        match (as_we_are, self.os_user) {
+            (Err(e), Some(user)) if e.code() == Some(&WHO_ARE_YOU) => {
+                Ok((self.connect_as(user)?, Some(user)))
+            }
+            (connected, _) => Ok((connected.map_err(failed)?, None)),
+        }
+    }
+
+    fn connect_as(&self, user: OsUser) -> Result<postgres::Client> {
+        let what = format!("connect to the {self} as the user {}", user.uid);
         // Credentials are a thread's own, and this one ends with them.
         std::thread::scope(|threads| {
             let connecting = threads.spawn(|| {
-                become_user(user).map_err(|e| {
-                    let what = format!("connect to the {self} as the user {}", user.uid);
-                    Error::with(ErrorKind::Connection, what, e)
-                })?;
-                self.config().connect(postgres::NoTls).map_err(failed)
+                become_user(user)
+                    .map_err(|e| Error::with(ErrorKind::Connection, what.clone(), e))?;
+                let connected = self.config().connect(postgres::NoTls);
+                connected.map_err(|e| Error::server(ErrorKind::Connection, what.clone(), e))
             });
-            connecting.join().unwrap_or_else(|_| {
-                let what = format!("connect to the {self}");
-                Err(Error::new(ErrorKind::Connection, what))
-            })
+            let connected = connecting.join();
+            connected.unwrap_or_else(|_| Err(Error::new(ErrorKind::Connection, what.clone())))
         })
     }
 
@@ -182,6 +190,9 @@ pub struct OsUser {
     /// The number of its group.
     pub gid: u32,
 }
+
+/// What a server says to a user of the operating system that is not the role's.
+const WHO_ARE_YOU: SqlState = SqlState::INVALID_AUTHORIZATION_SPECIFICATION;
 
 /// What this thread does from here on it does as that user.
 fn become_user(user: OsUser) -> io::Result<()> {

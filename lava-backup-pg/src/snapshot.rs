@@ -112,7 +112,7 @@ impl Snapshot {
     /// [`ErrorKind::Connection`], [`ErrorKind::Absent`] if there is no such
     /// database, or [`ErrorKind::Query`].
     pub fn take(address: &Address) -> Result<Self> {
-        let mut client = address.connect()?;
+        let (mut client, os_user) = address.connect()?;
         let query = |e| {
             Error::with(
                 ErrorKind::Query,
@@ -139,7 +139,10 @@ impl Snapshot {
             ))
             .map_err(query)?;
         let mut snapshot = Self {
-            address: address.clone(),
+            address: Address {
+                os_user,
+                ..address.clone()
+            },
             client,
             name: String::new(),
             facts: ServerFacts {
@@ -232,8 +235,8 @@ impl Snapshot {
                         CASE WHEN r.rolcreaterole THEN 'createrole' END, \
                         CASE WHEN r.rolreplication THEN 'replication' END, \
                         CASE WHEN r.rolbypassrls THEN 'bypassrls' END), \
-                    (SELECT pg_catalog.json_agg(pg_catalog.pg_get_userbyid(m.roleid) \
-                            ORDER BY pg_catalog.pg_get_userbyid(m.roleid)) \
+                    (SELECT pg_catalog.json_agg(DISTINCT pg_catalog.pg_get_userbyid(m.roleid)::text \
+                            ORDER BY pg_catalog.pg_get_userbyid(m.roleid)::text) \
                      FROM pg_catalog.pg_auth_members m WHERE m.member = r.oid), \
                     (SELECT pg_catalog.json_agg(setting ORDER BY setting) \
                      FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) setting \
@@ -360,27 +363,31 @@ impl Snapshot {
         let asked = self
             .client
             .batch_execute("SAVEPOINT alive; RELEASE SAVEPOINT alive");
-        asked.map_err(|e| self.gone(e))
+        asked.map_err(|e| {
+            let what = format!("keep the snapshot of the {}", self.address);
+            Error::with(ErrorKind::Void, what, e)
+        })
     }
 
     /// What others are doing on the server, now.
     ///
     /// # Errors
-    /// [`ErrorKind::Void`] if the snapshot is no more.
+    /// [`ErrorKind::Void`] if the snapshot is no more; of any other kind if the
+    /// server does not tell.
     pub fn work_of_others(&mut self) -> Result<WorkOfOthers> {
-        let answer = self.client.simple_query(pace::WHO_IS_AT_WORK);
-        let row = text_rows(answer.map_err(|e| self.gone(e))?).pop();
+        let row = match self.query(pace::WHO_IS_AT_WORK) {
+            Ok(mut rows) => rows.pop(),
+            Err(untold) => {
+                self.still_holds()?;
+                return Err(untold);
+            }
+        };
         let mut numbers = row.into_iter().flatten().flatten();
         let mut number = || numbers.next().and_then(|n| n.parse().ok()).unwrap_or(0);
         Ok(WorkOfOthers {
             sessions: number(),
             transactions: number(),
         })
-    }
-
-    fn gone(&self, e: postgres::Error) -> Error {
-        let what = format!("keep the snapshot of the {}", self.address);
-        Error::with(ErrorKind::Void, what, e)
     }
 
     /// Sets how long to wait for a table that another session has locked, in

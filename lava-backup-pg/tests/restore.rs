@@ -302,6 +302,8 @@ fn facts_tell_what_roles_may_do_and_how_large_tables_are() {
     admin.query("postgres", LAB).unwrap();
     let roles = "CREATE ROLE \"lab, \\ managers\" NOLOGIN; CREATE ROLE stranger LOGIN PASSWORD 'no';
         CREATE ROLE alice LOGIN NOINHERIT CREATEDB BYPASSRLS PASSWORD 'hunter2' IN ROLE \"lab, \\ managers\";
+        CREATE ROLE chief; GRANT \"lab, \\ managers\" TO chief WITH ADMIN OPTION;
+        SET ROLE chief; GRANT \"lab, \\ managers\" TO alice; RESET ROLE;
         ALTER ROLE alice SET work_mem = '7MB'; ALTER ROLE alice SET lab.key = 'hunter2'; ALTER ROLE alice IN DATABASE postgres SET work_mem = '8MB';
         \\connect lab
         GRANT SELECT ON job TO alice; ANALYZE job";
@@ -348,20 +350,53 @@ fn facts_tell_what_roles_may_do_and_how_large_tables_are() {
 #[test]
 fn work_of_others_is_seen_and_our_own_is_not() {
     let cluster = cluster();
-    cluster.superuser().query("postgres", LAB).unwrap();
+    let admin = cluster.superuser();
+    admin.query("postgres", LAB).unwrap();
+    admin.query("postgres", "CREATE DATABASE large").unwrap();
+    // More than the pipe to us holds, so that the server waits for us.
+    let large = "CREATE TABLE t AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)";
+    admin.query("large", large).unwrap();
     let mut snapshot = Snapshot::take(&cluster.address("lab")).unwrap();
-    let mut again = Snapshot::take(&cluster.address("lab")).unwrap();
-    again.query("SELECT 1").unwrap();
+    // pg_dump is at work while its rows are held back here.
+    struct Look<'s>(&'s mut Snapshot, Vec<u64>);
+    impl DumpSink for Look<'_> {
+        fn write(&mut self, _: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+        fn table_begins(&mut self, _: &TableInfo) -> io::Result<()> {
+            let sql = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' \
+                       AND application_name = 'lava-backup' AND pid <> pg_backend_pid()";
+            let ours = self.0.query(sql).unwrap()[0][0].clone().unwrap();
+            if ours != "0" {
+                self.1.push(self.0.work_of_others().unwrap().sessions);
+            }
+            Ok(())
+        }
+    }
+    let mut of_dump = Snapshot::take(&cluster.address("large")).unwrap();
+    let mut look = Look(&mut snapshot, Vec::new());
+    dump(&mut of_dump, Pace::Yielding, &mut look).unwrap();
+    assert!(!look.1.is_empty(), "the dump was not seen at work");
+    assert!(look.1.iter().all(|sessions| *sessions == 0), "{:?}", look.1);
+
     let nobody = snapshot.work_of_others().unwrap();
     assert_eq!(nobody.sessions, 0);
-
     let address = cluster.address("lab");
-    let mut other = std::process::Command::new("psql")
-        .args(["-XAtq", "-U", "postgres", "-h", &address.host, "lab"])
-        .args(["-c", "CREATE TABLE more ()", "-c", "SELECT pg_sleep(600)"])
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let psql = |sql: &str| {
+        let mut psql = std::process::Command::new("psql");
+        psql.args([
+            "-XAtq",
+            "-U",
+            "postgres",
+            "-h",
+            &address.host,
+            "lab",
+            "-c",
+            sql,
+        ])
+        .stderr(std::process::Stdio::null());
+        psql
+    };
     let until = |snapshot: &mut Snapshot, there: &dyn Fn(WorkOfOthers) -> bool| {
         for _ in 0..3000 {
             if there(snapshot.work_of_others().unwrap()) {
@@ -371,15 +406,47 @@ fn work_of_others_is_seen_and_our_own_is_not() {
         }
         panic!("it was never seen");
     };
+    assert!(psql("CREATE TABLE more ()").status().unwrap().success());
+    until(&mut snapshot, &|seen| {
+        seen.transactions > nobody.transactions
+    });
+    let mut other = psql("SELECT pg_sleep(600)").spawn().unwrap();
     until(&mut snapshot, &|seen| seen.sessions == 1);
     // The server ends with the cluster; psql is ours.
     let end =
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'";
     cluster.superuser().query("postgres", end).unwrap();
     other.wait().unwrap();
-    until(&mut snapshot, &|seen| {
-        seen.sessions == 0 && seen.transactions > nobody.transactions
-    });
+    until(&mut snapshot, &|seen| seen.sessions == 0);
+}
+
+#[test]
+fn a_server_that_does_not_tell_who_is_at_work_is_dumped_all_the_same() {
+    let cluster = cluster();
+    let admin = cluster.superuser();
+    admin.query("postgres", LAB).unwrap();
+    let sql = "REVOKE SELECT ON pg_catalog.pg_stat_activity FROM PUBLIC";
+    admin.query("lab", sql).unwrap();
+    let by_lava = Address {
+        user: "lavaserver".into(),
+        ..cluster.address("lab")
+    };
+    let mut snapshot = Snapshot::take(&by_lava).unwrap();
+    let untold = snapshot.work_of_others().unwrap_err();
+    assert_eq!(untold.kind(), ErrorKind::Query, "{untold}");
+    // It looks at least once.
+    struct Slow;
+    impl DumpSink for Slow {
+        fn write(&mut self, _: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+        fn table_begins(&mut self, _: &TableInfo) -> io::Result<()> {
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            Ok(())
+        }
+    }
+    let dumped = dump(&mut snapshot, Pace::Yielding, &mut Slow).unwrap();
+    assert_eq!(dumped.contents.table("public", "job").unwrap().rows, 5000);
 }
 
 #[test]
@@ -411,8 +478,6 @@ fn a_server_that_knows_roles_by_the_user_that_comes_is_come_to_as_that_user() {
     assert_eq!(refused.unwrap().kind(), ErrorKind::Connection);
     let as_user = Address {
         os_user: Some(user),
-        // What nobody asks for does no harm.
-        password: Some(Password::new("hunter2")),
         ..as_root
     };
     let mut snapshot = Snapshot::take(&as_user).unwrap();

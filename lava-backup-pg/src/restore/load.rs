@@ -3,7 +3,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use rustix::fs::{FallocateFlags, fallocate, fchown};
+use rustix::fs::{FallocateFlags, Mode, fallocate, fchmod, fchown, statvfs};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
@@ -15,7 +15,7 @@ use crate::superuser::Superuser;
 /// How several jobs may load a dump at once.
 ///
 /// They need all of it at hand, so it is written to a file first: without a
-/// name, and with room for it taken beforehand. Where the dump is too small to
+/// name, with room for it taken beforehand, and only where far more is left. Where the dump is too small to
 /// gain by it, or the file can't be had, it goes through a pipe to one job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spool {
@@ -28,6 +28,9 @@ pub struct Spool {
 /// Below this a job is not worth its start (measured: at 30 MB the gain is
 /// what the copy costs).
 const WORTH_IT: u64 = 64 << 20;
+
+/// What a server's log may take beside.
+const SLACK: u64 = 1 << 30;
 
 /// Gives the dump to whoever takes it.
 pub(super) type Dump<'d> = dyn FnMut(&mut dyn Write) -> io::Result<()> + 'd;
@@ -133,11 +136,18 @@ fn spool(admin: &Superuser, spec: &Restore<'_>) -> Option<(File, u32)> {
     if *jobs < 2 || bytes < WORTH_IT {
         return None;
     }
-    let file = tempfile::tempfile_in(dir).ok()?;
-    // A file system that can't may have room all the same.
-    if fallocate(&file, FallocateFlags::empty(), 0, bytes) == Err(Errno::NOSPC) {
+    // The server's disk may be the same one, and has to take all of it again, with
+    // indexes and its log.
+    let room = statvfs(dir).ok()?;
+    if room.f_bavail.saturating_mul(room.f_frsize) < bytes.saturating_mul(4) + SLACK {
         return None;
     }
+    let file = tempfile::tempfile_in(dir).ok()?;
+    match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
+        Err(_) => return None,
+    }
+    fchmod(&file, Mode::RUSR | Mode::WUSR).ok()?;
     if let Some(user) = admin.user() {
         let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
         fchown(&file, Some(uid), Some(gid)).ok()?;
