@@ -52,6 +52,7 @@ mod large_objects;
 mod pace;
 mod readback;
 mod restore;
+mod rowsum;
 mod scratch;
 mod server;
 mod snapshot;

@@ -2,7 +2,7 @@ use super::Observer;
 use super::contents::{TableInfo, TableSummary};
 use super::error::ArchiveError;
 use super::scan::Input;
-use crate::digest::{RowHasher, TableHasher};
+use crate::rowsum::RowSum;
 
 /// What `pg_dump` writes after the last row: the end mark, which no row can be since a backslash in
 /// a value is doubled, and two empty lines.
@@ -13,8 +13,7 @@ const EMPTY_LINES: u8 = 2;
 #[derive(Debug)]
 pub(super) struct RowReader {
     table: TableInfo,
-    hasher: TableHasher,
-    row: RowHasher,
+    rows: RowSum,
     /// The length so far of the row being read.
     length: u64,
     /// Its first two bytes, to know the end mark.
@@ -32,8 +31,7 @@ impl RowReader {
     pub(super) fn new(table: TableInfo, wanted: bool, row_limit: usize) -> Self {
         Self {
             table,
-            hasher: TableHasher::new(),
-            row: RowHasher::new(),
+            rows: RowSum::new(),
             length: 0,
             head: [0; 2],
             kept: Vec::new(),
@@ -65,22 +63,25 @@ impl RowReader {
     }
 
     /// The table is over: what it held.
-    pub(super) fn finish(&self, at: u64) -> Result<TableSummary, ArchiveError> {
+    pub(super) fn finish(&mut self, at: u64) -> Result<TableSummary, ArchiveError> {
         let what = "the end of a table's data";
         let name = || format!("{}.{}", self.table.schema, self.table.name);
         match self.ended {
-            Some(EMPTY_LINES) => Ok(TableSummary {
-                rows: self.hasher.rows(),
-                bytes: self.bytes,
-                digest: self.hasher.digest(),
-                table: self.table.clone(),
-            }),
+            Some(EMPTY_LINES) => {
+                let (rows, digest) = std::mem::replace(&mut self.rows, RowSum::new()).finish();
+                Ok(TableSummary {
+                    table: self.table.clone(),
+                    rows,
+                    bytes: self.bytes,
+                    digest,
+                })
+            }
             Some(lines) => {
                 let found = format!("{lines} in {}", name());
                 Err(ArchiveError::malformed(what, "two empty lines", found, at))
             }
             None => {
-                let found = format!("row {} of {}", self.hasher.rows() + 1, name());
+                let found = format!("row {} of {}", self.rows.rows() + 1, name());
                 Err(ArchiveError::malformed(what, "an end mark", found, at))
             }
         }
@@ -104,9 +105,10 @@ impl RowReader {
         self.take_in(piece);
         if self.length == END_MARK.len() as u64 && self.head == END_MARK {
             self.ended = Some(0);
+            self.rows.forget_row();
             return Ok(());
         }
-        self.hasher.add(&self.row);
+        self.rows.end_row();
         self.bytes += self.length + 1;
         if self.wanted {
             self.check_length(piece, at)?;
@@ -118,7 +120,6 @@ impl RowReader {
                 self.kept.clear();
             }
         }
-        self.row.reset();
         self.length = 0;
         Ok(())
     }
@@ -127,7 +128,7 @@ impl RowReader {
         for (at, &byte) in (self.length..2).zip(piece) {
             self.head[at as usize] = byte;
         }
-        self.row.update(piece);
+        self.rows.update(piece);
         self.length += piece.len() as u64;
     }
 

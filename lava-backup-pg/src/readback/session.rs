@@ -2,8 +2,9 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Stdio};
 use std::thread::JoinHandle;
 
-use crate::digest::{RowHasher, TableDigest, TableHasher};
+use crate::digest::TableDigest;
 use crate::error::{Error, ErrorKind, Result};
+use crate::rowsum::RowSum;
 use crate::server::{self, PrivateFile};
 use crate::superuser::Superuser;
 
@@ -73,12 +74,11 @@ impl Session {
     /// The rows of the next statement, whatever their length, and their
     /// digest; the SQLSTATE if the server would not give them.
     pub(super) fn table(&mut self) -> Result<Result<(u64, TableDigest), String>> {
-        let mut table = TableHasher::new();
-        let mut row = RowHasher::new();
+        let mut rows = RowSum::new();
         let mut head = Vec::with_capacity(MARK_LENGTH);
         loop {
             let ended = self.piece(|piece| {
-                row.update(piece);
+                rows.update(piece);
                 let room = MARK_LENGTH - head.len();
                 head.extend_from_slice(&piece[..piece.len().min(room)]);
             })?;
@@ -86,10 +86,10 @@ impl Session {
                 continue;
             }
             if let Some(state) = state(&head) {
-                return Ok(outcome(state).map(|()| (table.rows(), table.digest())));
+                rows.forget_row();
+                return Ok(outcome(state).map(|()| rows.finish()));
             }
-            table.add(&row);
-            row.reset();
+            rows.end_row();
             head.clear();
         }
     }
