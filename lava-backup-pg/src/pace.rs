@@ -38,6 +38,9 @@ const UNLIMITED: u64 = 2 << 30;
 /// How often the server is asked who is at work.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// How far a stream may be behind its rate, and still catch up.
+const CATCH_UP: Duration = Duration::from_millis(50);
+
 /// How long nobody may have been at work before the pace rises. Work that comes
 /// in short transactions is mostly not there when one looks.
 const QUIET: Duration = Duration::from_secs(2);
@@ -128,8 +131,10 @@ impl<'r> Brake<'r> {
             return Duration::ZERO;
         }
         let cost = Duration::from_secs_f64(bytes as f64 / rate as f64);
-        // Time that was not used is not saved up: it would be spent in a burst.
-        self.free_at = self.free_at.max(now) + cost;
+        // A sleep is too long by a little, and the stream itself takes time: that is
+        // caught up with. Longer rests are not saved up, to be spent in a burst.
+        let earliest = now.checked_sub(CATCH_UP).unwrap_or(now);
+        self.free_at = self.free_at.max(earliest) + cost;
         self.free_at.saturating_duration_since(now)
     }
 }
@@ -203,7 +208,10 @@ mod tests {
         let tenth = Duration::from_millis(100);
         assert_eq!(brake.wait(MIB, start), tenth);
         assert_eq!(brake.wait(MIB, start), 2 * tenth, "it has not waited yet");
-        assert_eq!(brake.wait(MIB, start + 60 * tenth), tenth);
+        // Late by a little: the next waits for less. By much: for almost as much.
+        let late = start + 2 * tenth + CATCH_UP / 2;
+        assert_eq!(brake.wait(MIB, late), tenth - CATCH_UP / 2);
+        assert_eq!(brake.wait(MIB, start + 60 * tenth), tenth - CATCH_UP);
         let rate = Rate::of(Pace::Unlimited);
         assert_eq!(Brake::new(&rate).wait(1 << 40, start), Duration::ZERO);
     }
