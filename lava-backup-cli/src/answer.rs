@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use crate::exit::{Exit, Failure};
+use crate::exit::{CouldNot, Exit, Failure};
 use crate::text;
 
 /// The answer of a command.
@@ -68,5 +68,17 @@ impl Answer {
             }
             Ok(()) => self.exit.into(),
         }
+    }
+}
+
+/// What became of text that was written bit by bit: `false` if whoever read us
+/// has seen enough.
+pub(crate) fn is_read(written: std::io::Result<()>) -> Result<bool, Failure> {
+    match written {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        other => other
+            .map(|()| true)
+            .map_err(Failure::from)
+            .could_not("write the answer"),
     }
 }

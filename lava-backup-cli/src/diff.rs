@@ -6,7 +6,7 @@ use lava_backup_core::{Backup, Difference, Entry};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::answer::Answer;
+use crate::answer::{self, Answer};
 use crate::args::DiffArgs;
 use crate::exit::{CouldNot, Exit, Failure};
 use crate::{named, text};
@@ -119,13 +119,7 @@ pub(crate) fn diff(args: &DiffArgs, json: bool) -> Result<Answer, Failure> {
         }
     })
     .could_not(format!("compare {} with {}", first.id(), second.id()))?;
-    match written.and_then(|()| out.flush()) {
-        // Whoever read us has seen enough.
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
-            return Err(Failure::from(e)).could_not("write the answer");
-        }
-        _ => {}
-    }
+    answer::is_read(written.and_then(|()| out.flush()))?;
     let said = format!(
         "{} added, {} removed, {} changed\n",
         text::grouped(differing.added),

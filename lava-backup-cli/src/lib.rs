@@ -73,7 +73,7 @@ fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
         Command::Create(args) => create::create(args, cli.quiet, cli.json),
         Command::List(args) => look::list(args),
         Command::Show(args) => look::show(args),
-        Command::Ls(args) => look::ls(args),
+        Command::Ls(args) => look::ls(args, cli.json),
         Command::Cat(args) => look::cat(args, cli.json),
         Command::Verify(args) => verify::verify(args),
         Command::Extract(args) => extract::extract(args, cli.quiet),

@@ -1,11 +1,13 @@
 //! Making a store, and looking into backups: no PostgreSQL, no target.
 
+use std::io::Write;
+
 use lava_backup_core::{Backup, Entry, Kind, Outcome, Store};
 use lava_restore_plan::facts::DatabaseState;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::answer::Answer;
+use crate::answer::{self, Answer};
 use crate::args::{BackupArgs, CatArgs, LsArgs, StoreArgs};
 use crate::backup_facts;
 use crate::collect::role_name;
@@ -433,7 +435,8 @@ impl From<&Entry> for FileShown {
     }
 }
 
-pub(crate) fn ls(args: &LsArgs) -> Result<Answer, Failure> {
+/// Text is written while the index is read, so that it needs no memory.
+pub(crate) fn ls(args: &LsArgs, json: bool) -> Result<Answer, Failure> {
     let backup = backup_facts::open(&args.backup)?;
     let one = match args.paths.as_slice() {
         [pattern] => pattern.within(),
@@ -443,14 +446,30 @@ pub(crate) fn ls(args: &LsArgs) -> Result<Answer, Failure> {
         Some(path) => backup.entries_below(path),
         None => backup.index(),
     };
-    let mut entries = Vec::new();
+    let mut files = Files {
+        backup: backup.id().to_string(),
+        files: Vec::new(),
+    };
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut written = Ok(());
     let mut missed: Vec<_> = args.paths.iter().collect();
     for entry in index.could_not("read the index")? {
         let entry = entry.could_not("read the index")?;
         missed.retain(|pattern| !pattern.selects(&entry.path));
-        if args.paths.is_empty() || args.paths.iter().any(|p| p.selects(&entry.path)) {
-            entries.push(entry);
+        if !args.paths.is_empty() && !args.paths.iter().any(|p| p.selects(&entry.path)) {
+            continue;
         }
+        if json {
+            files.files.push((&entry).into());
+        } else {
+            written = out.write_all(text::printable(&line(&entry)).as_bytes());
+            if written.is_err() {
+                break;
+            }
+        }
+    }
+    if !answer::is_read(written.and_then(|()| out.flush()))? {
+        return Ok(Answer::new(Exit::Done, &files, ""));
     }
     if let Some(pattern) = missed.first() {
         return Err(Failure::new(
@@ -458,12 +477,7 @@ pub(crate) fn ls(args: &LsArgs) -> Result<Answer, Failure> {
             format!("could not find {pattern} in the backup {}", backup.id()),
         ));
     }
-    let text: String = entries.iter().map(line).collect();
-    let files = Files {
-        backup: backup.id().to_string(),
-        files: entries.iter().map(Into::into).collect(),
-    };
-    Ok(Answer::new(Exit::Done, &files, text))
+    Ok(Answer::new(Exit::Done, &files, ""))
 }
 
 /// As `tar -tv` prints it, with the time in UTC.

@@ -348,8 +348,12 @@ fn ls_takes_patterns() {
     assert_eq!(paths(&["data/1", "data/[x]"]).len(), 3);
     assert_eq!(paths(&["data/[12]/*.idx"]), ["data/1/output.idx"]);
     assert_eq!(paths(&[]).len(), 4);
-    plain
+    let found = plain.run("ls", &["1", "data/1"]).ends(0).out;
+    assert_eq!(found.lines().count(), 2);
+    // What is there is told all the same.
+    let told = plain
         .run("ls", &["1", "data/1", "data/*.none"])
         .says(1, &["data/*.none"]);
+    assert_eq!(told.out, found);
     plain.run("ls", &["1", "data/[a"]).ends(2);
 }
