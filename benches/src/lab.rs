@@ -150,7 +150,7 @@ impl Lab {
             kind: self.device(device).kind,
             user: dice.between(1, USERS.len() as u64 - 1) as u32,
             public: dice.chance(80),
-            health_check: state == State::Finished && id % 16 == 0,
+            health_check: state == State::Finished && id.is_multiple_of(16),
             failed: state == State::Finished && dice.chance(15),
             bytes: (self.job_bytes as f64 * size) as u64,
             packed: u64::from(id) * 100 <= u64::from(self.jobs) * u64::from(self.packed),

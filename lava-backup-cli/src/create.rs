@@ -366,7 +366,7 @@ impl Making {
         let mut observe = |entry: &Entry| {
             finished.saw(entry);
             entries += 1;
-            if entries % 256 == 0 {
+            if entries.is_multiple_of(256) {
                 let count = text::count(entries, "file");
                 progress.say(format!("{count}: {}", entry.path));
             }

@@ -205,7 +205,7 @@ fn restore_files(
         let restored = lava_backup_core::extract(backup, &root, &options, &mut |event| {
             if let Event::Bring(entry) = event {
                 done += 1;
-                if done % 256 == 0 {
+                if done.is_multiple_of(256) {
                     progress.say(format!("restoring {}", entry.path));
                 }
             }

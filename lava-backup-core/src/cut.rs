@@ -16,7 +16,7 @@ const FULL_FRAME: usize = 4 << 20;
 
 /// Does a frame of `length` bytes end after the file with this path?
 pub(crate) fn after_file(length: usize, path: &[u8]) -> bool {
-    let chance = blake3::hash(path).as_bytes()[0] % 32 == 0;
+    let chance = blake3::hash(path).as_bytes()[0].is_multiple_of(32);
     length >= FULL_FRAME || (length >= MIN_FRAME && chance)
 }
 

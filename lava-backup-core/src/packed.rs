@@ -24,7 +24,7 @@ pub(crate) fn is_unfinished(name: &CStr, file: &File, size: u64) -> bool {
 fn is_xz(file: &File, size: u64) -> bool {
     let (mut head, mut tail) = ([0; 8], [0; 4]);
     size >= SHORTEST
-        && size % 4 == 0
+        && size.is_multiple_of(4)
         && file.read_exact_at(&mut head, 0).is_ok()
         && file.read_exact_at(&mut tail, size - 4).is_ok()
         && head[..6] == BEGIN

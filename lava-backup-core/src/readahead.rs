@@ -63,7 +63,7 @@ impl Readahead {
     /// Says that a name is read soon.
     pub(crate) fn soon(&self, dir: &Arc<OwnedFd>, name: &CString) {
         let given = self.given.fetch_add(1, Ordering::Relaxed);
-        if self.warm.load(Ordering::Relaxed) >= WARM && given % SAMPLE != 0 {
+        if self.warm.load(Ordering::Relaxed) >= WARM && !given.is_multiple_of(SAMPLE) {
             return;
         }
         if let Some(hints) = &self.hints {

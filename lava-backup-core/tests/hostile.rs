@@ -510,7 +510,11 @@ fn whoever_swaps_files_and_directories_meanwhile_reaches_nothing() {
                     2 => drop(std::os::unix::fs::symlink(at("outside/file"), &spare)),
                     _ => drop(fs::create_dir(&spare)),
                 }
-                let place = if turn % 4 == 0 { &victim } else { &inner };
+                let place = if turn.is_multiple_of(4) {
+                    &victim
+                } else {
+                    &inner
+                };
                 let flags = rustix::fs::RenameFlags::EXCHANGE;
                 let here = rustix::fs::CWD;
                 let _ = rustix::fs::renameat_with(here, &spare, here, place, flags);

@@ -137,7 +137,7 @@ fn attack(target: &Path, outside: &Path, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         turn += 1;
         let spare = target.join(format!(".spare{turn}"));
-        let to = if turn % 2 == 0 {
+        let to = if turn.is_multiple_of(2) {
             outside.join("dir")
         } else {
             outside.join("file")
@@ -191,8 +191,9 @@ fn run(room: &Room, number: usize, case: &Case) -> Vec<String> {
         }
     }
     if let Some(backup) = backup {
-        let attacked =
-            number % 4 == 0 && !matches!(case.expect, Expect::Stuck(..)) && case.plant.is_none();
+        let attacked = number.is_multiple_of(4)
+            && !matches!(case.expect, Expect::Stuck(..))
+            && case.plant.is_none();
         let target = room.anew("target");
         if let Some(plant) = &case.plant {
             plant(&target, &room.at("outside"));

@@ -173,7 +173,7 @@ fn what_a_lab_must_not_lose_is_found() {
     assert!(lost("data/").contains(&"Missing data/**".to_owned()));
     assert!(lost("logs/").contains(&"Missing logs/**".to_owned()));
 
-    let half = |p: &str| p.ends_with("output.yaml") && p.as_bytes()[p.len() - 13] % 2 == 0;
+    let half = |p: &str| p.ends_with("output.yaml") && p.as_bytes()[p.len() - 13].is_multiple_of(2);
     let kind = "Shrunk data/job-output/N/N/N/N/output.yaml";
     assert_eq!(fails(&was, &without(was.clone(), half))[0], kind);
     let boards = without(was.clone(), |p| {

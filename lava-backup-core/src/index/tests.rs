@@ -398,7 +398,7 @@ fn expected_in_frames(all: &[Entry]) -> Vec<(FrameName, u64)> {
         let mut counted = entry.clone();
         counted.frame -= first;
         text += &(serde_json::to_string(&counted).unwrap() + "\n");
-        let chosen = blake3::hash(entry.path.as_bytes()).as_bytes()[1] % 128 == 0;
+        let chosen = blake3::hash(entry.path.as_bytes()).as_bytes()[1].is_multiple_of(128);
         let ends = text.len() >= 512 << 10 || (text.len() >= 64 << 10 && chosen);
         let section = |e: &Entry| e.path.section().to_vec();
         let last = all.get(number + 1).map(section) != Some(section(entry));
@@ -434,7 +434,8 @@ fn blocks_in_frames_end_where_a_path_says_so_and_with_their_section() {
     // None of these is chosen, so that the block ends when it is full.
     let long = "x".repeat(1000);
     let unchosen = (0..).map(|n| format!("logs/l{n:05}{long}"));
-    let unchosen = unchosen.filter(|p| blake3::hash(p.as_bytes()).as_bytes()[1] % 128 != 0);
+    let unchosen =
+        unchosen.filter(|p| !blake3::hash(p.as_bytes()).as_bytes()[1].is_multiple_of(128));
     unchosen.take(900).for_each(|path| add(path, &[]));
     let sealed = writer.seal(SealInput::default()).unwrap();
     let backup = store.backup(&sealed.seal.id).unwrap();

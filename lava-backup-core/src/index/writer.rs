@@ -182,7 +182,7 @@ impl<W: Write> BlockWriter<W> {
             return Err(Error::new(ErrorKind::Refused, path, what));
         }
         let short = self.text.len() < SHORT;
-        let chosen = || blake3::hash(entry.path.as_bytes()).as_bytes()[1] % 128 == 0;
+        let chosen = || blake3::hash(entry.path.as_bytes()).as_bytes()[1].is_multiple_of(128);
         if self.text.len() >= BLOCK || (in_frames && !short && chosen()) {
             self.end_block()?;
         }

@@ -95,7 +95,7 @@ impl<'a> Tried<'a> {
             let mut drawn = blake3::Hasher::new();
             drawn.update(seed.as_bytes()).finalize_xof().fill(&mut lots);
             let torn = TORN[usize::from(lots.first().unwrap_or(&0) >> 6)];
-            let lost = |at: usize| lots[at] % 2 == 0;
+            let lost = |at: usize| lots[at].is_multiple_of(2);
             let what = || format!("a crash after {moment}, subset {subset}, {torn:?}");
             self.state(&model.crash(&lost, torn), done, &what);
         }

@@ -280,7 +280,7 @@ impl Write for FailingFile {
             return Err(e);
         }
         match self.faults.fault() {
-            Fault::Slow if self.faults.calls.load(Ordering::SeqCst) % 2 == 0 => {
+            Fault::Slow if self.faults.calls.load(Ordering::SeqCst).is_multiple_of(2) => {
                 Err(io::ErrorKind::Interrupted.into())
             }
             Fault::Slow => self.inner.write(half),

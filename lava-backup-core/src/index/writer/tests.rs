@@ -92,7 +92,7 @@ fn long(number: u64) -> Entry {
 fn a_block_of_just_the_least_length_ends_with_a_path_that_says_so() {
     let chosen = |number: &u64| {
         let path = long(*number).path;
-        blake3::hash(path.as_bytes()).as_bytes()[1] % 128 == 0
+        blake3::hash(path.as_bytes()).as_bytes()[1].is_multiple_of(128)
     };
     let number = (0..).find(chosen).unwrap();
     for (length, expected) in [(SHORT - 1, 1), (SHORT, 2)] {
