@@ -1,15 +1,14 @@
 //! Backing up a host.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write};
 
 use lava_backup_core::{
     BackupId, BackupWriter, Capture, Choice, Class, Entry, MemberPath, Meta, Outcome, Problem,
-    SealInput, Sealed, Store, StreamMember,
+    SealInput, Sealed, Store,
 };
 use lava_backup_debian as debian;
-use lava_backup_pg::archive::{DumpContents, TableInfo, TableSummary};
-use lava_backup_pg::{DumpSink, Pace, Snapshot, dump};
+use lava_backup_pg::archive::DumpContents;
+use lava_backup_pg::{Pace, Snapshot, dump};
 use lava_restore_plan::Facts;
 use lava_restore_plan::facts::{DatabaseState, Role};
 use schemars::JsonSchema;
@@ -31,11 +30,13 @@ mod debs;
 mod destination;
 mod earlier;
 mod finished;
+mod sink;
 mod state;
 
 use debs::Debs;
 use destination::Destination;
 use finished::FinishedJobs;
+use sink::Sink;
 use state::State;
 
 /// What `create` made.
@@ -290,17 +291,11 @@ impl Making {
         }
         let server = serde_json::to_value(snapshot.facts()).unwrap_or_default();
         let meta = Meta::private(Class::Secret, self.taken.for_files());
-        let mut sink = Sink {
-            of_tables: snapshot.facts().tables.len(),
-            member: self.writer.stream(path.clone(), meta)?,
-            progress: &self.progress,
-            bytes: 0,
-            tables: 0,
-            table: String::new(),
-            told: 0,
-        };
+        let of_tables = snapshot.facts().tables.len();
+        let member = self.writer.stream(path.clone(), meta)?;
+        let mut sink = Sink::new(member, &self.progress, of_tables);
         let dumped = dump(snapshot, pace, &mut sink).could_not("dump the database")?;
-        sink.member.finish().could_not("store the dump")?;
+        sink.finish().could_not("store the dump")?;
         let contents = dumped.contents;
         for warning in dumped.warnings {
             self.problem("database.warning", warning, false);
@@ -468,54 +463,6 @@ fn migrations_differ(facts: &Facts, host: &Host) -> Option<debian::Mismatch> {
     // Django's packages ship apps that LAVA does not use.
     let apps: BTreeSet<&str> = applied.iter().map(|m| m.app.as_str()).collect();
     Some(debian::expand(&applied, &shipped.of_apps(apps)))
-}
-
-/// Puts the dump into the backup, and says how far it is.
-struct Sink<'s> {
-    member: StreamMember<'s>,
-    progress: &'s Progress,
-    bytes: u64,
-    /// Tables begun, of how many, and the last.
-    tables: usize,
-    of_tables: usize,
-    table: String,
-    /// Bytes when it was last said.
-    told: u64,
-}
-
-impl Sink<'_> {
-    /// A large table takes long.
-    const TELL_EVERY: u64 = 1 << 20;
-
-    fn tell(&mut self) {
-        self.told = self.bytes;
-        self.progress.say(format!(
-            "dumping the database: {}, table {} of {}: {}",
-            text::bytes(self.bytes),
-            self.tables,
-            self.of_tables.max(self.tables),
-            self.table,
-        ));
-    }
-}
-
-impl DumpSink for Sink<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.bytes += bytes.len() as u64;
-        if self.bytes - self.told >= Self::TELL_EVERY {
-            self.tell();
-        }
-        self.member.write_all(bytes)
-    }
-
-    fn table_begins(&mut self, table: &TableInfo) -> io::Result<()> {
-        self.tables += 1;
-        self.table = format!("{}.{}", table.schema, table.name);
-        self.tell();
-        self.member.cut_here().map_err(io::Error::other)
-    }
-
-    fn table_ends(&mut self, _: &TableSummary) {}
 }
 
 fn answer(
