@@ -13,7 +13,7 @@ mod prune;
 
 pub(crate) use keeping::{CompareArgs, DiffArgs, ForgetArgs};
 pub(crate) use onefile::{DestinationArgs, ExportArgs, ImportArgs};
-pub(crate) use packages::{InstallPlanArgs, PackagesArgs, PackagesCommand, RepoArgs};
+pub(crate) use packages::{InstallArgs, InstallPlanArgs, PackagesArgs, PackagesCommand, RepoArgs};
 pub(crate) use prune::PruneArgs;
 
 /// Back up a LAVA lab, prove the backup, and bring it back.
@@ -69,6 +69,8 @@ pub(crate) enum Command {
     Drill(DrillArgs),
     /// Print the steps that bring a backup back on a target
     Plan(PlanArgs),
+    /// Let workers reach a restored LAVA, and nobody else; a step of a plan
+    Admit(AdmitArgs),
     /// Compare backups with a drilled one: do they hold the same kinds of content?
     Compare(CompareArgs),
     /// Tell what differs between two backups, file by file
@@ -342,6 +344,18 @@ pub(crate) struct DrillArgs {
     pub(crate) scratch: PathBuf,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct AdmitArgs {
+    /// Who may come in
+    pub(crate) whom: Admitted,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Admitted {
+    /// Workers, through the part of LAVA that they alone use
+    Workers,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PlanFormat {
     /// A runbook to read
@@ -356,29 +370,54 @@ pub(crate) enum PlanFormat {
 pub(crate) enum PlanIntent {
     /// Bring a master back
     RestoreMaster,
+    /// Bring a worker back; its master runs
+    RestoreWorker,
+    /// Bring a master back, and then its workers one by one
+    RestoreLab,
+    /// Set up a new host with a backup's packages and configuration, without its data
+    Grow,
+    /// Bring a host back without a network, with nobody to ask
+    Drill,
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Of several backups, the first target is for the first of them, and so on. The plan \
+    has the master first whatever their order.\n\nExit codes: 0 the plan can be run, 3 refused, \
+    4 the plan can be run and prepares the target first."
+)]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
-    pub(crate) backup: BackupArgs,
+    pub(crate) store: OptionalStore,
 
-    /// The target's facts, as `lava-backup facts` prints them; `-` for standard
-    /// input; this host's if not given
-    #[arg(long, value_name = "FILE")]
-    pub(crate) target: Option<PathBuf>,
+    /// Backups, one for each host: ids, unique beginnings of ids, or `latest`; exported files
+    #[arg(value_name = "BACKUP", default_value = "latest")]
+    pub(crate) backups: Vec<String>,
 
-    /// What is to be
-    #[arg(long, default_value = "restore-master")]
-    pub(crate) intent: PlanIntent,
+    /// A target's facts, as `lava-backup facts` prints them, for each backup; `-` for
+    /// standard input; of one backup, this host's if not given
+    #[arg(long = "target", value_name = "FILE")]
+    pub(crate) targets: Vec<PathBuf>,
+
+    /// What is to be; if not given, what the backups are of is restored
+    #[arg(long)]
+    pub(crate) intent: Option<PlanIntent>,
 
     /// How to print it
     #[arg(long, default_value = "markdown")]
     pub(crate) format: PlanFormat,
 
+    /// Whose part of a lab's plan a script is for: `master`, or `worker_` and its name
+    #[arg(long, value_name = "ID")]
+    pub(crate) host: Option<String>,
+
     /// The lab that is on the target may be replaced
     #[arg(long)]
     pub(crate) replace_data: bool,
+
+    /// The id of the restored lab's next job: one more than the highest that anybody saw
+    #[arg(long, value_name = "N")]
+    pub(crate) next_job_id: Option<u64>,
 }
 
 fn rate(text: &str) -> Result<Pace, String> {

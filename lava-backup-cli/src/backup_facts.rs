@@ -11,6 +11,9 @@ use crate::args::BackupArgs;
 use crate::exit::{Exit, Failure};
 use crate::named;
 
+/// Where a backup holds the secret of a worker of 2020.09 or later.
+const WORKER_TOKEN: &str = "data/var/lib/lava/dispatcher/worker/token";
+
 /// Opens the backup that a command names.
 pub(crate) fn open(args: &BackupArgs) -> Result<Backup, Failure> {
     named::open(&args.store, &args.backup)
@@ -73,10 +76,19 @@ fn read<T: serde::de::DeserializeOwned>(
 /// The backup as far as a plan has to know it.
 pub(crate) fn for_plan(backup: &Backup) -> Result<plan::Backup, Failure> {
     let facts = facts(backup)?;
-    let mut config_paths = Vec::new();
+    let mut paths = Vec::new();
     for entry in backup.entries_below(&crate::paths::CONFIG.parse()?)? {
-        config_paths.push(entry?.path.to_string());
+        paths.push(entry?.path.to_string());
     }
+    // A worker's token is data by its place.
+    for entry in backup.entries_below(&WORKER_TOKEN.parse()?)? {
+        paths.push(entry?.path.to_string());
+    }
+    let debs = crate::debs::of(backup)?.map(|debs| plan::Debs {
+        lacking: debs.lacking.iter().map(|deb| deb.package.clone()).collect(),
+        closed: debs.closed,
+        scope: debs.scope,
+    });
     let database = dump(backup)?.map(|dump| {
         let mut known = plan::Dump {
             name: dump.server.database,
@@ -101,6 +113,7 @@ pub(crate) fn for_plan(backup: &Backup) -> Result<plan::Backup, Failure> {
             known.devices_by_health = database.devices_by_health.clone();
             known.jobs_by_state = database.jobs_by_state.clone();
             known.active_jobs = database.active_jobs.clone();
+            known.workers = database.worker_names.clone();
         }
         known
     });
@@ -112,7 +125,8 @@ pub(crate) fn for_plan(backup: &Backup) -> Result<plan::Backup, Failure> {
         seal_digest: backup.digest().to_owned(),
         created: seal.taken.clone(),
         sections: seal.sections.keys().cloned().collect(),
-        config_paths,
+        paths,
+        debs,
         facts,
         database,
         degraded: lacks.map(|p| p.message.clone()).collect(),

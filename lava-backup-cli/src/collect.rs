@@ -93,6 +93,7 @@ pub(crate) fn of_files(host: &Host) -> Result<Facts, Failure> {
     facts.apache = Apache {
         lava_site_enabled: host.lava_site_enabled(),
     };
+    facts.worker = host.worker();
     let clusters = host.clusters();
     // The one whose port LAVA's settings name; else the newest.
     let wanted = host.settings.database.as_ref().map_or(5432, |a| a.port);
@@ -174,6 +175,14 @@ pub(crate) fn of_database(
                 })
             });
             jobs.collect()
+        });
+    }
+    if modern {
+        let workers = ask("SELECT hostname FROM public.lava_scheduler_app_worker \
+             WHERE health <> 2 ORDER BY 1")?;
+        database.worker_names = workers.map(|rows| {
+            let names = rows.into_iter().filter_map(|row| row.into_iter().next()?);
+            names.collect()
         });
     }
     let mut count = |sql: &str| {

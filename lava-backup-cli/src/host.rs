@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use lava_backup_core::{Owners, Root};
 use lava_backup_debian as debian;
 use lava_backup_pg::{Address, OsUser};
-use lava_restore_plan::facts::{Cluster, Role, Unit};
+use lava_restore_plan::facts::{Cluster, Role, Unit, WorkerFacts};
 use lava_restore_plan::release::Release;
 
 use crate::exit::{CouldNot, Exit, Failure};
@@ -22,6 +22,28 @@ pub(crate) struct Host {
     pub(crate) packages: Vec<debian::PackageState>,
     /// LAVA's settings.
     pub(crate) settings: LavaSettings,
+}
+
+/// What a worker's options say, before and since 2020.09.
+fn worker_of(text: &str) -> WorkerFacts {
+    let option = |names: [&str; 2]| {
+        let lines = text.lines().filter_map(|line| line.trim().split_once('='));
+        let mut ours = lines.filter(|(name, _)| names.contains(&name.trim_end()));
+        let (_, value) = ours.next_back()?;
+        let value = value.trim().trim_matches(['"', '\'']);
+        // Some hold the option's name too, as `--name`.
+        let value = value.rsplit([' ', '=']).next().unwrap_or_default();
+        (!value.is_empty()).then(|| value.to_owned())
+    };
+    let server = option(["URL", "MASTER_URL"]);
+    WorkerFacts {
+        name: option(["WORKER_NAME", "HOSTNAME"]),
+        // Nobody's password is a fact.
+        server: server.map(|url| match (url.split_once("://"), url.rsplit_once('@')) {
+            (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
+            _ => url,
+        }),
+    }
 }
 
 impl Host {
@@ -107,6 +129,25 @@ impl Host {
             "" => "unnamed".to_owned(),
             name => name.to_owned(),
         }
+    }
+
+    /// How its worker is set up to reach a master.
+    pub(crate) fn worker(&self) -> Option<WorkerFacts> {
+        self.has("lava-dispatcher").then(|| {
+            let read = |path: &str| {
+                let text = self.root.read(Path::new(path), 1 << 20).unwrap_or_default();
+                String::from_utf8_lossy(&text).into_owned()
+            };
+            // systemd reads them in this order; the last word counts.
+            let unit = self
+                .release()
+                .map_or("lava-worker.service", |r| r.worker_unit);
+            let unit = unit.trim_end_matches(".service");
+            let text = ["/etc/default/", "/etc/lava-dispatcher/"]
+                .map(|directory| read(&format!("{directory}{unit}")))
+                .concat();
+            worker_of(&text)
+        })
     }
 
     /// PostgreSQL's clusters, as Debian keeps them.
@@ -272,5 +313,23 @@ mod tests {
             "# port = 1\nport = 5432\t\t# (change requires restart)\nports = 3\nport = 5433";
         assert_eq!(port(config), Some(5433));
         assert_eq!(port("#port = 5432"), None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_word_of_a_workers_options_counts_and_no_password_is_kept() {
+        let text = "# WORKER_NAME=\"--name <hostname.fqdn>\"\nURL=\"http://localhost/\"\n\
+                    URL=\"https://me:word@lava.example.org/\"\nWORKER_NAME=\"--name rack-a\"\n";
+        let worker = worker_of(text);
+        assert_eq!(worker.name.as_deref(), Some("rack-a"));
+        assert_eq!(worker.server.as_deref(), Some("https://lava.example.org/"));
+        let old = worker_of("MASTER_URL=\"tcp://lava:5556\"\nHOSTNAME=\"--hostname rack-b\"\n");
+        assert_eq!(old.name.as_deref(), Some("rack-b"));
+        assert_eq!(old.server.as_deref(), Some("tcp://lava:5556"));
+        assert_eq!(worker_of(""), WorkerFacts::default());
     }
 }

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod admit;
 pub mod answer;
 mod args;
 mod backup_facts;
@@ -82,6 +83,7 @@ fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
         Command::Packages(args) => packages::packages(args, cli.quiet),
         Command::Drill(args) => drill::drill(args, cli.quiet),
         Command::Plan(args) => plan::plan(args),
+        Command::Admit(args) => admit::admit(args),
         Command::Compare(args) => compare::compare(args),
         Command::Diff(args) => diff::diff(args, cli.json),
         Command::Forget(args) => forget::forget(args),

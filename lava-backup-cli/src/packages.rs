@@ -18,12 +18,14 @@ use crate::exit::{CouldNot, Exit, Failure};
 use crate::progress::Progress;
 use crate::{backup_facts, named, paths, text};
 
+pub(crate) mod install;
 pub(crate) mod plan;
 
 pub(crate) fn packages(args: &PackagesArgs, quiet: bool) -> Result<Answer, Failure> {
     match &args.command {
         PackagesCommand::Repo(args) => repo(args, quiet),
         PackagesCommand::InstallPlan(args) => plan::install_plan(args),
+        PackagesCommand::Install(args) => install::install(args, quiet),
     }
 }
 

@@ -1,35 +1,48 @@
 //! The steps from a backup to a restored host.
 
 use std::io::Read;
+use std::path::{Path, PathBuf};
 
-use lava_restore_plan::{Facts, Intent, Options, Verdict, render};
+use lava_restore_plan::facts::Role;
+use lava_restore_plan::{ErrorKind, Facts, Host, Intent, Options, Plan, Verdict, render};
 
 use crate::answer::Answer;
 use crate::args::{PlanArgs, PlanFormat, PlanIntent};
 use crate::exit::{CouldNot, Exit, Failure};
-
 use crate::named::{self, Named};
-use crate::{backup_facts, collect};
+use crate::{backup_facts, collect, text};
 
 pub(crate) fn plan(args: &PlanArgs) -> Result<Answer, Failure> {
-    if Named::of(&args.backup.backup) == Named::Stdin {
-        let what = "could not plan from standard input: the plan's commands read the backup again";
-        return Err(Failure::new(Exit::Usage, what).hint("put it into a file, and name that"));
+    let targets = targets(args)?;
+    let mut hosts = Vec::with_capacity(targets.len());
+    for (name, target) in args.backups.iter().zip(targets) {
+        let backup = named::open(&args.store, name)?;
+        let known = backup_facts::for_plan(&backup)?;
+        let digest = digest(&target);
+        let mut host = Host::new(known, place(args, name)?, target);
+        host.target_digest = Some(digest);
+        hosts.push(host);
     }
-    let backup = backup_facts::open(&args.backup)?;
-    let known = backup_facts::for_plan(&backup)?;
-    let target = target(args)?;
-    let mut options = Options::new(place(args)?);
-    options.replace_data = args.replace_data;
-    options.target_digest = Some(digest(&target));
     let intent = match args.intent {
-        PlanIntent::RestoreMaster => Intent::RestoreMaster,
+        Some(PlanIntent::RestoreMaster) => Intent::RestoreMaster,
+        Some(PlanIntent::RestoreWorker) => Intent::RestoreWorker,
+        Some(PlanIntent::RestoreLab) => Intent::RestoreLab,
+        Some(PlanIntent::Grow) => Intent::Grow,
+        Some(PlanIntent::Drill) => Intent::Drill,
+        None => match hosts.as_slice() {
+            [host] if host.backup.facts.role == Role::Worker => Intent::RestoreWorker,
+            [_] => Intent::RestoreMaster,
+            _ => Intent::RestoreLab,
+        },
     };
-    let plan = lava_restore_plan::plan(&known, &target, &intent, &options);
+    let mut options = Options::default();
+    options.replace_data = args.replace_data;
+    options.next_job_id = args.next_job_id;
+    let plan = lava_restore_plan::plan(hosts, intent, &options);
     let json = render::json(&plan).could_not("print the plan")?;
     let text = match args.format {
         PlanFormat::Markdown => render::markdown(&plan).could_not("print the plan")?,
-        PlanFormat::Sh => render::shell(&plan).could_not("print the plan")?,
+        PlanFormat::Sh => script(args, &plan)?,
         PlanFormat::Json => json.clone(),
     };
     let exit = match plan.verdict {
@@ -41,9 +54,32 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<Answer, Failure> {
     Ok(Answer::verbatim(exit, &document, text))
 }
 
-/// Where the plan's commands find the backup, as they say after `--store`.
-fn place(args: &PlanArgs) -> Result<String, Failure> {
-    let named = match (Named::of(&args.backup.backup), &args.backup.store.store) {
+/// A script is for one host.
+fn script(args: &PlanArgs, plan: &Plan) -> Result<String, Failure> {
+    let host = match (&args.host, plan.hosts.as_slice()) {
+        (Some(host), _) => host,
+        (None, [host]) => &host.id,
+        (None, hosts) => {
+            let ids: Vec<&str> = hosts.iter().map(|host| host.id.as_str()).collect();
+            let what = "could not print the plan as a script: a script is for one host";
+            let hint = format!("name it with --host, one of: {}", ids.join(", "));
+            return Err(Failure::new(Exit::Usage, what).hint(hint));
+        }
+    };
+    render::shell(plan, host).map_err(|e| match e.kind() {
+        ErrorKind::UnknownHost => Failure::new(Exit::Usage, format!("could not {e}")),
+        _ => Failure::new(Exit::Failed, format!("could not print the plan: {e}")),
+    })
+}
+
+/// Where the plan's commands find a backup, as they say after `--store`.
+fn place(args: &PlanArgs, name: &str) -> Result<String, Failure> {
+    let named = match (Named::of(name), &args.store.store) {
+        (Named::Stdin, _) => {
+            let what =
+                "could not plan from standard input: the plan's commands read the backup again";
+            return Err(Failure::new(Exit::Usage, what).hint("put it into a file, and name that"));
+        }
         (Named::File(file), _) => file,
         (_, Some(store)) => store,
         (_, None) => return Err(named::no_store("plan")),
@@ -51,16 +87,45 @@ fn place(args: &PlanArgs) -> Result<String, Failure> {
     Ok(named.canonicalize()?.to_string_lossy().into_owned())
 }
 
-/// The facts of the target: from a file, or of this host.
-fn target(args: &PlanArgs) -> Result<Facts, Failure> {
-    let Some(path) = &args.target else {
-        let facts = collect::facts(&crate::args::FactsArgs {
-            root: "/".into(),
-            database: Default::default(),
-        })?;
-        return Facts::from_json(facts.json().to_string().as_bytes())
-            .could_not("read this host's facts");
-    };
+/// The facts of each backup's target.
+fn targets(args: &PlanArgs) -> Result<Vec<Facts>, Failure> {
+    let stdin = args
+        .backups
+        .iter()
+        .any(|name| Named::of(name) == Named::Stdin);
+    if stdin {
+        place(args, "-")?;
+    }
+    match (args.backups.len(), args.targets.as_slice()) {
+        (1, []) => Ok(vec![this_host()?]),
+        (backups, targets) if backups == targets.len() => {
+            let is_stdin = |path: &&PathBuf| path.as_os_str() == "-";
+            if targets.iter().filter(is_stdin).count() > 1 {
+                named::stdin_once("-", "-")?;
+            }
+            targets.iter().map(|path| facts(path)).collect()
+        }
+        (backups, targets) => {
+            let what = format!(
+                "could not plan: {} for {}",
+                text::count(targets.len() as u64, "target"),
+                text::count(backups as u64, "backup")
+            );
+            let hint = "give a --target for each backup, in the same order";
+            Err(Failure::new(Exit::Usage, what).hint(hint))
+        }
+    }
+}
+
+fn this_host() -> Result<Facts, Failure> {
+    let facts = collect::facts(&crate::args::FactsArgs {
+        root: "/".into(),
+        database: Default::default(),
+    })?;
+    Facts::from_json(facts.json().to_string().as_bytes()).could_not("read this host's facts")
+}
+
+fn facts(path: &Path) -> Result<Facts, Failure> {
     let mut text = Vec::new();
     if path.as_os_str() == "-" {
         std::io::stdin().lock().read_to_end(&mut text)

@@ -25,6 +25,8 @@ fn the_published_schemas_are_those_of_the_answers() {
     check::<database::Compared>("database-compare");
     check::<packages::RepositoryMade>("packages-repo");
     check::<packages::plan::InstallPlan>("packages-install-plan");
+    check::<packages::install::Installed>("packages-install");
+    check::<crate::admit::Admission>("admit");
     check::<crate::debs::DebsDocument>("debs");
     check::<drill::Drilled>("drill");
     check::<compare::Equivalence>("compare");

@@ -20,8 +20,12 @@ pub struct Backup {
     pub created: String,
     /// The names of the sections it holds.
     pub sections: Vec<String>,
-    /// The paths in its section `config`, each beginning `config/`.
-    pub config_paths: Vec<String>,
+    /// The paths in its section `config`, and of the files by which a worker is known where they
+    /// lie elsewhere; each begins with its section.
+    pub paths: Vec<String>,
+    /// The .debs that it holds; `None` when it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub debs: Option<Debs>,
     /// What its host was.
     pub facts: Facts,
     /// What its dump holds, read from the dump's own bytes.
@@ -36,6 +40,17 @@ pub enum BackupSchema {
     /// The first.
     #[serde(rename = "lava-restore-plan/backup/1")]
     V1,
+}
+
+/// The .debs that a backup holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Debs {
+    /// Which were asked for: `critical` or `closure`.
+    pub scope: String,
+    /// The packages that were asked for and not to be had.
+    pub lacking: Vec<String>,
+    /// Whether apt installs all of them from nothing else; `None` where that was not asked.
+    pub closed: Option<bool>,
 }
 
 /// What a dump holds.
@@ -57,6 +72,9 @@ pub struct Dump {
     pub jobs_by_state: Option<BTreeMap<JobState, u64>>,
     /// The jobs that are between the queue and their end.
     pub active_jobs: Option<Vec<ActiveJob>>,
+    /// The names of the workers that are not retired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<Vec<String>>,
 }
 
 /// A table in a dump.
@@ -84,11 +102,17 @@ impl Backup {
     /// Brings every list into its one order.
     pub fn normalise(&mut self) {
         self.sections.sort();
-        self.config_paths.sort();
+        self.paths.sort();
+        if let Some(debs) = &mut self.debs {
+            debs.lacking.sort();
+        }
         self.degraded.sort();
         self.facts.normalise();
         if let Some(dump) = &mut self.database {
             dump.tables.sort();
+            if let Some(workers) = &mut dump.workers {
+                workers.sort();
+            }
             normalise_content(
                 &mut dump.migrations,
                 &mut dump.devices_by_health,
@@ -97,10 +121,10 @@ impl Backup {
         }
     }
 
-    /// Whether its section `config` holds this path, or one below it when it ends in `/`.
+    /// Whether it is known to hold this path, or one below it when it ends in `/`.
     #[must_use]
-    pub fn holds_config(&self, path: &str) -> bool {
-        self.config_paths
+    pub fn holds(&self, path: &str) -> bool {
+        self.paths
             .iter()
             .any(|held| held == path || (path.ends_with('/') && held.starts_with(path)))
     }

@@ -20,6 +20,8 @@ pub enum ErrorKind {
     Altered,
     /// A step or a rendered text holds an operation that no plan may hold.
     Forbidden,
+    /// The plan is not for a host of this id.
+    UnknownHost,
     /// The order of the steps contradicts what they need.
     Disordered,
 }
@@ -62,6 +64,7 @@ impl fmt::Display for Error {
             ErrorKind::UnknownSchema => write!(f, "read {at}: a schema this version does not know"),
             ErrorKind::Altered => write!(f, "trust {at}: its command is not what its action does"),
             ErrorKind::Forbidden => write!(f, "accept {at}: no plan may hold it"),
+            ErrorKind::UnknownHost => write!(f, "render {at}: the plan is not for it"),
             ErrorKind::Disordered => {
                 write!(f, "follow {at}: it needs a step that is not before it")
             }

@@ -46,6 +46,9 @@ pub struct Facts {
     pub settings: Settings,
     /// The web server.
     pub apache: Apache,
+    /// How its worker reaches a master; `None` when there is no worker or nobody could tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<WorkerFacts>,
 }
 
 impl Facts {
@@ -68,6 +71,7 @@ impl Facts {
             timers: None,
             settings: Settings::default(),
             apache: Apache::default(),
+            worker: None,
         }
     }
 
@@ -96,15 +100,24 @@ impl Facts {
         installed
             .or_else(|| lava?.package_version.as_ref())
             .and_then(|version| LavaVersion::of(version).ok())
+            .or_else(|| self.dispatcher_version())
             .or_else(|| lava?.version.parse().ok())
     }
 
-    /// Whether the packages are known and lava-server is not among the installed ones.
+    /// LAVA's release on a worker, from its package or from LAVA's own version file.
+    fn dispatcher_version(&self) -> Option<LavaVersion> {
+        let installed = self.package("lava-dispatcher");
+        let installed = installed.filter(|package| package.is_installed());
+        LavaVersion::of(&installed?.version).ok()
+    }
+
+    /// Whether the packages are known and the one that makes a host of this role is not among the
+    /// installed ones.
     #[must_use]
-    pub fn lava_is_absent(&self) -> bool {
+    pub fn lacks(&self, role: Role) -> bool {
         !self.packages.is_empty()
             && !self
-                .package("lava-server")
+                .package(role.package())
                 .is_some_and(Package::is_installed)
     }
 
@@ -131,6 +144,9 @@ impl Facts {
         }
         if let DatabaseState::Present(database) = &mut self.database {
             database.tables.sort();
+            if let Some(workers) = &mut database.worker_names {
+                workers.sort();
+            }
             normalise_content(
                 &mut database.migrations,
                 &mut database.devices_by_health,
@@ -176,6 +192,17 @@ pub enum Role {
     Worker,
     /// Neither is installed, or nobody could tell.
     Unknown,
+}
+
+impl Role {
+    /// The package that makes a host of this role.
+    #[must_use]
+    pub fn package(self) -> &'static str {
+        match self {
+            Self::Master => "lava-server",
+            Self::Worker | Self::Unknown => "lava-dispatcher",
+        }
+    }
 }
 
 /// The Debian release under everything else.
@@ -321,6 +348,9 @@ pub struct Database {
     pub active_jobs: Option<Vec<ActiveJob>>,
     /// How many workers there are.
     pub workers: Option<u64>,
+    /// The names of those that are not retired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_names: Option<Vec<String>>,
     /// The highest job id.
     pub max_job_id: Option<u64>,
     /// How many saved queries (each a materialised view) there are.
@@ -388,6 +418,15 @@ pub struct Settings {
     pub log_backend: Option<String>,
     /// `INSTANCE_NAME`.
     pub instance_name: Option<String>,
+}
+
+/// How a worker reaches its master.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkerFacts {
+    /// The name that it is configured to give itself; `None` for that of its host.
+    pub name: Option<String>,
+    /// Where it is configured to look for its master, without a password.
+    pub server: Option<String>,
 }
 
 /// The web server in front of LAVA.

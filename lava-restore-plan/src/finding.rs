@@ -1,3 +1,4 @@
+use std::cmp::Reverse;
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -34,6 +35,8 @@ impl fmt::Display for Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Finding {
+    /// The id of the host it is about; empty when it is about all of them.
+    pub host: String,
     /// A stable code, such as `lava.newer`.
     pub code: String,
     /// How bad it is.
@@ -58,6 +61,7 @@ pub struct Finding {
 impl Finding {
     pub(crate) fn new(severity: Verdict, code: &str, subject: impl Into<String>) -> Self {
         Self {
+            host: String::new(),
             code: code.to_owned(),
             severity,
             subject: subject.into(),
@@ -96,20 +100,25 @@ impl Finding {
         self
     }
 
-    /// The order of a report: the worst first, then by code and subject.
+    /// Says whose it is; the steps it names are that host's.
+    pub(crate) fn on(mut self, host: &str) -> Self {
+        for step in &mut self.steps {
+            *step = format!("{host}.{step}");
+        }
+        host.clone_into(&mut self.host);
+        self
+    }
+
+    /// The order of a report: the worst first, then by host, code and subject.
     pub(crate) fn sort(findings: &mut Vec<Self>) {
         findings.sort_by(|a, b| {
-            let key = |f: &Self| {
-                (
-                    f.code.clone(),
-                    f.subject.clone(),
-                    f.expected.clone(),
-                    f.found.clone(),
-                )
-            };
-            b.severity
-                .cmp(&a.severity)
-                .then_with(|| key(a).cmp(&key(b)))
+            let key = |f: &Self| Reverse(f.severity);
+            key(a).cmp(&key(b)).then_with(|| {
+                let text = |f: &'_ Self| {
+                    [&f.host, &f.code, &f.subject, &f.expected, &f.found].map(String::clone)
+                };
+                text(a).cmp(&text(b))
+            })
         });
         findings.dedup();
     }

@@ -5,7 +5,8 @@
 //! an operation nobody thought of is refused too; the list of what is forbidden is for rendered
 //! text, where a program's name alone proves nothing.
 
-use crate::step::{Gate, Step};
+use crate::sql::{Query, Statement};
+use crate::step::{FORGET_JOBS, Gate, Step, WORKERS_ONLY};
 use crate::{Error, ErrorKind};
 
 /// Words that run or make a migration, or configure a package and so run one: lava-server's
@@ -109,7 +110,8 @@ fn allowed(argv: &[String], reading: bool) -> bool {
     if is_own_program(first) {
         return match rest {
             ["extract", .., "--check"] | ["database", "compare", ..] => true,
-            ["extract", ..] | ["database", "restore", ..] => !reading,
+            ["extract", ..] | ["database", "restore", ..] | ["packages", "install", ..] => !reading,
+            ["admit", "workers"] => !reading,
             _ => false,
         };
     }
@@ -123,26 +125,13 @@ fn allowed(argv: &[String], reading: bool) -> bool {
         ("journalctl", ["-q", "--no-pager", "-b", "-p", "err", units @ ..]) => units
             .chunks(2)
             .all(|pair| pair.len() == 2 && pair[0] == "-u"),
-        (
-            "runuser",
-            [
-                "-u",
-                "postgres",
-                "--",
-                "psql",
-                "-XAtq",
-                rest @ ..,
-                "-c",
-                query,
-            ],
-        ) => {
-            let connection = matches!(rest, ["-d", _] | ["-p", _, "-d", _]);
-            connection && query.starts_with("SELECT ") && !query.contains(';')
-        }
+        ("ls", ["/sys/class/net"]) => true,
+        ("runuser", rest) => sql(rest).is_some_and(|sql| Query::parse(sql).is_some()),
         _ => false,
     };
     let acts = match (*first, rest) {
         ("a2dissite" | "a2ensite", ["-q", "lava-server"])
+        | ("a2enconf" | "a2disconf", ["-q", WORKERS_ONLY])
         | ("apt-mark", ["hold" | "unhold", ..]) => true,
         ("systemctl", [verb, ..]) => {
             matches!(
@@ -150,6 +139,8 @@ fn allowed(argv: &[String], reading: bool) -> bool {
                 "mask" | "unmask" | "stop" | "start" | "reload" | "daemon-reload"
             )
         }
+        ("runuser", rest) => sql(rest).is_some_and(Statement::is),
+        ("find", _) => words == FORGET_JOBS,
         ("lava-server", ["manage", "jobs", "fail", id]) => id.bytes().all(|b| b.is_ascii_digit()),
         ("lava-server", ["manage", "maintenance"]) => true,
         (
@@ -166,6 +157,24 @@ fn allowed(argv: &[String], reading: bool) -> bool {
         _ => false,
     };
     reads || (acts && !reading)
+}
+
+/// The SQL of a command that runs `psql` as `postgres` and does nothing else.
+fn sql<'a>(words: &[&'a str]) -> Option<&'a str> {
+    let [
+        "-u",
+        "postgres",
+        "--",
+        "psql",
+        "-XAtq",
+        rest @ ..,
+        "-c",
+        sql,
+    ] = words
+    else {
+        return None;
+    };
+    matches!(rest, ["-d", _] | ["-p", _, "-d", _]).then_some(*sql)
 }
 
 #[cfg(test)]

@@ -6,15 +6,15 @@
 //! It never plans an operation that migrates a database.
 //!
 //! ```
-//! use lava_restore_plan::{Backup, Facts, Intent, Options, Verdict, plan, render};
+//! use lava_restore_plan::{Backup, Facts, Host, Intent, Options, Verdict, plan, render};
 //!
 //! let backup = r#"{"schema": "lava-restore-plan/backup/1", "id": "b1", "seal_digest": "6f",
-//!     "created": "2026-11-22T04:00:00Z", "sections": [], "config_paths": [], "degraded": [],
+//!     "created": "2026-11-22T04:00:00Z", "sections": [], "paths": [], "degraded": [],
 //!     "database": null, "facts": FACTS}"#;
 //! let facts = serde_json::to_string(&Facts::unknown())?;
 //! let backup = Backup::from_json(backup.replace("FACTS", &facts).as_bytes())?;
-//! let (target, options) = (Facts::unknown(), Options::new("/srv/store"));
-//! let plan = plan(&backup, &target, &Intent::RestoreMaster, &options);
+//! let host = Host::new(backup, "/srv/store", Facts::unknown());
+//! let plan = plan(vec![host], Intent::RestoreMaster, &Options::default());
 //! assert_eq!(plan.verdict, Verdict::Refuse, "what is unknown is never well");
 //! assert!(plan.steps.is_empty());
 //! println!("{}", render::markdown(&plan)?);
@@ -22,7 +22,8 @@
 //! ```
 //!
 //! In the order a reader meets them:
-//! - [`Facts`]: what one host is; [`Backup`]: what a sealed backup holds;
+//! - [`Facts`]: what one host is; [`Backup`]: what a sealed backup holds; [`Host`]: which backup is
+//!   to become which host;
 //! - [`Intent`] and [`Options`]: what is wanted;
 //! - [`plan`] and the [`Plan`] it makes: a [`Verdict`], each [`Finding`] behind it, each [`Step`]
 //!   with its [`Action`] and [`Gate`]s;
@@ -30,10 +31,12 @@
 //! - [`release`]: what is known of LAVA's releases, which collectors read too.
 
 mod backup;
+mod draft;
 mod error;
 pub mod facts;
 mod finding;
 mod forbid;
+mod host;
 mod master;
 mod migration;
 mod name;
@@ -42,13 +45,17 @@ pub mod release;
 pub mod render;
 mod rule;
 mod schema;
+mod sql;
 pub mod step;
+mod worker;
 
-pub use backup::{Backup, BackupSchema, Dump, DumpTable};
+pub use backup::{Backup, BackupSchema, Debs, Dump, DumpTable};
 pub use error::{Error, ErrorKind};
 pub use facts::Facts;
 pub use finding::{Finding, Verdict};
+pub use host::{Host, PlannedHost};
 pub use lava_backup_debian::{Class, LavaVersion, PackageVersion, Suite};
 pub use plan::{Intent, Options, Plan, PlanSchema, plan};
 pub use schema::{facts_schema, plan_schema};
+pub use sql::Statement;
 pub use step::{Action, Gate, Phase, Step};

@@ -1,41 +1,28 @@
-//! The steps that bring a master back, LAVA 2020.09 and later.
+//! The steps that bring a master back.
 
-use crate::Backup;
 use crate::backup::Dump;
-use crate::facts::{DatabaseState, Facts, Package, Unit};
-use crate::finding::Finding;
-use crate::release::{Command, JobState, Release};
+use crate::draft::{Draft, active, gate, names, one_line};
+use crate::facts::{DatabaseState, Facts};
+use crate::release::{Command, Encoding, JobState};
 use crate::rule::{self, Case};
-use crate::step::{
-    Action, Connection, Danger, Expect, Gate, Phase, Reference, Resume, Step, Touch, with, words,
-};
+use crate::sql::{Query, Statement};
+use crate::step::{Action, Connection, Danger, Gate, Phase, Touch, words};
+use crate::{Backup, Intent};
 
 mod after;
 mod before;
 mod check;
 mod load;
-mod packages;
 
-use check::{active, check_deploy, closed, gate, inactive};
-
-/// Ids of steps that findings name.
-pub(crate) mod ids {
-    pub(crate) const ACCEPT: &str = "master.isolate.accept";
-    pub(crate) const REPLACE: &str = "master.isolate.replace";
-    pub(crate) const PACKAGES: &str = "master.install.packages";
-    pub(crate) const LOGS_ELSEWHERE: &str = "master.config.logs_elsewhere";
-}
+use check::{check_deploy, closed, only_workers};
 
 const SITE: &str = "lava-server";
 const SITE_LINK: &str = "/etc/apache2/sites-enabled/lava-server.conf";
+const WORKERS_ONLY_LINK: &str = "/etc/apache2/conf-enabled/lava-backup-workers-only.conf";
 const GUNICORN: &str = "lava-server-gunicorn.service";
 
-/// What changes packages by itself.
-pub(crate) const UNATTENDED: [&str; 3] = [
-    "apt-daily.timer",
-    "apt-daily-upgrade.timer",
-    "unattended-upgrades.service",
-];
+/// A worker asks for work every 20 seconds, and the first time when it has started.
+const PING: u16 = 120;
 
 const SETTINGS: [&str; 5] = [
     "config/etc/lava-server/settings.d",
@@ -45,43 +32,39 @@ const SETTINGS: [&str; 5] = [
     "config/etc/lava-server/settings.yaml",
 ];
 
-/// What makes a host that host; another host keeps its own.
-const IDENTITY: [&str; 7] = [
-    "config/etc/fstab",
-    "config/etc/hostname",
-    "config/etc/hosts",
-    "config/etc/machine-id",
-    "config/etc/network",
-    "config/etc/resolv.conf",
-    "config/etc/systemd/network",
+/// The settings that belong to one database and its users' sessions.
+const OWN_SETTINGS: [&str; 4] = [
+    "config/etc/lava-server/settings.d/00-database.yaml",
+    "config/etc/lava-server/settings.d/00-secret-key.yaml",
+    "config/etc/lava-server/instance.conf",
+    "config/etc/lava-server/secret_key.conf",
 ];
-
-const ACTIVE_JOBS: &str = "SELECT count(*) FROM lava_scheduler_app_testjob WHERE state IN (1, \
-     2, 3, 4)";
-const DEVICES_THAT_TAKE_JOBS: &str = "SELECT count(*) FROM lava_scheduler_app_device WHERE health NOT IN \
-     (4, 5)";
-const DEVICES: &str = "SELECT count(*) FROM lava_scheduler_app_device";
-const MIGRATIONS: &str = "SELECT count(*) FROM django_migrations";
 
 /// The settings files that a backup holds, of those with the database's password and the secret key.
 pub(crate) fn settings_held(backup: &Backup) -> Vec<String> {
-    let held = |path: &&&str| backup.holds_config(path) || backup.holds_config(&format!("{path}/"));
-    SETTINGS
-        .iter()
-        .filter(held)
-        .map(|path| (*path).to_owned())
-        .collect()
+    held(backup, &SETTINGS)
+}
+
+fn held(backup: &Backup, paths: &[&str]) -> Vec<String> {
+    let held = |path: &&&str| backup.holds(path) || backup.holds(&format!("{path}/"));
+    let paths = paths.iter().filter(held);
+    paths.map(|path| (*path).to_owned()).collect()
 }
 
 /// The database's name on the target.
 pub(crate) fn database_name(case: &Case<'_>) -> Option<String> {
-    let dumped = case.backup.database.as_ref().map(|dump| dump.name.clone());
-    case.options.database.clone().or(dumped)
+    let dumped = case.backup().database.as_ref();
+    let of_facts = match &case.backup().facts.database {
+        DatabaseState::Present(database) => Some(database.name.clone()),
+        _ => None,
+    };
+    let named = case.options.database.clone();
+    named.or(dumped.map(|dump| dump.name.clone())).or(of_facts)
 }
 
 /// The port in the settings that are restored, when it is not the usual one.
 pub(crate) fn port(case: &Case<'_>) -> Option<u16> {
-    match &case.backup.facts.database {
+    match &case.backup().facts.database {
         DatabaseState::Present(database) => database.port.filter(|port| *port != 5432),
         _ => None,
     }
@@ -109,129 +92,53 @@ fn is_active(state: JobState) -> bool {
     !matches!(state, JobState::Submitted | JobState::Finished)
 }
 
-/// The steps, for a case that no rule refused.
-pub(crate) fn steps(case: &Case<'_>, findings: &[Finding]) -> Vec<Step> {
-    let release = case
-        .backup
-        .facts
-        .lava_version()
-        .and_then(|version| Release::of(&version));
-    let (Some(release), Some(dump)) = (release, &case.backup.database) else {
-        return vec![];
-    };
-    let mut master = Master {
-        case,
-        release,
-        dump,
-        named: findings
-            .iter()
-            .flat_map(|finding| finding.steps.iter().map(String::as_str))
-            .collect(),
-        from: Reference {
-            program: case.options.program.clone(),
-            store: case.options.store.clone(),
-            backup: case.backup.id.clone(),
-        },
-        on: Connection {
-            database: database_name(case).unwrap_or_default(),
-            port: port(case),
-        },
-        stopped: stopped_units(case, release),
-        steps: Vec::new(),
-    };
-    master.isolate();
-    master.base();
-    master.install();
-    master.smoke_and_quiesce();
-    master.database();
-    master.maintenance();
-    master.config();
-    master.start();
-    master.verify();
-    master.reopen();
-    master.steps
-}
-
-/// LAVA's units that the target has, or will have once the backup's packages are installed.
-fn stopped_units(case: &Case<'_>, release: &Release) -> Vec<String> {
-    let of = |facts: &Facts| -> Vec<String> {
-        let units = facts.units.iter().flatten();
-        let ours = |unit: &&Unit| release.stops(&unit.name) && !unit.name.ends_with("@.service");
-        units.filter(ours).map(|unit| unit.name.clone()).collect()
-    };
-    let mut units = of(case.target);
-    if case.target.lava_is_absent() {
-        units.extend(of(&case.backup.facts));
-        units.extend(release.master_units.iter().map(|unit| (*unit).to_owned()));
-    }
-    units.sort_by_key(|unit| (release.start_rank(unit), unit.clone()));
-    units.dedup();
-    units
-}
-
-/// Of the units that were stopped, those that ran on the backup's host.
-fn started_units(case: &Case<'_>, release: &Release, stopped: &[String]) -> Vec<String> {
-    let wanted = |unit: &&String| match &case.backup.facts.units {
-        Some(units) => units.iter().any(|known| {
-            known.name == **unit && (known.enabled == Some(true) || known.active == Some(true))
-        }),
-        None => !release.optional_units.contains(&unit.as_str()),
-    };
-    stopped.iter().filter(wanted).cloned().collect()
-}
-
-struct Master<'a> {
-    case: &'a Case<'a>,
-    release: &'a Release,
-    dump: &'a Dump,
-    /// The steps that findings count on.
-    named: Vec<&'a str>,
-    from: Reference,
+/// A master's steps in the making.
+pub(crate) struct Master<'a> {
+    pub(crate) draft: Draft<'a>,
+    /// What comes into the database; nothing when a new lab begins.
+    dump: Option<&'a Dump>,
     on: Connection,
-    stopped: Vec<String>,
-    steps: Vec<Step>,
 }
 
-impl Master<'_> {
-    /// Adds a step after all others; LAVA's manual wants its steps strictly in order (R72).
-    fn push(
-        &mut self,
-        phase: Phase,
-        name: &str,
-        manual_step: u8,
-        title: &str,
-        why: &str,
-        action: Action,
-    ) -> &mut Step {
-        let resume = if action.choices().is_some() {
-            Resume::Ask
-        } else {
-            Resume::Again
-        };
-        let needs = self
-            .steps
-            .last()
-            .map(|step| step.id.clone())
-            .into_iter()
-            .collect();
-        self.steps.push(Step {
-            id: format!("master.{}.{name}", phase.name()),
-            phase,
-            host: "master".to_owned(),
-            title: title.to_owned(),
-            why: why.to_owned(),
-            danger: Danger::None,
-            argv: action.argv(),
-            action,
-            needs,
-            pre: Vec::new(),
-            post: Vec::new(),
-            resume,
-            touches: Vec::new(),
-            secrets: Vec::new(),
-            manual_step,
-        });
-        let last = self.steps.len() - 1;
-        &mut self.steps[last]
+impl<'a> Master<'a> {
+    pub(crate) fn of(draft: Draft<'a>) -> Option<Self> {
+        let case = draft.case;
+        let dump = case.backup().database.as_ref();
+        let grows = case.intent == Intent::Grow;
+        if dump.is_none() && !grows {
+            return None; // a rule refused
+        }
+        Some(Self {
+            on: Connection {
+                database: database_name(case).unwrap_or_default(),
+                port: port(case),
+                encoding: draft.release.encoding,
+            },
+            dump: dump.filter(|_| !grows),
+            draft,
+        })
+    }
+
+    /// Whether the restored database has a worker of this host's name.
+    fn knows_itself(&self) -> bool {
+        let workers = self.dump.and_then(|dump| dump.workers.as_ref());
+        let own = self.draft.case.worker_name();
+        workers.is_some_and(|workers| workers.iter().any(|name| Some(name.as_str()) == own))
+    }
+
+    /// All but the way back in.
+    pub(crate) fn up_to_verify(&mut self) {
+        self.isolate();
+        self.base();
+        self.install();
+        self.smoke();
+        self.quiesce();
+        if self.dump.is_some() {
+            self.database();
+            self.maintenance();
+        }
+        self.config();
+        self.start();
+        self.verify();
     }
 }

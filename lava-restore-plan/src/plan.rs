@@ -1,13 +1,13 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::facts::Facts;
 use crate::finding::{Finding, Verdict};
+use crate::host::{self, Host, PlannedHost};
 use crate::rule::{self, Case};
 use crate::step::{Phase, Step};
-use crate::{Backup, Error, ErrorKind, forbid, master, schema};
+use crate::{Error, ErrorKind, draft, forbid, schema};
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -16,52 +16,50 @@ use crate::{Backup, Error, ErrorKind, forbid, master, schema};
 pub enum Intent {
     /// Bring a master back, on its own host or another.
     RestoreMaster,
+    /// Bring a worker back, on its own host or another; its master runs.
+    RestoreWorker,
+    /// Bring a master back, and then its workers one by one, each from its own backup.
+    RestoreLab,
+    /// Set up a new master or worker with a backup's packages and configuration, without its data.
+    Grow,
+    /// Bring a host back in throwaway surroundings without a network, with nobody to ask.
+    Drill,
 }
 
 /// What a caller decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
-    /// `lava-backup` as the target finds it: that word, or an absolute path that ends in it.
+    /// `lava-backup` as the targets find it: that word, or an absolute path that ends in it.
     pub program: String,
-    /// The store as the target reaches it.
-    pub store: String,
     /// The database's name on the target; the dump's own when `None`.
     pub database: Option<String>,
     /// Whether a lab that is already on the target may be replaced.
     pub replace_data: bool,
-    /// The digest of the target's facts, to bind the plan to them.
-    pub target_digest: Option<String>,
+    /// The id that the restored lab's next job is to have; the dump's own order goes on when
+    /// `None`.
+    pub next_job_id: Option<u64>,
 }
 
-impl Options {
-    /// The usual ones for a store.
-    #[must_use]
-    pub fn new(store: impl Into<String>) -> Self {
+impl Default for Options {
+    fn default() -> Self {
         Self {
             program: "lava-backup".to_owned(),
-            store: store.into(),
             database: None,
             replace_data: false,
-            target_digest: None,
+            next_job_id: None,
         }
     }
 }
 
-/// The ordered steps and gates from a target's facts to a restored host.
+/// The ordered steps and gates from targets' facts to restored hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Plan {
     /// The version of this document.
     pub schema: PlanSchema,
-    /// The id of the backup it restores.
-    pub backup: String,
-    /// The digest of that backup's seal; the plan holds for no other.
-    pub seal_digest: String,
-    /// When that backup was made: what happened in the lab since is lost.
-    pub backup_created: String,
-    /// The digest of the target's facts, when the caller gave one; the plan holds for no others.
-    pub target_digest: Option<String>,
+    /// The hosts it is for, the master first.
+    pub hosts: Vec<PlannedHost>,
     /// What is to be done.
     pub intent: Intent,
     /// The worst of the findings.
@@ -80,29 +78,34 @@ pub enum PlanSchema {
     V1,
 }
 
-/// Makes the plan that restores a backup to a target.
+/// Makes the plan that brings backups back to their targets.
 ///
-/// The same input gives the same plan, byte for byte, and the order of lists in the input does not
-/// matter. Nothing but the arguments is looked at.
+/// The same input gives the same plan, byte for byte, and neither the order of the hosts nor that of
+/// lists in their facts matters. Nothing but the arguments is looked at.
 #[must_use]
-pub fn plan(backup: &Backup, target: &Facts, intent: &Intent, options: &Options) -> Plan {
-    let (mut backup, mut target) = (backup.clone(), target.clone());
-    backup.normalise();
-    target.normalise();
-    let case = Case {
-        backup: &backup,
-        target: &target,
-        options,
-    };
-    let mut findings = rule::judge(&case);
+pub fn plan(mut hosts: Vec<Host>, intent: Intent, options: &Options) -> Plan {
+    let planned = host::cast(&mut hosts);
+    let cases: Vec<Case<'_>> = hosts
+        .iter()
+        .zip(&planned)
+        .map(|(host, planned)| Case {
+            host,
+            planned,
+            intent,
+            options,
+        })
+        .collect();
+    let mut findings = host::judge(&hosts, intent);
+    if findings.is_empty() {
+        findings = rule::judge(&cases);
+    }
     let mut verdict = Finding::verdict(&findings);
-    let Intent::RestoreMaster = intent;
     let mut steps = Vec::new();
     if verdict < Verdict::Refuse {
-        steps = master::steps(&case, &findings);
+        steps = draft::steps(&cases, &findings);
         // Every command comes from a closed enum and every name was checked, so this never
         // happens; if it did, no plan is better than a wrong one.
-        if let Err(error) = check(&steps) {
+        if let Err(error) = check(&steps, &planned) {
             let finding = Finding::new(Verdict::Refuse, "plan.forbidden", error.at());
             findings.push(finding.compared("only allowed commands", error));
             Finding::sort(&mut findings);
@@ -112,11 +115,8 @@ pub fn plan(backup: &Backup, target: &Facts, intent: &Intent, options: &Options)
     }
     Plan {
         schema: PlanSchema::V1,
-        backup: backup.id.clone(),
-        seal_digest: backup.seal_digest.clone(),
-        backup_created: backup.created.clone(),
-        target_digest: options.target_digest.clone(),
-        intent: *intent,
+        hosts: planned,
+        intent,
         verdict,
         findings,
         steps,
@@ -147,29 +147,50 @@ impl Plan {
                 "the steps of a refused plan",
             ));
         }
-        check(&self.steps)
+        check(&self.steps, &self.hosts)
     }
 
-    /// The steps of a phase, in order.
-    pub fn phase(&self, phase: Phase) -> impl Iterator<Item = &Step> {
-        self.steps.iter().filter(move |step| step.phase == phase)
+    /// The host of this id.
+    #[must_use]
+    pub fn host(&self, id: &str) -> Option<&PlannedHost> {
+        self.hosts.iter().find(|host| host.id == id)
+    }
+
+    /// The steps in runs of one host and one phase, in the order in which they are done.
+    pub fn parts(&self) -> impl Iterator<Item = &[Step]> {
+        self.steps
+            .chunk_by(|a, b| (&a.host, a.phase) == (&b.host, b.phase))
     }
 }
 
-fn check(steps: &[Step]) -> Result<(), Error> {
+fn check(steps: &[Step], hosts: &[PlannedHost]) -> Result<(), Error> {
     let mut before: BTreeSet<&str> = BTreeSet::new();
-    let mut phase = Phase::Isolate;
+    let mut phases: BTreeMap<&str, Phase> = BTreeMap::new();
+    for host in hosts {
+        // Of two hosts with one id, nobody could tell whose a step is.
+        if phases.insert(&host.id, Phase::Isolate).is_some() {
+            return Err(Error::new(
+                ErrorKind::Disordered,
+                format!("the second host {:.200}", host.id),
+            ));
+        }
+    }
     for step in steps {
         forbid::step(step)?;
-        let in_order =
-            step.phase >= phase && step.needs.iter().all(|id| before.contains(id.as_str()));
-        if !in_order || !before.insert(&step.id) || !is_id(&step.id) {
+        let in_order = step.needs.iter().all(|id| before.contains(id.as_str()))
+            && is_id(&step.id)
+            && step
+                .id
+                .starts_with(&format!("{}.{}.", step.host, step.phase.name()))
+            && phases
+                .get_mut(step.host.as_str())
+                .is_some_and(|phase| std::mem::replace(phase, step.phase) <= step.phase);
+        if !in_order || !before.insert(&step.id) {
             return Err(Error::new(
                 ErrorKind::Disordered,
                 format!("step {:.200}", step.id),
             ));
         }
-        phase = step.phase;
     }
     Ok(())
 }
@@ -182,5 +203,5 @@ fn is_id(id: &str) -> bool {
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
     };
-    id.len() <= 100 && id.split('.').count() == 3 && id.split('.').all(part)
+    id.len() <= 160 && id.split('.').count() == 3 && id.split('.').all(part)
 }

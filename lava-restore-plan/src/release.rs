@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::LavaVersion;
 
+/// What of LAVA's site workers use, and nobody else, since 2020.09; each asks with its token.
+pub const WORKER_API: &str = "/scheduler/internal/v1/";
+
 /// A range of LAVA releases that look alike to a backup and a restore.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -57,7 +60,8 @@ pub enum WorkerIdentity {
 }
 
 /// How states are written in the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Encoding {
     /// One `status` column; up to 2017.12.

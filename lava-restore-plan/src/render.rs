@@ -10,6 +10,20 @@ pub use json::json;
 pub use markdown::markdown;
 pub use shell::shell;
 
+use crate::{Intent, Plan};
+
+/// What a plan does, in a few words; none of them from a backup.
+fn title(plan: &Plan) -> String {
+    let workers = plan.hosts.len().saturating_sub(1);
+    match plan.intent {
+        Intent::RestoreMaster => "Restore of a master".to_owned(),
+        Intent::RestoreWorker => "Restore of a worker".to_owned(),
+        Intent::RestoreLab => format!("Restore of a lab: its master and {workers} workers"),
+        Intent::Grow => "A new host like one of a backup".to_owned(),
+        Intent::Drill => "Drill of a backup".to_owned(),
+    }
+}
+
 /// Text from a backup or a person on one line, so that it can't begin another.
 fn one_line(text: &str) -> String {
     text.chars()

@@ -6,71 +6,142 @@
 mod base;
 mod data;
 mod itself;
+mod lab;
 mod package;
 mod postgresql;
+mod worker;
 
-pub(crate) use package::{accepted_versions, critical_packages, is_lava};
+pub(crate) use package::{accepted_versions, critical_packages, differing_packages, is_lava};
 
+use crate::facts::Role;
 use crate::finding::{Finding, Verdict};
-use crate::{Backup, Facts, Options};
+use crate::host::{Host, PlannedHost};
+use crate::{Backup, Facts, Intent, Options};
 
 /// What the rules look at.
 pub(crate) struct Case<'a> {
-    pub(crate) backup: &'a Backup,
-    pub(crate) target: &'a Facts,
+    pub(crate) host: &'a Host,
+    pub(crate) planned: &'a PlannedHost,
+    pub(crate) intent: Intent,
     pub(crate) options: &'a Options,
+}
+
+impl Case<'_> {
+    pub(crate) fn backup(&self) -> &Backup {
+        &self.host.backup
+    }
+
+    pub(crate) fn target(&self) -> &Facts {
+        &self.host.target
+    }
+
+    /// Whether the host's data comes back, and not its configuration alone.
+    pub(crate) fn restores_data(&self) -> bool {
+        self.intent != Intent::Grow
+    }
+
+    /// Whether the target's packages are known and LAVA's part for this role is not among them.
+    pub(crate) fn lacks_lava(&self) -> bool {
+        self.target().lacks(self.planned.role)
+    }
+
+    /// The name that a master knows this host's worker by.
+    pub(crate) fn worker_name(&self) -> Option<&str> {
+        let configured = self.backup().facts.worker.as_ref();
+        let configured = configured.and_then(|worker| worker.name.as_deref());
+        configured.or_else(|| self.host.name())
+    }
+
+    /// The files that make a worker this worker and no other.
+    pub(crate) fn worker_secrets(&self) -> Vec<String> {
+        const PATHS: [&str; 4] = [
+            "config/etc/lava-dispatcher/certificates.d",
+            "config/etc/lava-dispatcher/lava-slave",
+            "config/etc/lava-dispatcher/lava-worker",
+            "data/var/lib/lava/dispatcher/worker/token",
+        ];
+        let held =
+            |path: &&&str| self.backup().holds(path) || self.backup().holds(&format!("{path}/"));
+        let paths = PATHS.iter().filter(held);
+        paths.map(|path| (*path).to_owned()).collect()
+    }
 }
 
 type Rule = fn(&Case<'_>) -> Vec<Finding>;
 
-const RULES: &[Rule] = &[
+/// Of every host.
+const EVERY: &[Rule] = &[
     itself::names,
     itself::sections,
     itself::degraded,
-    itself::settings,
     itself::release,
-    itself::content,
-    itself::migrations,
-    itself::log_backend,
+    itself::packages,
     base::suite,
     base::architecture,
     base::role,
-    base::apache,
     base::units,
     base::unattended,
     package::unclean,
     package::lava,
     package::critical,
+];
+
+/// Of a master, with or without its data.
+const MASTER: &[Rule] = &[
+    base::apache,
     package::migrations,
     postgresql::major,
-    postgresql::server,
-    postgresql::encoding,
     data::data,
 ];
 
-/// Asks every rule; the worst come first.
-pub(crate) fn judge(case: &Case<'_>) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = RULES.iter().flat_map(|rule| rule(case)).collect();
+/// Of a master whose data comes back.
+const MASTER_DATA: &[Rule] = &[
+    itself::settings,
+    itself::content,
+    itself::migrations,
+    itself::log_backend,
+    itself::next_job,
+    postgresql::server,
+    postgresql::encoding,
+];
+
+/// Of a worker.
+const WORKER: &[Rule] = &[worker::identity, worker::name];
+
+/// Asks every rule of every host, and then those of the whole lab; the worst come first.
+pub(crate) fn judge(cases: &[Case<'_>]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for case in cases {
+        let of_role: [&[Rule]; 2] = match case.planned.role {
+            Role::Master if case.restores_data() => [MASTER, MASTER_DATA],
+            Role::Master => [MASTER, &[]],
+            Role::Worker | Role::Unknown => [WORKER, &[]],
+        };
+        let rules = EVERY.iter().chain(of_role.into_iter().flatten());
+        let found = rules.flat_map(|rule| rule(case));
+        findings.extend(found.map(|finding| finding.on(&case.planned.id)));
+    }
+    findings.extend(lab::judge(cases));
     Finding::sort(&mut findings);
     findings
 }
 
-fn ok(code: &str, subject: &str) -> Finding {
+pub(crate) fn ok(code: &str, subject: &str) -> Finding {
     Finding::new(Verdict::Ok, code, subject)
 }
 
-fn note(code: &str, subject: &str) -> Finding {
+pub(crate) fn note(code: &str, subject: &str) -> Finding {
     Finding::new(Verdict::Note, code, subject)
 }
 
-fn prepare(code: &str, subject: &str, step: &str) -> Finding {
+pub(crate) fn prepare(code: &str, subject: &str, step: &str) -> Finding {
     Finding::new(Verdict::Prepare, code, subject).seen_to_by(step)
 }
 
-fn refuse(code: &str, subject: &str) -> Finding {
+pub(crate) fn refuse(code: &str, subject: &str) -> Finding {
     Finding::new(Verdict::Refuse, code, subject)
 }
 
-fn shown(value: Option<impl std::fmt::Display>) -> String {
+pub(crate) fn shown(value: Option<impl std::fmt::Display>) -> String {
     value.map_or_else(|| "unknown".to_owned(), |value| value.to_string())
 }

@@ -3,6 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::release::Encoding;
+use crate::sql::{Query, Statement};
+
 /// One thing to do, to check or to decide, in a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
@@ -35,7 +38,7 @@ pub struct Step {
     pub touches: Vec<Touch>,
     /// The names of the secrets that its commands read, never the secrets.
     pub secrets: Vec<String>,
-    /// The step of LAVA's manual (1 to 14) it belongs to.
+    /// The step of LAVA's manual (1 to 14) it belongs to; 2 for all that is done on a worker.
     pub manual_step: u8,
 }
 
@@ -65,6 +68,8 @@ pub enum Phase {
     Start,
     /// LAVA runs well.
     Verify,
+    /// The master sees its workers.
+    Workers,
     /// Users may come back.
     Reopen,
 }
@@ -84,6 +89,7 @@ impl Phase {
             Self::Config => "config",
             Self::Start => "start",
             Self::Verify => "verify",
+            Self::Workers => "workers",
             Self::Reopen => "reopen",
         }
     }
@@ -146,8 +152,15 @@ pub struct Gate {
     pub argv: Vec<String>,
     /// Its expected answer.
     pub expect: Expect,
+    /// For how many seconds it is asked again before it does not hold; 0 to ask once.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub patience: u16,
     /// Why nothing may go on without it.
     pub why: String,
+}
+
+fn is_zero(seconds: &u16) -> bool {
+    *seconds == 0
 }
 
 /// The expected answer of a gate's command.
@@ -178,6 +191,8 @@ pub struct Connection {
     pub database: String,
     /// The server's port, when it is not the usual one.
     pub port: Option<u16>,
+    /// How the release writes states in it.
+    pub encoding: Encoding,
 }
 
 /// What a step does. Every command in a plan comes from one of these.
@@ -202,9 +217,34 @@ pub enum Action {
         /// The units.
         units: Vec<String>,
     },
+    /// Waits until another host's part has come so far.
+    AwaitHost {
+        /// The host.
+        host: String,
+        /// Its step, with all gates of it held.
+        step: String,
+    },
+    /// Installs packages of the backup in exactly its versions, from its own .debs where it holds
+    /// them and else from the target's sources; refused where a lab is on the target.
+    InstallPackages {
+        /// The backup.
+        from: Reference,
+        /// Their names; empty for all that the backup holds.
+        packages: Vec<String>,
+    },
     /// Takes a site of apache's out of service.
     DisableSite {
         /// Its name.
+        site: String,
+    },
+    /// Puts LAVA's site into service for workers alone.
+    AdmitWorkers {
+        /// `lava-backup`, or where it is.
+        program: String,
+    },
+    /// Lets users in where workers are let in already.
+    AdmitAll {
+        /// LAVA's site.
         site: String,
     },
     /// Puts a site of apache's into service.
@@ -259,6 +299,15 @@ pub enum Action {
         /// Their ids.
         jobs: Vec<u64>,
     },
+    /// Changes rows by SQL, where no command of the release does.
+    Change {
+        /// Where.
+        on: Connection,
+        /// How.
+        statement: Statement,
+    },
+    /// Puts aside what workers of this host remember of jobs: one whose id they know is not run.
+    ForgetJobs,
     /// Puts every device that is not retired into maintenance.
     MaintainAllDevices,
     /// Puts devices into maintenance, one after the other.
@@ -271,17 +320,33 @@ pub enum Action {
 /// The choices of [`Action::DecideQueue`].
 pub(crate) const QUEUE_CHOICES: [&str; 2] = ["keep", "cancel"];
 
+/// The configuration of apache's that closes LAVA to all but workers.
+pub const WORKERS_ONLY: &str = "lava-backup-workers-only";
+
+/// Workers of any era keep their list a few directories down.
+pub(crate) const FORGET_JOBS: [&str; 12] = [
+    "find",
+    "/var/lib/lava/dispatcher",
+    "-maxdepth",
+    "4",
+    "-name",
+    "db.sqlite3",
+    "-exec",
+    "mv",
+    "--backup=numbered",
+    "{}",
+    "{}.before_restore",
+    ";",
+];
+
 impl Action {
     /// The commands it stands for, in order.
     #[must_use]
     pub fn argv(&self) -> Vec<Vec<String>> {
         match self {
-            Self::Check | Self::Confirm { .. } => vec![],
-            Self::DecideQueue { on } => {
-                vec![
-                    on.ask("SELECT id FROM lava_scheduler_app_testjob WHERE state = 0 ORDER BY id"),
-                ]
-            }
+            Self::Check | Self::Confirm { .. } | Self::AwaitHost { .. } => vec![],
+            Self::DecideQueue { on } => vec![on.ask(&Query::Queue(on.encoding))],
+            Self::InstallPackages { from, packages } => vec![from.install(packages)],
             Self::ReviewLogs { units } => {
                 let mut line = words(&["journalctl", "-q", "--no-pager", "-b", "-p", "err"]);
                 for unit in units {
@@ -291,6 +356,17 @@ impl Action {
             }
             Self::DisableSite { site } => vec![words(&["a2dissite", "-q", site]), reload()],
             Self::EnableSite { site } => vec![words(&["a2ensite", "-q", site]), reload()],
+            Self::AdmitWorkers { program } => vec![
+                words(&[program, "admit", "workers"]),
+                words(&["a2enconf", "-q", WORKERS_ONLY]),
+                words(&["a2ensite", "-q", "lava-server"]),
+                reload(),
+            ],
+            Self::AdmitAll { site } => vec![
+                words(&["a2ensite", "-q", site]),
+                words(&["a2disconf", "-q", WORKERS_ONLY]),
+                reload(),
+            ],
             // Measured: a timer that is masked while it runs ends as `failed`, not `inactive`. What
             // might start between the two commands is seen by the gate after them.
             Self::StopUnits { units } => vec![
@@ -324,6 +400,8 @@ impl Action {
                     |id: &u64| words(&["lava-server", "manage", "jobs", "fail", &id.to_string()]);
                 jobs.iter().map(fail).collect()
             }
+            Self::Change { on, statement } => vec![on.change(*statement)],
+            Self::ForgetJobs => vec![words(&FORGET_JOBS)],
             Self::MaintainAllDevices => vec![words(&["lava-server", "manage", "maintenance"])],
             Self::MaintainDevices { devices } => {
                 let update = ["lava-server", "manage", "devices", "update"];
@@ -342,7 +420,7 @@ impl Action {
     #[must_use]
     pub fn choices(&self) -> Option<&'static [&'static str]> {
         match self {
-            Self::Confirm { .. } | Self::ReviewLogs { .. } => Some(&[]),
+            Self::Confirm { .. } | Self::ReviewLogs { .. } | Self::AwaitHost { .. } => Some(&[]),
             Self::DecideQueue { .. } => Some(&QUEUE_CHOICES),
             _ => None,
         }
@@ -357,13 +435,7 @@ impl Action {
 
 impl Reference {
     pub(crate) fn extract(&self, paths: &[String], exclude: &[String], check: bool) -> Vec<String> {
-        let mut line = words(&[
-            &self.program,
-            "extract",
-            "--store",
-            &self.store,
-            &self.backup,
-        ]);
+        let mut line = self.command(&["extract"]);
         line.extend(paths.iter().cloned());
         for path in exclude {
             line.extend(["--exclude".to_owned(), path.clone()]);
@@ -374,24 +446,40 @@ impl Reference {
     }
 
     pub(crate) fn database(&self, verb: &str) -> Vec<String> {
-        let Self {
-            program,
-            store,
-            backup,
-        } = self;
-        words(&[
-            program, "database", verb, "--store", store, backup, "--root", "/",
-        ])
+        let mut line = self.command(&["database", verb]);
+        line.extend(words(&["--root", "/"]));
+        line
+    }
+
+    fn install(&self, packages: &[String]) -> Vec<String> {
+        let mut line = self.command(&["packages", "install"]);
+        line.extend(packages.iter().cloned());
+        line
+    }
+
+    fn command(&self, verb: &[&str]) -> Vec<String> {
+        let mut line = vec![self.program.clone()];
+        line.extend(words(verb));
+        line.extend(words(&["--store", &self.store, &self.backup]));
+        line
     }
 }
 
 impl Connection {
-    pub(crate) fn ask(&self, query: &str) -> Vec<String> {
+    pub(crate) fn ask(&self, query: &Query) -> Vec<String> {
+        self.psql(&query.text())
+    }
+
+    fn change(&self, statement: Statement) -> Vec<String> {
+        self.psql(&statement.text())
+    }
+
+    fn psql(&self, sql: &str) -> Vec<String> {
         let mut line = words(&["runuser", "-u", "postgres", "--", "psql", "-XAtq"]);
         if let Some(port) = self.port {
             line.extend(["-p".to_owned(), port.to_string()]);
         }
-        line.extend(words(&["-d", &self.database, "-c", query]));
+        line.extend(words(&["-d", &self.database, "-c", sql]));
         line
     }
 }

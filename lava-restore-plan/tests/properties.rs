@@ -13,7 +13,11 @@ use lava_restore_plan::{plan, render};
 use proptest::prelude::*;
 
 fn make(backup: &Backup, target: &Facts, options: &Options) -> Plan {
-    plan(backup, target, &Intent::RestoreMaster, options)
+    plan(
+        vec![lab::onto(backup, target)],
+        Intent::RestoreMaster,
+        options,
+    )
 }
 
 /// A backup and a target, most of them fit for each other.
@@ -168,7 +172,7 @@ proptest! {
     #[test]
     fn no_rendering_holds_an_operation_that_migrates((backup, target, options) in cases()) {
         let plan = make(&backup, &target, &options);
-        let script = render::shell(&plan).unwrap();
+        let script = render::shell(&plan, "master").unwrap();
         let page = render::markdown(&plan).unwrap();
         let (head, rest) = page.split_once("<!-- never run: begin -->").unwrap_or((&page, ""));
         let rest = rest.split_once("<!-- never run: end -->").map_or("", |(_, rest)| rest);
@@ -195,7 +199,7 @@ proptest! {
             facts.migrations_shipped.as_mut().unwrap().rotate_left(turn(6));
         }
         backup.sections.reverse();
-        backup.config_paths.rotate_left(turn(5));
+        backup.paths.rotate_left(turn(5));
         let dump = backup.database.as_mut().unwrap();
         dump.tables.reverse();
         dump.migrations.as_mut().unwrap().rotate_left(turn(5));
@@ -203,7 +207,7 @@ proptest! {
         dump.devices_by_health.as_mut().unwrap().values_mut().for_each(|names| names.reverse());
         let other = make(&backup, &target, &options);
         prop_assert_eq!(render::json(&plan).unwrap(), render::json(&other).unwrap());
-        prop_assert_eq!(render::shell(&plan).unwrap(), render::shell(&other).unwrap());
+        prop_assert_eq!(render::shell(&plan, "master").unwrap(), render::shell(&other, "master").unwrap());
         prop_assert_eq!(render::markdown(&plan).unwrap(), render::markdown(&other).unwrap());
     }
 
@@ -310,7 +314,7 @@ fn every_fault_has_its_code() {
         }),
         ("suite.unknown", |_, t| t.suite.base = None),
         ("arch", |_, t| t.architecture = Some("arm64".into())),
-        ("target.not_master", |_, t| {
+        ("target.role", |_, t| {
             t.role = lava_restore_plan::facts::Role::Worker
         }),
         ("isolation.unknown", |_, t| {
@@ -374,14 +378,7 @@ fn every_fault_has_its_code() {
         }),
         ("name.unsafe", |b, _| b.id = "--root=/".into()),
         ("name.unsafe", |b, _| {
-            b.config_paths.push("config/../../etc/shadow".into())
-        }),
-        ("release.unsupported", |b, _| {
-            b.facts.packages.iter_mut().for_each(|p| {
-                if p.name == "lava-server" {
-                    p.version = "2019.01-5".parse().unwrap()
-                }
-            })
+            b.paths.push("config/../../etc/shadow".into())
         }),
         ("release.unknown", |b, _| {
             b.facts.packages.iter_mut().for_each(|p| {
@@ -396,7 +393,7 @@ fn every_fault_has_its_code() {
             b.degraded.push("a file vanished".into())
         }),
         ("log_backend", |b, _| b.facts.settings.log_backend = None),
-        ("self.no_settings", |b, _| b.config_paths.clear()),
+        ("self.no_settings", |b, _| b.paths.clear()),
         ("lava.older", |_, t| {
             t.packages.iter_mut().for_each(|p| {
                 if p.name == "lava-server" {

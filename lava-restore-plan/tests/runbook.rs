@@ -13,12 +13,8 @@ use lava_restore_plan::{Action, ErrorKind, Plan, Step, Verdict};
 use lava_restore_plan::{Intent, facts_schema, plan, plan_schema, render};
 
 fn the_plan() -> Plan {
-    plan(
-        &lab::backup(),
-        &lab::target(),
-        &Intent::RestoreMaster,
-        &lab::options(),
-    )
+    let host = lab::onto(&lab::backup(), &lab::target());
+    plan(vec![host], Intent::RestoreMaster, &lab::options())
 }
 
 /// Everything that a plan can hold is in this one.
@@ -36,7 +32,11 @@ fn the_longest_plan() -> Plan {
         ..Database::default()
     }));
     options.replace_data = true;
-    plan(&backup, &target, &Intent::RestoreMaster, &options)
+    plan(
+        vec![lab::onto(&backup, &target)],
+        Intent::RestoreMaster,
+        &options,
+    )
 }
 
 fn fed(program: &str, arguments: &[&str], text: &str) -> std::process::Output {
@@ -63,7 +63,7 @@ fn the_runbook_of_a_2023_01_master_reads_like_this() {
 
 #[test]
 fn the_script_of_a_2023_01_master_reads_like_this() {
-    insta::assert_snapshot!("script", render::shell(&the_plan()).unwrap());
+    insta::assert_snapshot!("script", render::shell(&the_plan(), "master").unwrap());
 }
 
 #[test]
@@ -82,15 +82,11 @@ fn a_target_like_the_backup_needs_nothing() {
 fn scripts_satisfy_shellcheck_and_sh() {
     let mut refused = lab::backup();
     refused.facts.migrations_shipped = None;
-    let refused = plan(
-        &refused,
-        &lab::target(),
-        &Intent::RestoreMaster,
-        &lab::options(),
-    );
+    let refused = lab::onto(&refused, &lab::target());
+    let refused = plan(vec![refused], Intent::RestoreMaster, &lab::options());
     assert_eq!(refused.verdict, Verdict::Refuse);
     for plan in [the_plan(), the_longest_plan(), refused] {
-        let script = render::shell(&plan).unwrap();
+        let script = render::shell(&plan, "master").unwrap();
         let output = fed("shellcheck", &["-s", "sh", "-"], &script);
         assert!(
             output.status.success(),
@@ -106,7 +102,7 @@ fn a_dry_run_goes_through_every_step_and_leaves_nothing() {
     let plan = the_longest_plan();
     assert_eq!(plan.verdict, Verdict::Prepare, "{:#?}", plan.findings);
     let directory = Scratch::new("dry");
-    let output = directory.run(&render::shell(&plan).unwrap(), &["--dry-run"], "");
+    let output = directory.run(&render::shell(&plan, "master").unwrap(), &["--dry-run"], "");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let said = String::from_utf8(output.stdout).unwrap();
     for step in &plan.steps {
@@ -131,13 +127,13 @@ fn a_script_asks_stops_at_a_gate_and_goes_on_where_it_stopped() {
     let confirm = "master.isolate.window";
     let mut plan = harmless(|step| step.id == confirm || step.id == "master.isolate.closed");
     let directory = Scratch::new("resume");
-    let script = render::shell(&plan).unwrap();
+    let script = render::shell(&plan, "master").unwrap();
     let unasked = directory.run(&script, &[], "");
     assert_eq!(unasked.status.code(), Some(7), "{unasked:?}");
 
     // A link that is there stands for a site that is open.
     plan.steps[1].post[0].argv[3] = directory.0.display().to_string();
-    let open = directory.run(&render::shell(&plan).unwrap(), &[], confirm);
+    let open = directory.run(&render::shell(&plan, "master").unwrap(), &[], confirm);
     assert_eq!(open.status.code(), Some(7), "{open:?}");
     let said = String::from_utf8(open.stderr).unwrap();
     assert!(
@@ -147,7 +143,7 @@ fn a_script_asks_stops_at_a_gate_and_goes_on_where_it_stopped() {
     assert!(directory.state().join("done").join(confirm).exists());
 
     plan.steps[1].post[0].argv[3] = "/nowhere/at/all".into();
-    let rest = directory.run(&render::shell(&plan).unwrap(), &[], "");
+    let rest = directory.run(&render::shell(&plan, "master").unwrap(), &[], "");
     assert_eq!(rest.status.code(), Some(0), "{rest:?}");
     assert!(
         String::from_utf8(rest.stdout)
@@ -155,8 +151,8 @@ fn a_script_asks_stops_at_a_gate_and_goes_on_where_it_stopped() {
             .contains("done before: master.isolate.window")
     );
 
-    plan.seal_digest = "other".into();
-    let other = directory.run(&render::shell(&plan).unwrap(), &[], confirm);
+    plan.hosts[0].seal_digest = "other".into();
+    let other = directory.run(&render::shell(&plan, "master").unwrap(), &[], confirm);
     assert_eq!(other.status.code(), Some(6), "{other:?}");
 }
 
@@ -169,14 +165,18 @@ fn what_a_backup_says_of_itself_is_never_run() {
         "\ntouch {0}\n'; touch {0} #`touch {0}`$(touch {0})",
         evil.display()
     );
-    plan.backup_created = text.clone();
+    plan.hosts[0].backup_created = text.clone();
     plan.steps[0].why = text.clone();
     plan.steps[0].action = Action::Confirm { ask: text.clone() };
     for finding in &mut plan.findings {
         finding.severity = Verdict::Note;
         finding.found = text.clone();
     }
-    let output = directory.run(&render::shell(&plan).unwrap(), &[], "master.isolate.window");
+    let output = directory.run(
+        &render::shell(&plan, "master").unwrap(),
+        &[],
+        "master.isolate.window",
+    );
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(!evil.exists());
 }

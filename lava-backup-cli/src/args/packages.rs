@@ -18,6 +18,24 @@ pub(crate) enum PackagesCommand {
     Repo(RepoArgs),
     /// Print the commands that bring exactly these packages back
     InstallPlan(InstallPlanArgs),
+    /// Bring packages back on this host, in exactly the versions of the backup
+    Install(InstallArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Refused where LAVA's database holds jobs or devices: to configure lava-server \
+    is to migrate it. What a backup has no .deb of comes from this host's own apt sources."
+)]
+pub(crate) struct InstallArgs {
+    #[command(flatten)]
+    pub(crate) store: OptionalStore,
+
+    /// An id, the unique beginning of one, or `latest`; an exported file
+    pub(crate) backup: String,
+
+    /// The packages; if none is named, all that the backup has a .deb of
+    pub(crate) packages: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -4,7 +4,8 @@ use super::*;
 
 impl Master<'_> {
     pub(super) fn start(&mut self) {
-        let step = self.push(
+        let gates = self.safety_gates();
+        let step = self.draft.push(
             Phase::Start,
             "safe",
             11,
@@ -12,30 +13,16 @@ impl Master<'_> {
             "Asked once more before anything starts (R118, R119).",
             Action::Check,
         );
-        let id = step.id.clone();
-        for gate in self.safety_gates() {
-            self.steps
-                .iter_mut()
-                .filter(|step| step.id == id)
-                .for_each(|step| step.post(gate.clone()));
+        for gate in gates {
+            step.post(gate);
         }
-        let units = self.stopped.clone();
-        let step = self.push(
-            Phase::Start,
-            "release",
-            11,
-            "Allow LAVA's services to start",
-            "The restored configuration may hold changed units, so systemd \
-             reads them again (R114).",
-            Action::ReleaseUnits { units },
-        );
-        step.touch(Danger::None, &[Touch::Services]);
-        let started = started_units(self.case, self.release, &self.stopped);
+        self.draft.release_units(11);
+        let started = self.draft.started();
         let (gunicorn, others): (Vec<_>, Vec<_>) =
             started.into_iter().partition(|unit| unit == GUNICORN);
         if !others.is_empty() {
             let gate = active(&others);
-            let step = self.push(
+            let step = self.draft.push(
                 Phase::Start,
                 "services",
                 11,
@@ -49,13 +36,18 @@ impl Master<'_> {
         if !gunicorn.is_empty() {
             let mut gates = vec![active(&gunicorn)];
             gates.extend(self.safety_gates());
-            let step = self.push(
+            let why = if self.draft.release.gunicorn_serves_workers {
+                "It lets workers in, and hands them every job that is scheduled or running (R115, \
+                 C6)."
+            } else {
+                "It lets users in, so all else runs before it (R115, R116)."
+            };
+            let step = self.draft.push(
                 Phase::Start,
                 "gunicorn",
                 11,
                 "Start gunicorn, last of all",
-                "It lets workers in, and hands them every job that is scheduled or \
-                 running (R115, C6).",
+                why,
                 Action::StartUnits { units: gunicorn },
             );
             step.touch(Danger::ReachesOut, &[Touch::Services]);
@@ -67,11 +59,11 @@ impl Master<'_> {
     }
 
     pub(super) fn verify(&mut self) {
-        let started = started_units(self.case, self.release, &self.stopped);
-        let names = self.critical().into_iter();
+        let started = self.draft.started();
+        let names = self.draft.critical().into_iter();
         let ours: Vec<String> = names.filter(|name| rule::is_lava(name)).collect();
-        self.unhold(Phase::Verify, 12, ours.clone());
-        let step = self.push(
+        self.draft.unhold(Phase::Verify, 12, ours.clone());
+        let step = self.draft.push(
             Phase::Verify,
             "deploy",
             12,
@@ -84,56 +76,103 @@ impl Master<'_> {
             step.post(active(&started));
         }
         step.post(check_deploy());
-        self.hold(Phase::Verify, 12, ours);
-        self.push(
-            Phase::Verify,
-            "logs",
+        self.draft.hold(Phase::Verify, 12, ours);
+        self.draft.review_logs(
             12,
-            "Read what the services logged",
-            "Some faults are only there; look into /var/log/lava-server too \
-             (R120).",
-            Action::ReviewLogs { units: started },
+            "Some faults are only there; look into /var/log/lava-server too (R120).",
         );
-        let ask = "Devices on this host, if any, were put to health UNKNOWN a few at \
-         a time, and their health checks passed; or there is none to try \
-         before the workers are back.";
-        self.push(
-            Phase::Verify,
+    }
+
+    /// Workers may come back while users may not: since 2020.09 they come the same way.
+    pub(crate) fn admit_workers(&mut self) {
+        if self.draft.release.gunicorn_serves_workers {
+            let step = self.draft.push(
+                Phase::Workers,
+                "admit",
+                13,
+                "Let workers in, and nobody else",
+                "Since 2020.09 workers reach LAVA through the same site as users do, so apache \
+                 serves it again with all closed but what workers ask for (R82, R85, R122; C6; \
+                 measured).",
+                Action::AdmitWorkers {
+                    program: self.draft.case.options.program.clone(),
+                },
+            );
+            step.touch(Danger::ReachesOut, &[Touch::Network]);
+            step.post(only_workers());
+        }
+        let own = self.draft.case.worker_name().map(str::to_owned);
+        let unit = self.draft.release.worker_unit;
+        let runs = self.draft.started().iter().any(|started| started == unit);
+        if let (Some(own), true, true) = (own, runs, self.knows_itself()) {
+            let last = self.draft.steps.last().map(|step| step.id.clone());
+            self.sees("own", &own, last);
+        }
+    }
+
+    /// The master's look at a worker that has just been restored.
+    pub(crate) fn sees(&mut self, worker: &str, name: &str, after: Option<String>) {
+        self.draft.needs = after;
+        let gate = Gate {
+            patience: PING,
+            ..gate(
+                "online",
+                self.on.ask(&Query::WorkerOnline(name.to_owned())),
+                0,
+                Some("1".to_owned()),
+                "It answers with the right name, token and version, or the master does not take \
+                 it: a wrong token is an error 400 in the worker's log, a wrong name one of 404, \
+                 and another version puts it offline.",
+            )
+        };
+        let step = self.draft.push(
+            Phase::Workers,
+            worker,
+            13,
+            &format!("The master sees the worker {name}"),
+            "A worker that only runs is not a worker that works (R123, R131).",
+            Action::Check,
+        );
+        step.post(gate);
+    }
+
+    /// What is done when every worker is back.
+    pub(crate) fn reopen(&mut self) {
+        self.draft.confirm(
+            Phase::Workers,
             "health_checks",
             13,
             "Try some devices",
-            "The restore is complete when workers are back and health checks \
-             pass (R121-R123).",
-            Action::Confirm {
-                ask: ask.to_owned(),
-            },
-        )
-        .touch(Danger::ReachesOut, &[Touch::Devices]);
-    }
-
-    pub(super) fn reopen(&mut self) {
-        let ask = "Workers are restored or known to be untouched, health checks pass, \
-         and users may come back.";
-        self.push(
+            "The restore is complete when workers are back and health checks pass (R121-R123).",
+            "A few devices at a time were put to health UNKNOWN, and their health checks passed.",
+        );
+        self.draft.confirm(
             Phase::Reopen,
             "confirm",
             14,
             "Decide to reopen",
             "After this the lab takes jobs (R124).",
-            Action::Confirm {
-                ask: ask.to_owned(),
-            },
+            "Workers are restored or known to be untouched, health checks pass, \
+             and users may come back.",
         );
-        let served = self.case.backup.holds_config(&format!("config{SITE_LINK}"));
-        if served || self.case.target.apache.lava_site_enabled == Some(true) {
-            let step = self.push(
+        let served = self
+            .draft
+            .case
+            .backup()
+            .holds(&format!("config{SITE_LINK}"));
+        if served || self.draft.case.target().apache.lava_site_enabled == Some(true) {
+            let admitted = self.draft.release.gunicorn_serves_workers;
+            let site = SITE.to_owned();
+            let step = self.draft.push(
                 Phase::Reopen,
                 "site",
                 14,
-                "Put LAVA's site back into apache",
+                "Let users in",
                 "The last gate is open from here on (R124).",
-                Action::EnableSite {
-                    site: SITE.to_owned(),
+                if admitted {
+                    Action::AdmitAll { site }
+                } else {
+                    Action::EnableSite { site }
                 },
             );
             step.touch(Danger::ReachesOut, &[Touch::Network]);
@@ -144,35 +183,17 @@ impl Master<'_> {
                 None,
                 "Users find the lab.",
             ));
-        }
-        self.release_holds();
-        let units = self.unattended();
-        if !units.is_empty() {
-            let step = self.push(
-                Phase::Reopen,
-                "timers",
-                14,
-                "Allow updates again",
-                "The lab is open again, and its host is looked after as before.",
-                Action::ReleaseUnits {
-                    units: units.clone(),
-                },
-            );
-            step.touch(Danger::None, &[Touch::Services]);
-            let running = self.running(&units);
-            if !running.is_empty() {
-                let gate = active(&running);
-                let step = self.push(
-                    Phase::Reopen,
-                    "timers_start",
-                    14,
-                    "Start them as they were",
-                    "Security updates of the rest go on.",
-                    Action::StartUnits { units: running },
-                );
-                step.touch(Danger::None, &[Touch::Services]);
-                step.post(gate);
+            if admitted {
+                step.post(gate(
+                    "all",
+                    words(&["test", "!", "-e", WORKERS_ONLY_LINK]),
+                    0,
+                    None,
+                    "Users are let in again.",
+                ));
             }
         }
+        self.draft.release_holds(Phase::Reopen, 14);
+        self.draft.resume_updates(Phase::Reopen, 14);
     }
 }

@@ -3,17 +3,10 @@
 use super::*;
 
 impl Master<'_> {
-    pub(super) fn still(&self) -> Gate {
-        inactive(
-            &self.stopped,
-            "A service that runs now sees a database in the making.",
-        )
-    }
-
     pub(super) fn no_active_jobs(&self) -> Gate {
         gate(
             "jobs",
-            self.on.ask(ACTIVE_JOBS),
+            self.on.ask(&Query::ActiveJobs(self.on.encoding)),
             0,
             Some("0".to_owned()),
             "Each of them can start on a device by itself.",
@@ -21,18 +14,18 @@ impl Master<'_> {
     }
 
     pub(super) fn devices_gates(&self) -> [Gate; 2] {
-        let total = self.dump.devices().unwrap_or(0).to_string();
+        let total = self.dump.and_then(Dump::devices).unwrap_or(0).to_string();
         [
             gate(
                 "health",
-                self.on.ask(DEVICES_THAT_TAKE_JOBS),
+                self.on.ask(&Query::DevicesThatTakeJobs(self.on.encoding)),
                 0,
                 Some("0".to_owned()),
                 "Such a device takes a job as soon as the scheduler runs.",
             ),
             gate(
                 "total",
-                self.on.ask(DEVICES),
+                self.on.ask(&Query::Devices),
                 0,
                 Some(total),
                 "No devices at all would pass as well.",
@@ -40,46 +33,11 @@ impl Master<'_> {
         ]
     }
 
+    /// What must hold before anything of LAVA's runs; a master without its data has no devices.
     pub(super) fn safety_gates(&self) -> Vec<Gate> {
         let mut gates = vec![self.no_active_jobs()];
         gates.extend(self.devices_gates());
         gates
-    }
-}
-
-impl Step {
-    pub(super) fn touch(&mut self, danger: Danger, touches: &[Touch]) {
-        self.danger = danger;
-        self.touches = touches.to_vec();
-    }
-
-    pub(super) fn post(&mut self, gate: Gate) {
-        self.post.push(gate.named(&self.id));
-    }
-}
-
-impl Gate {
-    /// Gives it its whole id.
-    pub(super) fn named(self, step: &str) -> Self {
-        Self {
-            id: format!("{step}:{}", self.id),
-            ..self
-        }
-    }
-}
-
-pub(super) fn gate(
-    name: &str,
-    argv: Vec<String>,
-    exit: u8,
-    stdout: Option<String>,
-    why: &str,
-) -> Gate {
-    Gate {
-        id: name.to_owned(),
-        argv,
-        expect: Expect { exit, stdout },
-        why: why.to_owned(),
     }
 }
 
@@ -93,6 +51,7 @@ pub(super) fn closed() -> Gate {
     )
 }
 
+/// It looks at the services too, and some take their time.
 pub(super) fn check_deploy() -> Gate {
     let argv = words(&["lava-server", "manage", "check", "--deploy"]);
     gate(
@@ -105,25 +64,12 @@ pub(super) fn check_deploy() -> Gate {
     )
 }
 
-/// systemd prints a line for each unit, and exits 3 only when none of them is active.
-pub(super) fn inactive(units: &[String], why: &str) -> Gate {
-    let expected = vec!["inactive"; units.len()].join("\n");
+pub(super) fn only_workers() -> Gate {
     gate(
-        "still",
-        with(&["systemctl", "is-active"], units),
-        3,
-        Some(expected),
-        why,
-    )
-}
-
-pub(super) fn active(units: &[String]) -> Gate {
-    let expected = vec!["active"; units.len()].join("\n");
-    gate(
-        "active",
-        with(&["systemctl", "is-active"], units),
+        "users",
+        words(&["test", "-e", WORKERS_ONLY_LINK]),
         0,
-        Some(expected),
-        "A service that does not stay up is the first thing to look at.",
+        None,
+        "Users must stay out until all is well.",
     )
 }

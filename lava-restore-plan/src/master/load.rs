@@ -4,10 +4,10 @@ use super::*;
 
 impl Master<'_> {
     pub(super) fn database(&mut self) {
-        let settings = settings_held(self.case.backup);
+        let settings = settings_held(self.draft.case.backup());
         if !settings.is_empty() {
-            let argv = self.from.extract(&settings, &[], true);
-            let step = self.push(
+            let argv = self.draft.from.extract(&settings, &[], true);
+            let step = self.draft.push(
                 Phase::Database,
                 "settings",
                 8,
@@ -16,7 +16,7 @@ impl Master<'_> {
                  they come before it and not with the rest of the configuration \
                  (C7).",
                 Action::Extract {
-                    from: self.from.clone(),
+                    from: self.draft.from.clone(),
                     paths: settings,
                     exclude: vec![],
                 },
@@ -31,11 +31,13 @@ impl Master<'_> {
                 "A password that does not fit locks LAVA out.",
             ));
         }
-        let still = self.still();
-        let compare = self.from.database("compare");
-        let migrations = self.dump.migrations.as_ref().map_or(0, Vec::len);
-        let counted = self.on.ask(MIGRATIONS);
-        let step = self.push(
+        let still = self.draft.still();
+        let compare = self.draft.from.database("compare");
+        let dump = self.dump;
+        let migrations = dump.and_then(|dump| dump.migrations.as_ref());
+        let migrations = migrations.map_or(0, Vec::len);
+        let counted = self.on.ask(&Query::Migrations);
+        let step = self.draft.push(
             Phase::Database,
             "load",
             8,
@@ -45,8 +47,8 @@ impl Master<'_> {
              0 and brings no lab, and the old one is kept (R101, R102, C10; \
              measured).",
             Action::RestoreDatabase {
-                from: self.from.clone(),
-                replace_data: self.case.options.replace_data,
+                from: self.draft.from.clone(),
+                replace_data: self.draft.case.options.replace_data,
             },
         );
         step.touch(Danger::Replaces, &[Touch::Database]);
@@ -69,52 +71,79 @@ impl Master<'_> {
     }
 
     pub(super) fn maintenance(&mut self) {
-        let jobs = self.dump.active_jobs.iter().flatten();
-        let jobs: Vec<u64> = jobs
+        self.end_jobs();
+        self.maintain_devices();
+        self.decide_queue();
+        self.next_job_id();
+    }
+
+    fn end_jobs(&mut self) {
+        let active = self.dump.and_then(|dump| dump.active_jobs.as_ref());
+        let active = active.into_iter().flatten();
+        let jobs: Vec<u64> = active
             .filter(|job| is_active(job.state))
             .map(|job| job.id)
             .collect();
-        let (still, none_active) = (self.still(), self.no_active_jobs());
-        if jobs.is_empty() {
-            let step = self.push(
-                Phase::Maintenance,
-                "jobs",
-                9,
+        let (still, none_active) = (self.draft.still(), self.no_active_jobs());
+        const TITLE: &str = "End the jobs that were running";
+        let (title, why, action) = if jobs.is_empty() {
+            (
                 "No job is between queue and end",
                 "A worker runs again each job that the database calls running and \
                  it does not know (R119; measured).",
                 Action::Check,
-            );
-            step.pre.push(still.named(&step.id));
-            step.post(none_active);
-        } else {
-            let step = self.push(
-                Phase::Maintenance,
-                "jobs",
-                9,
-                "End the jobs that were running",
+            )
+        } else if self.draft.release.jobs_fail == Command::Works {
+            (
+                TITLE,
                 "A worker runs again each job that the database calls running and \
                  it does not know. The helper with force prints such jobs and saves \
                  nothing before 2023.10, and never ends scheduled ones, so each is \
                  ended by itself. Their submitters' mail and callbacks go out now \
                  unless this host can't reach them (R119, C1, C5; measured).",
                 Action::FailJobs { jobs },
-            );
+            )
+        } else {
+            (
+                TITLE,
+                "No command of this release ends a job without its worker, so their rows are \
+                 changed; nobody is told (R119, C5; from LAVA's sources, not measured).",
+                Action::Change {
+                    on: self.on.clone(),
+                    statement: Statement::EndJobs(self.on.encoding),
+                },
+            )
+        };
+        let acts = action != Action::Check;
+        let step = self
+            .draft
+            .push(Phase::Maintenance, "jobs", 9, title, why, action);
+        if acts {
             step.touch(Danger::ReachesOut, &[Touch::Database, Touch::Jobs]);
-            step.pre.push(still.named(&step.id));
-            step.post(none_active);
         }
-        let action = if self.release.maintenance == Command::Works {
+        step.pre.push(still.named(&step.id));
+        step.post(none_active);
+    }
+
+    fn maintain_devices(&mut self) {
+        let release = self.draft.release;
+        let action = if release.encoding == Encoding::Status {
+            Action::Change {
+                on: self.on.clone(),
+                statement: Statement::OfflineDevices,
+            }
+        } else if release.maintenance == Command::Works {
             Action::MaintainAllDevices
         } else {
-            let devices = self.dump.devices_by_health.iter().flatten();
-            let devices = devices.filter(|(health, _)| health.takes_jobs());
+            let devices = self.dump.and_then(|dump| dump.devices_by_health.as_ref());
+            let devices = devices.into_iter().flatten();
+            let awake = devices.filter(|(health, _)| health.takes_jobs());
             Action::MaintainDevices {
-                devices: devices.flat_map(|(_, names)| names.clone()).collect(),
+                devices: awake.flat_map(|(_, names)| names.clone()).collect(),
             }
         };
         let gates = self.devices_gates();
-        let step = self.push(
+        let step = self.draft.push(
             Phase::Maintenance,
             "devices",
             9,
@@ -128,96 +157,115 @@ impl Master<'_> {
         for gate in gates {
             step.post(gate);
         }
-        if let Some(queued) = self.dump.queued().filter(|queued| *queued > 0) {
-            let title = format!("Decide on {queued} queued jobs");
-            self.push(
-                Phase::Maintenance,
-                "queue",
-                9,
-                &title,
-                "keep: they start as soon as their devices are good again. cancel: \
-                 end each of the ids shown with `lava-server manage jobs fail ID` \
-                 before you answer (R83, C5).",
-                Action::DecideQueue {
-                    on: self.on.clone(),
-                },
-            );
-        }
+    }
+
+    fn decide_queue(&mut self) {
+        let queued = self
+            .dump
+            .and_then(Dump::queued)
+            .filter(|queued| *queued > 0);
+        let Some(queued) = queued.filter(|_| !self.draft.is_alone()) else {
+            return;
+        };
+        let title = format!("Decide on {queued} queued jobs");
+        self.draft.push(
+            Phase::Maintenance,
+            "queue",
+            9,
+            &title,
+            "keep: they start as soon as their devices are good again. cancel: \
+             end each of the ids shown with `lava-server manage jobs fail ID` \
+             before you answer (R83, C5).",
+            Action::DecideQueue {
+                on: self.on.clone(),
+            },
+        );
+    }
+
+    fn next_job_id(&mut self) {
+        let Some(id) = self.draft.case.options.next_job_id else {
+            return;
+        };
+        let higher = self.on.ask(&Query::NextJobIdIsAtLeast(id));
+        let step = self.draft.push(
+            Phase::Maintenance,
+            "next_job_id",
+            9,
+            &format!("The next job has an id of {id} or more"),
+            "Ids that were given after the backup would be given again, to other jobs, and \
+             whoever keeps results by id would mix them up (R27).",
+            Action::Change {
+                on: self.on.clone(),
+                statement: Statement::NextJobId(id),
+            },
+        );
+        step.touch(Danger::Replaces, &[Touch::Database]);
+        step.post(gate(
+            "next",
+            higher,
+            0,
+            Some("t".to_owned()),
+            "A lower id is one that was given before.",
+        ));
     }
 
     pub(super) fn config(&mut self) {
-        if self.named.contains(&ids::LOGS_ELSEWHERE) {
-            let ask = "The text of the jobs' logs is in another service, as the findings \
-             say. It is restored there, or its loss is accepted.";
-            self.push(
+        if self.draft.is_named(names::LOGS_ELSEWHERE) {
+            self.draft.confirm(
                 Phase::Config,
                 "logs_elsewhere",
                 10,
                 "See to the log service",
                 "LAVA shows a job without its log and reports no error (measured).",
-                Action::Confirm {
-                    ask: ask.to_owned(),
-                },
+                "The text of the jobs' logs is in another service, as the findings \
+                 say. It is restored there, or its loss is accepted.",
             );
         }
-        let held = |name: &&str| {
-            self.case
-                .backup
-                .sections
-                .iter()
-                .any(|section| section == name)
-        };
-        let paths: Vec<String> = ["config", "data", "logs"]
-            .iter()
-            .filter(|n| held(n))
-            .map(|n| (*n).to_owned())
-            .collect();
         let exclude = self.excluded();
-        let argv = self.from.extract(&paths, &exclude, true);
-        let still = self.still();
-        let step = self.push(
-            Phase::Config,
-            "files",
-            10,
-            "Bring back configuration, job output and logs",
-            "Device dictionaries and job output are not in the database. The \
-             link that opens LAVA's site stays out until the end (R109-R113).",
-            Action::Extract {
-                from: self.from.clone(),
-                paths,
-                exclude,
-            },
-        );
-        step.touch(Danger::Replaces, &[Touch::Config, Touch::Data]);
-        step.secrets = words(&["every secret in the backup's configuration"]);
-        step.pre.push(still.named(&step.id));
-        step.post(gate(
-            "equal",
-            argv,
-            0,
-            None,
-            "LAVA reports no error for a log that is not there.",
-        ));
-        step.post(closed());
+        let (sections, why): (&[&str], _) = if self.dump.is_some() {
+            (
+                &["config", "data", "logs"],
+                "Device dictionaries and job output are not in the database. The \
+                 link that opens LAVA's site stays out until the end (R109-R113).",
+            )
+        } else {
+            (
+                &["config"],
+                "The new lab is set up like the old one. Its database, its password and its \
+                 secret key are its own, and the link that opens LAVA's site stays out until the \
+                 end (R2).",
+            )
+        };
+        let title = "Bring back configuration, job output and logs";
+        let title = if self.dump.is_some() {
+            title
+        } else {
+            "Bring over the configuration"
+        };
+        if let Some(step) = self.draft.files((sections, exclude), 10, title, why) {
+            step.post(closed());
+        }
+        if self
+            .draft
+            .stopped
+            .iter()
+            .any(|unit| unit == self.draft.release.worker_unit)
+        {
+            self.draft.forget_jobs(10);
+        }
     }
 
-    pub(super) fn excluded(&self) -> Vec<String> {
-        let backup = &self.case.backup;
-        let held =
-            |path: &str| backup.holds_config(path) || backup.holds_config(&format!("{path}/"));
+    fn excluded(&self) -> Vec<String> {
+        let backup = self.draft.case.backup();
         let mut exclude = vec![format!("config{SITE_LINK}")];
-        let name = |facts: &Facts| facts.hostname.clone();
-        if name(self.case.target).is_none() || name(self.case.target) != name(&backup.facts) {
-            exclude.extend(
-                IDENTITY
-                    .iter()
-                    .filter(|path| held(path))
-                    .map(|path| (*path).to_owned()),
-            );
-        }
+        exclude.extend(self.draft.identity());
         let major = |facts: &Facts| facts.postgresql.as_ref().map(|server| server.major);
-        if major(self.case.target) != major(&backup.facts) && held("config/etc/postgresql") {
-            exclude.push("config/etc/postgresql".to_owned());
+        let other_major = major(self.draft.case.target()) != major(&backup.facts);
+        if other_major || self.dump.is_none() {
+            exclude.extend(held(backup, &["config/etc/postgresql"]));
+        }
+        if self.dump.is_none() {
+            exclude.extend(held(backup, &OWN_SETTINGS));
         }
         exclude.sort();
         exclude

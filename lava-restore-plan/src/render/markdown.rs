@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use super::{command, one_line};
 use crate::forbid::{self, WARNING_BEGINS, WARNING_ENDS};
-use crate::{Action, Error, Finding, Gate, Phase, Plan, Step, Verdict};
+use crate::{Action, Error, Finding, Gate, Plan, Step, Verdict};
 
 /// The plan as a runbook: numbered by phase, a box to tick for each step, what to run, what to
 /// expect, and where to stop.
@@ -19,11 +19,16 @@ pub fn markdown(plan: &Plan) -> Result<String, Error> {
 }
 
 fn write_page(page: &mut String, plan: &Plan) -> std::fmt::Result {
-    writeln!(page, "# Restore of backup {}\n", code(&plan.backup))?;
-    writeln!(page, "- seal: {}", code(&plan.seal_digest))?;
-    writeln!(page, "- made: {}", code(&plan.backup_created))?;
-    let target = plan.target_digest.as_deref().unwrap_or("not given");
-    writeln!(page, "- target's facts: {}", code(target))?;
+    writeln!(page, "# {}\n", super::title(plan))?;
+    for host in &plan.hosts {
+        let name = host.name.as_deref().unwrap_or("unnamed");
+        writeln!(page, "- `{}`: {}", host.id, code(name))?;
+        writeln!(page, "  - backup: {}", code(&host.backup))?;
+        writeln!(page, "  - made: {}", code(&host.backup_created))?;
+        writeln!(page, "  - seal: {}", code(&host.seal_digest))?;
+        let target = host.target_digest.as_deref().unwrap_or("not given");
+        writeln!(page, "  - target's facts: {}", code(target))?;
+    }
     writeln!(page, "- verdict: **{}**\n", plan.verdict)?;
     write_findings(page, &plan.findings)?;
     if plan.steps.is_empty() {
@@ -51,16 +56,13 @@ fn write_page(page: &mut String, plan: &Plan) -> std::fmt::Result {
         page,
         "If anything below is not as expected: **stop**. Nothing after it is safe.\n"
     )?;
-    let mut phase: Option<Phase> = None;
-    let mut numbers = (0, 0);
-    for step in &plan.steps {
-        if phase != Some(step.phase) {
-            phase = Some(step.phase);
-            numbers = (numbers.0 + 1, 0);
-            writeln!(page, "## {}. {}\n", numbers.0, step.phase.name())?;
+    for (number, part) in (1..).zip(plan.parts()) {
+        let first = &part[0];
+        let (phase, host) = (first.phase.name(), &first.host);
+        writeln!(page, "## {number}. {phase} on `{host}`\n")?;
+        for (at, step) in (1..).zip(part) {
+            write_step(page, step, (number, at))?;
         }
-        numbers.1 += 1;
-        write_step(page, step, numbers)?;
     }
     Ok(())
 }
@@ -72,6 +74,7 @@ fn write_findings(page: &mut String, findings: &[Finding]) -> std::fmt::Result {
         .filter(|finding| finding.severity > Verdict::Ok)
     {
         let Finding {
+            host,
             code: id,
             severity,
             subject,
@@ -84,7 +87,8 @@ fn write_findings(page: &mut String, findings: &[Finding]) -> std::fmt::Result {
         } = finding;
         writeln!(
             page,
-            "- **{severity}** `{id}` {}: expected {}, found {}.",
+            "- **{severity}** `{id}` on `{}`: {}: expected {}, found {}.",
+            if host.is_empty() { "all" } else { host },
             code(subject),
             code(expected),
             code(found)
@@ -117,8 +121,12 @@ fn write_step(page: &mut String, step: &Step, (phase, number): (usize, usize)) -
     for gate in &step.pre {
         write_gate(page, "First check", gate)?;
     }
-    if let Action::Confirm { ask } = &step.action {
-        writeln!(page, "Confirm: {}\n", one_line(ask))?;
+    match &step.action {
+        Action::Confirm { ask } => writeln!(page, "Confirm: {}\n", one_line(ask))?,
+        Action::AwaitHost { host, step } => {
+            writeln!(page, "Go on when `{step}` is done on `{host}`.\n")?;
+        }
+        _ => {}
     }
     if !step.argv.is_empty() {
         writeln!(page, "```sh")?;
@@ -148,6 +156,13 @@ fn write_step(page: &mut String, step: &Step, (phase, number): (usize, usize)) -
 fn write_gate(page: &mut String, title: &str, gate: &Gate) -> std::fmt::Result {
     writeln!(page, "{title}: {}\n", one_line(&gate.why))?;
     writeln!(page, "```sh\n{}\n```\n", command(&gate.argv))?;
+    if gate.patience > 0 {
+        writeln!(
+            page,
+            "It may take up to {} seconds to hold.\n",
+            gate.patience
+        )?;
+    }
     let exit = gate.expect.exit;
     match gate.expect.stdout.as_deref() {
         None => writeln!(page, "Expect: exit {exit}. If not: stop.\n"),

@@ -42,26 +42,32 @@ run() {
     [ "$run_code" -eq 0 ] || stop 1 "step $id failed: exit $run_code from: $*" "Nothing after it was run."
 }
 
-# gate ID EXIT any|text EXPECTED COMMAND...
+# gate ID SECONDS EXIT any|text EXPECTED COMMAND...: asked again for so many seconds
 gate() {
-    gate_id=$1 want_code=$2 compare=$3 want_text=$4
-    shift 4
+    gate_id=$1 patience=$2 want_code=$3 compare=$4 want_text=$5
+    shift 5
     if [ "$dry_run" = yes ]; then
         printf '    would check %s: %s\n' "$gate_id" "$*"
         return 0
     fi
-    found_code=0 found_text=
-    if [ "$compare" = text ]; then
-        found_text=$("$@" </dev/null) || found_code=$?
-    else
-        "$@" </dev/null || found_code=$?
-    fi
-    if [ "$found_code" -ne "$want_code" ] || [ "$found_text" != "$want_text" ]; then
-        stop 7 "gate $gate_id does not hold: $*" \
-            "expected: exit $want_code, text: $want_text" \
-            "found:    exit $found_code, text: $found_text" \
-            'Nothing after it was run.'
-    fi
+    while :; do
+        found_code=0 found_text=
+        if [ "$compare" = text ]; then
+            found_text=$("$@" </dev/null) || found_code=$?
+        else
+            "$@" </dev/null || found_code=$?
+        fi
+        if [ "$found_code" -eq "$want_code" ] && [ "$found_text" = "$want_text" ]; then
+            return 0
+        fi
+        [ "$patience" -gt 0 ] || break
+        sleep 1
+        patience=$((patience - 1))
+    done
+    stop 7 "gate $gate_id does not hold: $*" \
+        "expected: exit $want_code, text: $want_text" \
+        "found:    exit $found_code, text: $found_text" \
+        'Nothing after it was run.'
 }
 
 # confirm ANSWER...: one of them from LAVA_RESTORE_CONFIRM, or typed on the terminal

@@ -1,12 +1,12 @@
 use std::fmt::Write as _;
 
 use super::{command, one_line, quote};
-use crate::{Action, Error, Gate, Plan, Step, Verdict, forbid};
+use crate::{Action, Error, ErrorKind, Gate, Plan, PlannedHost, Step, Verdict, forbid};
 
 /// What every script has before its steps.
 const PRELUDE: &str = include_str!("prelude.sh");
 
-/// The plan as a POSIX shell script for root on the target.
+/// The part of one host, by its id, as a POSIX shell script for root on that target.
 ///
 /// It has one function for each step, remembers what was done under
 /// `LAVA_RESTORE_STATE` (by default below `/var/lib/lava-backup/restore`) so that a second run goes
@@ -16,32 +16,38 @@ const PRELUDE: &str = include_str!("prelude.sh");
 /// directory belongs to another plan and 7 at a gate that does not hold.
 ///
 /// # Errors
-/// Those of [`Plan::check`], and `Forbidden` when the text would hold a forbidden operation.
-pub fn shell(plan: &Plan) -> Result<String, Error> {
+/// Those of [`Plan::check`], `UnknownHost` when the plan is not for such a host, and `Forbidden`
+/// when the text would hold a forbidden operation.
+pub fn shell(plan: &Plan, host: &str) -> Result<String, Error> {
     plan.check()?;
+    let unknown = || Error::new(ErrorKind::UnknownHost, format!("host {host:.200}"));
+    let host = plan.host(host).ok_or_else(unknown)?;
     let mut script = String::new();
     // Writing to a String can't fail.
-    let _ = write_script(&mut script, plan);
+    let _ = write_script(&mut script, plan, host);
     forbid::text("script", &script)?;
     Ok(script)
 }
 
-fn write_script(script: &mut String, plan: &Plan) -> std::fmt::Result {
+fn write_script(script: &mut String, plan: &Plan, host: &PlannedHost) -> std::fmt::Result {
     writeln!(script, "#!/bin/sh")?;
     // Its rule takes each `$` or backtick in single quotes for an oversight. Here every one is meant.
     writeln!(script, "# Arguments are literal. shellcheck is told so:")?;
     writeln!(script, "# shellcheck disable=SC2016")?;
     writeln!(
         script,
-        "# Restores backup {} made {}.",
-        one_line(&plan.backup),
-        one_line(&plan.backup_created)
+        "# {}: {}, from backup {} made {}.",
+        super::title(plan),
+        host.id,
+        one_line(&host.backup),
+        one_line(&host.backup_created)
     )?;
     writeln!(script, "# Verdict: {}", plan.verdict)?;
     for finding in plan
         .findings
         .iter()
         .filter(|finding| finding.severity > Verdict::Ok)
+        .filter(|finding| finding.host == host.id || finding.host.is_empty())
     {
         let what = [
             &finding.code,
@@ -65,16 +71,17 @@ fn write_script(script: &mut String, plan: &Plan) -> std::fmt::Result {
         )?;
         return Ok(());
     }
-    let target = plan.target_digest.as_deref().unwrap_or("any");
-    let bound = format!("{} {target}", plan.seal_digest);
-    writeln!(script, "backup={}", quote(&one_line(&plan.backup), false))?;
+    let target = host.target_digest.as_deref().unwrap_or("any");
+    let bound = format!("{} {target}", host.seal_digest);
+    writeln!(script, "backup={}", quote(&one_line(&host.backup), false))?;
     writeln!(script, "plan={}\n", quote(&one_line(&bound), false))?;
     script.push_str(PRELUDE);
-    for step in &plan.steps {
+    let steps = || plan.steps.iter().filter(|step| step.host == host.id);
+    for step in steps() {
         write_step(script, step)?;
     }
     writeln!(script, "\nbind")?;
-    for step in &plan.steps {
+    for step in steps() {
         writeln!(script, "step {} {}", step.id, function(step))?;
     }
     writeln!(script, "echo 'all steps done'")
@@ -92,12 +99,13 @@ fn write_step(script: &mut String, step: &Step) -> std::fmt::Result {
     for gate in &step.pre {
         write_gate(script, gate)?;
     }
-    if let Action::Confirm { ask } = &step.action {
-        writeln!(
-            script,
-            "    printf '%s\\n' {}",
-            quote(&one_line(ask), false)
-        )?;
+    let ask = match &step.action {
+        Action::Confirm { ask } => Some(one_line(ask)),
+        Action::AwaitHost { host, step } => Some(format!("{step} is done on {host}.")),
+        _ => None,
+    };
+    if let Some(ask) = ask {
+        writeln!(script, "    printf '%s\\n' {}", quote(&ask, false))?;
     }
     for argv in &step.argv {
         writeln!(script, "    run {}", arguments(argv))?;
@@ -131,7 +139,8 @@ fn write_gate(script: &mut String, gate: &Gate) -> std::fmt::Result {
         None => ("any", ""),
     };
     let exit = gate.expect.exit.to_string();
-    let line = [gate.id.as_str(), &exit, compare, text].map(|word| quote(word, false));
+    let patience = gate.patience.to_string();
+    let line = [gate.id.as_str(), &patience, &exit, compare, text].map(|word| quote(word, false));
     writeln!(
         script,
         "    gate {} {}",

@@ -1,13 +1,13 @@
 //! The base system and what runs on it.
 
 use super::{Case, note, ok, prepare, refuse, shown};
+use crate::draft::{UNATTENDED, names};
 use crate::facts::{Confidence, Role};
 use crate::finding::Finding;
-use crate::master::{UNATTENDED, ids};
 use crate::release::Release;
 
 pub(super) fn suite(case: &Case<'_>) -> Vec<Finding> {
-    let (backup, target) = (&case.backup.facts.suite, &case.target.suite);
+    let (backup, target) = (&case.backup().facts.suite, &case.target().suite);
     let unsure = |confidence| matches!(confidence, Confidence::Ambiguous | Confidence::Unknown);
     let compared = |finding: Finding| {
         finding
@@ -44,7 +44,10 @@ pub(super) fn suite(case: &Case<'_>) -> Vec<Finding> {
 }
 
 pub(super) fn architecture(case: &Case<'_>) -> Vec<Finding> {
-    let (backup, target) = (&case.backup.facts.architecture, &case.target.architecture);
+    let (backup, target) = (
+        &case.backup().facts.architecture,
+        &case.target().architecture,
+    );
     let finding = match (backup, target) {
         (Some(a), Some(b)) if a == b => ok("arch", "architecture"),
         (Some(_), Some(_)) => {
@@ -60,31 +63,37 @@ pub(super) fn architecture(case: &Case<'_>) -> Vec<Finding> {
 }
 
 pub(super) fn role(case: &Case<'_>) -> Vec<Finding> {
-    let absent = case.target.lava_is_absent();
-    let finding = match case.target.role {
-        Role::Master => ok("target.master", "target"),
-        Role::Unknown if absent => prepare("target.not_master", "target", ids::PACKAGES)
+    let (wanted, found) = (case.planned.role, case.target().role);
+    let finding = match found {
+        found if found == wanted => ok("target.role", "target"),
+        Role::Unknown if case.lacks_lava() => prepare("target.role", "target", names::PACKAGES)
             .remedy("install the backup's packages"),
-        Role::Worker | Role::Unknown => refuse("target.not_master", "target")
-            .remedy("give the facts of the host that is to be the master"),
-    };
-    let role = match case.target.role {
-        Role::Master => "master",
-        Role::Worker => "worker",
-        Role::Unknown => "unknown",
+        _ => refuse("target.role", "target")
+            .remedy("give the facts of the host that this backup is for"),
     };
     vec![
         finding
-            .compared("master", role)
-            .because("a master is restored to a master", "R85, R88"),
+            .compared(role_name(wanted), role_name(found))
+            .because(
+                "a master is restored to a master, a worker to a worker",
+                "R85, R88",
+            ),
     ]
+}
+
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Master => "master",
+        Role::Worker => "worker",
+        Role::Unknown => "unknown",
+    }
 }
 
 pub(super) fn apache(case: &Case<'_>) -> Vec<Finding> {
     let why = "users and their programs must be kept out by taking LAVA's site \
      out of apache, which itself stays up because the smoke test calls \
      it an error when it is down";
-    let finding = match case.target.apache.lava_site_enabled {
+    let finding = match case.target().apache.lava_site_enabled {
         Some(true) => ok("isolation", "apache").compared("known", "serves LAVA"),
         Some(false) => ok("isolation", "apache").compared("known", "does not serve LAVA"),
         None => refuse("isolation.unknown", "apache")
@@ -96,7 +105,7 @@ pub(super) fn apache(case: &Case<'_>) -> Vec<Finding> {
 
 pub(super) fn units(case: &Case<'_>) -> Vec<Finding> {
     let Some(release) = case
-        .backup
+        .backup()
         .facts
         .lava_version()
         .and_then(|v| Release::of(&v))
@@ -107,21 +116,24 @@ pub(super) fn units(case: &Case<'_>) -> Vec<Finding> {
      replaced: a worker runs again each job that it does not know and \
      the database calls running";
     let ground = "R93-R100, C6; measured on 2023.01";
-    let Some(units) = &case.target.units else {
-        let absent = case.target.lava_is_absent();
+    let Some(units) = &case.target().units else {
+        let absent = case.lacks_lava();
         let finding = if absent {
-            prepare("units.unknown", "services", ids::PACKAGES)
+            prepare("units.unknown", "services", names::PACKAGES)
                 .remedy("install the backup's packages")
         } else {
             refuse("units.unknown", "services").remedy("gather the target's facts again, as root")
         };
         return vec![finding.compared("known", "unknown").because(why, ground)];
     };
-    if case.target.lava_is_absent() {
+    if case.lacks_lava() {
         return vec![];
     }
-    release
-        .master_units
+    let needed = match case.planned.role {
+        Role::Master => release.master_units,
+        Role::Worker | Role::Unknown => std::slice::from_ref(&release.worker_unit),
+    };
+    needed
         .iter()
         .map(|unit| {
             let has = units.iter().any(|known| known.name == *unit);
@@ -134,7 +146,7 @@ pub(super) fn units(case: &Case<'_>) -> Vec<Finding> {
             let remedy = if has {
                 ""
             } else {
-                "repair the installation of lava-server on the target"
+                "repair the installation of LAVA on the target"
             };
             finding
                 .compared("there", found)
@@ -146,7 +158,7 @@ pub(super) fn units(case: &Case<'_>) -> Vec<Finding> {
 
 /// What changes packages by itself. The plan stops it, so finding it is no fault.
 pub(super) fn unattended(case: &Case<'_>) -> Vec<Finding> {
-    let Some(timers) = &case.target.timers else {
+    let Some(timers) = &case.target().timers else {
         return vec![
             refuse("pkg.unattended_unknown", "timers")
                 .compared("known", "unknown")
@@ -169,7 +181,7 @@ pub(super) fn unattended(case: &Case<'_>) -> Vec<Finding> {
                  database",
                 "R34",
             )
-            .seen_to_by("master.base.timers")
+            .seen_to_by(names::TIMERS)
     };
     there.map(stopped).collect()
 }

@@ -1,13 +1,13 @@
 //! What the target has to lose.
 
 use super::{Case, ok, prepare, refuse};
+use crate::draft::names;
 use crate::facts::DatabaseState;
 use crate::finding::Finding;
-use crate::master::ids;
 
 /// A database with jobs or devices is somebody's lab.
 pub(super) fn data(case: &Case<'_>) -> Vec<Finding> {
-    let (found, empty) = match &case.target.database {
+    let (found, empty) = match &case.target().database {
         DatabaseState::Absent => ("no database".to_owned(), Some(true)),
         DatabaseState::Unknown => ("unknown".to_owned(), None),
         DatabaseState::Present(database) => {
@@ -29,10 +29,10 @@ pub(super) fn data(case: &Case<'_>) -> Vec<Finding> {
     let finding = match empty {
         Some(true) => ok("target.empty", "database"),
         // With no lava-server there was never a database of its making, unless somebody says so.
-        None if case.target.lava_is_absent() && case.target.postgresql.is_none() => {
+        None if case.lacks_lava() && case.target().postgresql.is_none() => {
             ok("target.empty", "database")
         }
-        _ if case.options.replace_data => prepare("target.has_data", "database", ids::REPLACE)
+        _ if case.options.replace_data => prepare("target.has_data", "database", names::REPLACE)
             .remedy("confirm that this lab may be replaced; its database is kept beside"),
         Some(false) => refuse("target.has_data", "database")
             .remedy("restore to an empty target, or say that this lab is to be replaced"),

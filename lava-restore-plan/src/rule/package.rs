@@ -1,9 +1,9 @@
 //! The packages that must be the backup's.
 
 use super::{Case, note, ok, prepare, refuse, shown};
-use crate::facts::{Facts, Package};
+use crate::draft::names;
+use crate::facts::{Facts, Package, Role};
 use crate::finding::{Finding, Verdict};
-use crate::master::ids;
 use crate::migration::{Difference, list};
 use crate::{LavaVersion, PackageVersion};
 
@@ -52,24 +52,37 @@ pub(crate) fn is_lava(name: &str) -> bool {
     Kind::of(name) == Some(Kind::Lava)
 }
 
-/// The critical packages that a host has installed.
-pub(crate) fn critical_packages(facts: &Facts) -> impl Iterator<Item = &Package> {
-    let critical = |package: &&Package| package.is_installed() && Kind::of(&package.name).is_some();
+/// The packages that a host of this role stands on and has installed; of a worker, LAVA's alone.
+pub(crate) fn critical_packages(facts: &Facts, role: Role) -> impl Iterator<Item = &Package> {
+    let critical = move |package: &&Package| {
+        let kind = Kind::of(&package.name);
+        package.is_installed()
+            && (kind == Some(Kind::Lava) || kind.is_some() && role == Role::Master)
+    };
     facts.packages.iter().filter(critical)
+}
+
+/// The critical packages of the backup that are not on the target as they must be.
+pub(crate) fn differing_packages(case: &Case<'_>) -> Vec<String> {
+    let critical = critical_packages(&case.backup().facts, case.planned.role);
+    let differing = critical.filter(|p| judge(case, p).severity == Verdict::Prepare);
+    let mut names: Vec<String> = differing.map(|package| package.name.clone()).collect();
+    names.dedup();
+    names
 }
 
 /// Name and version of each critical package as the target must have it when the database is
 /// loaded: the backup's, or the target's where the difference was judged harmless.
 pub(crate) fn accepted_versions(case: &Case<'_>) -> Vec<(String, PackageVersion)> {
     let accepted = |package: &Package| {
-        let found = installed(case.target, &package.name);
+        let found = installed(case.target(), &package.name);
         let version = match (judge(case, package).severity, found) {
             (Verdict::Ok | Verdict::Note, found) => found?.version.clone(),
             _ => package.version.clone(),
         };
         Some((package.name.clone(), version))
     };
-    let mut versions: Vec<_> = critical_packages(&case.backup.facts)
+    let mut versions: Vec<_> = critical_packages(&case.backup().facts, case.planned.role)
         .filter_map(accepted)
         .collect();
     versions.dedup_by(|a, b| a.0 == b.0);
@@ -80,7 +93,7 @@ pub(crate) fn accepted_versions(case: &Case<'_>) -> Vec<(String, PackageVersion)
 /// maintainer script, and so a migration, on the restored database.
 pub(super) fn unclean(case: &Case<'_>) -> Vec<Finding> {
     let unclean: Vec<_> = case
-        .target
+        .target()
         .packages
         .iter()
         .filter(|package| package.is_unclean())
@@ -106,8 +119,8 @@ pub(super) fn unclean(case: &Case<'_>) -> Vec<Finding> {
 
 /// lava-server itself.
 pub(super) fn lava(case: &Case<'_>) -> Vec<Finding> {
-    if case.target.packages.is_empty() || case.backup.facts.packages.is_empty() {
-        let whose = if case.target.packages.is_empty() {
+    if case.target().packages.is_empty() || case.backup().facts.packages.is_empty() {
+        let whose = if case.target().packages.is_empty() {
             "target"
         } else {
             "backup"
@@ -119,22 +132,19 @@ pub(super) fn lava(case: &Case<'_>) -> Vec<Finding> {
                 .remedy("gather the facts again"),
         ];
     }
-    let wanted = case
-        .backup
-        .facts
-        .package("lava-server")
-        .filter(|package| package.is_installed());
-    let Some(wanted) = wanted else {
+    let main = case.planned.role.package();
+    let wanted = case.backup().facts.package(main);
+    let Some(wanted) = wanted.filter(|package| package.is_installed()) else {
         return vec![
-            refuse("lava.unknown", "lava-server")
+            refuse("lava.unknown", main)
                 .compared("installed", "not among the backup's packages")
-                .because("a master's backup is restored to that very release", "R89")
-                .remedy("give the backup of a master"),
+                .because("a backup is restored to its very release", "R89, R129")
+                .remedy("give the backup of a host of this role"),
         ];
     };
     let mut findings = vec![judge_lava(case, wanted)];
     // An older LAVA is brought to the backup's by its package, and that migrates what it finds.
-    let older = findings[0].code == "lava.older";
+    let older = findings[0].code == "lava.older" && case.planned.role == Role::Master;
     if older && !matches!(super::data::data(case)[0].severity, Verdict::Ok) {
         findings.push(
             refuse("lava.older_with_data", "lava-server")
@@ -152,18 +162,23 @@ pub(super) fn lava(case: &Case<'_>) -> Vec<Finding> {
 
 /// Every other critical package of the backup.
 pub(super) fn critical(case: &Case<'_>) -> Vec<Finding> {
-    if case.target.packages.is_empty() {
+    if case.target().packages.is_empty() {
         return vec![]; // `lava` refuses
     }
-    let mut findings: Vec<Finding> = critical_packages(&case.backup.facts)
-        .filter(|package| package.name != "lava-server")
+    let mut findings: Vec<Finding> = critical_packages(&case.backup().facts, case.planned.role)
+        .filter(|package| package.name != case.planned.role.package())
         .map(|package| judge(case, package))
         .collect();
+    if case.planned.role != Role::Master {
+        return findings;
+    }
     // Any LAVA package newer than lava-server's own release would pull it along.
-    let newest = case.backup.facts.lava_version();
-    for extra in critical_packages(case.target).filter(|p| Kind::of(&p.name) == Some(Kind::Lava)) {
+    let newest = case.backup().facts.lava_version();
+    for extra in critical_packages(case.target(), case.planned.role)
+        .filter(|p| Kind::of(&p.name) == Some(Kind::Lava))
+    {
         let release = LavaVersion::of(&extra.version).ok();
-        if installed(&case.backup.facts, &extra.name).is_none() && release > newest {
+        if installed(&case.backup().facts, &extra.name).is_none() && release > newest {
             findings.push(refuse_newer(
                 &extra.name,
                 shown(newest.as_ref()),
@@ -180,7 +195,7 @@ pub(super) fn migrations(case: &Case<'_>) -> Vec<Finding> {
      that has more; LAVA's checks see neither";
     let ground = "R30, C4; measured on three releases";
     let Some(applied) = case
-        .backup
+        .backup()
         .database
         .as_ref()
         .and_then(|dump| dump.migrations.as_ref())
@@ -188,8 +203,8 @@ pub(super) fn migrations(case: &Case<'_>) -> Vec<Finding> {
         return vec![]; // `itself::migrations` refuses
     };
     let subject = "django_migrations";
-    let finding = match &case.target.migrations_shipped {
-        _ if case.target.lava_is_absent() => prepare("target.migrations", subject, ids::PACKAGES)
+    let finding = match &case.target().migrations_shipped {
+        _ if case.lacks_lava() => prepare("target.migrations", subject, names::PACKAGES)
             .compared("those of the backup's database", "no LAVA yet")
             .remedy("install the backup's packages"),
         None => refuse("target.migrations_unknown", subject)
@@ -237,14 +252,14 @@ fn judge(case: &Case<'_>, wanted: &Package) -> Finding {
 }
 
 fn judge_lava(case: &Case<'_>, wanted: &Package) -> Finding {
-    let is_server = wanted.name == "lava-server";
-    let code = |server: &'static str, other: &'static str| if is_server { server } else { other };
+    let is_main = wanted.name == case.planned.role.package();
+    let code = |main: &'static str, other: &'static str| if is_main { main } else { other };
     let name = &wanted.name;
-    let Some(found) = installed(case.target, name) else {
+    let Some(found) = installed(case.target(), name) else {
         return prepare(
             code("lava.absent", "pkg.critical_differs"),
             name,
-            ids::PACKAGES,
+            names::PACKAGES,
         )
         .compared(&wanted.version, "not installed")
         .because(
@@ -263,14 +278,20 @@ fn judge_lava(case: &Case<'_>, wanted: &Package) -> Finding {
             .because("which of the two releases is newer can't be told", "R90")
             .remedy("bring the target to the backup's exact version while it is empty");
     };
-    if t > b {
+    if t > b && case.planned.role == Role::Master {
         return refuse_newer(name, &wanted.version, &found.version);
+    }
+    if t != b && case.planned.role != Role::Master {
+        return prepare("worker.package", name, names::PACKAGES)
+            .compared(&wanted.version, &found.version)
+            .because("a master puts a worker of another version offline", "R129")
+            .remedy(install(wanted));
     }
     if t < b {
         return prepare(
             code("lava.older", "pkg.critical_differs"),
             name,
-            ids::PACKAGES,
+            names::PACKAGES,
         )
         .compared(&wanted.version, &found.version)
         .because(
@@ -303,8 +324,8 @@ fn refuse_newer(name: &str, wanted: impl std::fmt::Display, found: &PackageVersi
 }
 
 fn judge_django(case: &Case<'_>, wanted: &Package) -> Finding {
-    let finding = match installed(case.target, &wanted.name) {
-        None => prepare("django", &wanted.name, ids::PACKAGES)
+    let finding = match installed(case.target(), &wanted.name) {
+        None => prepare("django", &wanted.name, names::PACKAGES)
             .compared(&wanted.version, "not installed")
             .remedy(install(wanted)),
         Some(found) => {
@@ -318,7 +339,7 @@ fn judge_django(case: &Case<'_>, wanted: &Package) -> Finding {
                     note("django", &wanted.name)
                 }
                 () if same(2) => {
-                    prepare("django", &wanted.name, ids::PACKAGES).remedy(install(wanted))
+                    prepare("django", &wanted.name, names::PACKAGES).remedy(install(wanted))
                 }
                 () => refuse("django", &wanted.name)
                     .remedy("prepare a target with the backup's suite and Django"),
@@ -334,7 +355,7 @@ fn judge_django(case: &Case<'_>, wanted: &Package) -> Finding {
 }
 
 fn judge_companion(case: &Case<'_>, wanted: &Package) -> Finding {
-    let found = installed(case.target, &wanted.name);
+    let found = installed(case.target(), &wanted.name);
     let finding = match found {
         Some(found) if found.version.as_str() == wanted.version.as_str() => {
             ok("pkg.same", &wanted.name)
@@ -342,7 +363,7 @@ fn judge_companion(case: &Case<'_>, wanted: &Package) -> Finding {
         Some(found) if found.version.upstream() == wanted.version.upstream() => {
             note("pkg.other_revision", &wanted.name)
         }
-        _ => prepare("pkg.critical_differs", &wanted.name, ids::PACKAGES).remedy(install(wanted)),
+        _ => prepare("pkg.critical_differs", &wanted.name, names::PACKAGES).remedy(install(wanted)),
     };
     let found = found.map_or_else(|| "not installed".to_owned(), |p| p.version.to_string());
     finding
@@ -353,8 +374,8 @@ fn judge_companion(case: &Case<'_>, wanted: &Package) -> Finding {
 fn judge_postgresql(case: &Case<'_>, wanted: &Package) -> Finding {
     let major = |facts: &Facts| facts.postgresql.as_ref().map(|server| server.major);
     let other_major =
-        major(case.target).is_some() && major(case.target) != major(&case.backup.facts);
-    let found = installed(case.target, &wanted.name);
+        major(case.target()).is_some() && major(case.target()) != major(&case.backup().facts);
+    let found = installed(case.target(), &wanted.name);
     let finding = match found {
         Some(found) if found.version.as_str() == wanted.version.as_str() => {
             ok("pkg.same", &wanted.name)
@@ -363,7 +384,7 @@ fn judge_postgresql(case: &Case<'_>, wanted: &Package) -> Finding {
         Some(_) => note("pkg.other_revision", &wanted.name),
         None if other_major => note("pkg.other_major", &wanted.name),
         None => {
-            prepare("pkg.critical_differs", &wanted.name, ids::PACKAGES).remedy(install(wanted))
+            prepare("pkg.critical_differs", &wanted.name, names::PACKAGES).remedy(install(wanted))
         }
     };
     let found = found.map_or_else(|| "not installed".to_owned(), |p| p.version.to_string());

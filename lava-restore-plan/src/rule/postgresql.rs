@@ -1,24 +1,23 @@
 //! The server that takes the dump.
 
 use super::{Case, note, ok, prepare, refuse, shown};
+use crate::draft::names;
 use crate::facts::DatabaseState;
 use crate::finding::Finding;
-use crate::master::{self, ids};
+use crate::master;
 
 const USUAL_PORT: u16 = 5432;
 
 pub(super) fn major(case: &Case<'_>) -> Vec<Finding> {
     let of = |facts: &crate::Facts| facts.postgresql.as_ref().map(|server| server.major);
-    let (backup, target) = (of(&case.backup.facts), of(case.target));
+    let (backup, target) = (of(&case.backup().facts), of(case.target()));
     let finding = match (backup, target) {
         (Some(b), Some(t)) if t == b => ok("pg.same", "PostgreSQL"),
         (Some(b), Some(t)) if t > b => note("pg.newer", "PostgreSQL"),
         (Some(_), Some(_)) => refuse("pg.older", "PostgreSQL")
             .remedy("prepare a target with the backup's major version"),
-        (Some(_), None) if case.target.lava_is_absent() => {
-            prepare("pg.absent", "PostgreSQL", ids::PACKAGES)
-                .remedy("install the backup's packages")
-        }
+        (Some(_), None) if case.lacks_lava() => prepare("pg.absent", "PostgreSQL", names::PACKAGES)
+            .remedy("install the backup's packages"),
         _ => refuse("pg.unknown", "PostgreSQL")
             .remedy("gather the facts again with the server running"),
     };
@@ -31,7 +30,7 @@ pub(super) fn major(case: &Case<'_>) -> Vec<Finding> {
 
 /// Whether the server that the restored settings name is the target's own.
 pub(super) fn server(case: &Case<'_>) -> Vec<Finding> {
-    let DatabaseState::Present(database) = &case.backup.facts.database else {
+    let DatabaseState::Present(database) = &case.backup().facts.database else {
         return vec![]; // the dump alone says nothing of it; the usual server is meant
     };
     let local = |host: &str| {
@@ -49,7 +48,7 @@ pub(super) fn server(case: &Case<'_>) -> Vec<Finding> {
     }
     let port = master::port(case).unwrap_or(USUAL_PORT);
     let clusters = case
-        .target
+        .target()
         .postgresql
         .iter()
         .flat_map(|server| &server.clusters);
@@ -70,11 +69,11 @@ pub(super) fn server(case: &Case<'_>) -> Vec<Finding> {
 
 pub(super) fn encoding(case: &Case<'_>) -> Vec<Finding> {
     let backup = case
-        .backup
+        .backup()
         .database
         .as_ref()
         .and_then(|dump| dump.encoding.as_deref());
-    let target = match &case.target.database {
+    let target = match &case.target().database {
         DatabaseState::Present(database) => Some(database.encoding.as_deref()),
         _ => None,
     };

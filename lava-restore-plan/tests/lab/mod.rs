@@ -7,7 +7,7 @@ use lava_restore_plan::facts::{
     PostgresqlFacts, Role, ShippedMigration, Table, Unit,
 };
 use lava_restore_plan::release::{DeviceHealth, JobState};
-use lava_restore_plan::{Backup, BackupSchema, Dump, DumpTable, Facts, Options};
+use lava_restore_plan::{Backup, BackupSchema, Dump, DumpTable, Facts, Host, Options};
 
 pub const PACKAGES: &[(&str, &str, &str)] = &[
     ("bash", "amd64", "5.2.15-2+b8"),
@@ -184,7 +184,7 @@ pub fn backup() -> Backup {
         sections: ["facts", "packages", "database", "config", "data", "logs"]
             .map(String::from)
             .into(),
-        config_paths: [
+        paths: [
             "config/etc/apache2/sites-enabled/lava-server.conf",
             "config/etc/hostname",
             "config/etc/lava-server/env.yaml",
@@ -206,8 +206,10 @@ pub fn backup() -> Backup {
             devices_by_health: Some(devices()),
             jobs_by_state: Some(jobs()),
             active_jobs: Some(active()),
+            workers: None,
         }),
         degraded: vec![],
+        debs: None,
     }
 }
 
@@ -224,7 +226,12 @@ pub fn target() -> Facts {
 }
 
 pub fn options() -> Options {
-    let mut options = Options::new("/srv/it's the store");
-    options.target_digest = Some("a1".repeat(32));
-    options
+    Options::default()
+}
+
+/// Which backup is to become which host.
+pub fn onto(backup: &Backup, target: &Facts) -> Host {
+    let mut host = Host::new(backup.clone(), "/srv/it's the store", target.clone());
+    host.target_digest = Some("a1".repeat(32));
+    host
 }

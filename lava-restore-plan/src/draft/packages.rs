@@ -1,0 +1,216 @@
+//! What keeps packages as they are.
+
+use super::*;
+
+impl Draft<'_> {
+    pub(crate) fn unattended(&self) -> Vec<String> {
+        let facts = self.case.target();
+        let units = facts.timers.iter().chain(&facts.units).flatten();
+        let mut names: Vec<String> = units
+            .map(|unit| unit.name.clone())
+            .filter(|name| UNATTENDED.contains(&name.as_str()))
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// LAVA's own packages on the target.
+    pub(crate) fn lava_packages(&self, keep: impl Fn(&Package) -> bool) -> Vec<String> {
+        let packages = rule::critical_packages(self.case.target(), self.case.planned.role);
+        let ours = packages.filter(|p| rule::is_lava(&p.name) && keep(p));
+        ours.map(|package| package.name.clone()).collect()
+    }
+
+    /// Stops what changes packages by itself.
+    pub(crate) fn stop_updates(&mut self, manual_step: u8) {
+        let unattended = self.unattended();
+        if unattended.is_empty() {
+            return;
+        }
+        let gate = inactive(
+            &unattended,
+            "A package that changes now migrates the database later.",
+        );
+        let step = self.push(
+            Phase::Base,
+            "timers",
+            manual_step,
+            "Stop what changes packages by itself",
+            "An upgrade of lava-server in the middle of a restore migrates the database (R34).",
+            Action::StopUnits { units: unattended },
+        );
+        step.touch(Danger::None, &[Touch::Services, Touch::Packages]);
+        step.post(gate);
+    }
+
+    /// Installs what differs, and only that; on a host without LAVA all that the backup holds.
+    pub(crate) fn install(&mut self, manual_step: u8, why: &str) {
+        if !self.is_named(names::PACKAGES) {
+            return;
+        }
+        let packages = match self.case.lacks_lava() {
+            true => vec![],
+            false => rule::differing_packages(self.case),
+        };
+        let from = self.from.clone();
+        self.push(
+            Phase::Install,
+            "packages",
+            manual_step,
+            "Install the backup's packages",
+            why,
+            Action::InstallPackages { from, packages },
+        )
+        .touch(Danger::Replaces, &[Touch::Packages]);
+    }
+
+    /// The gate on every version, for none of LAVA's checks sees a wrong one.
+    pub(crate) fn exact(&mut self, manual_step: u8, why: &str) {
+        let versions = rule::accepted_versions(self.case);
+        let step = self.push(
+            Phase::Install,
+            "exact",
+            manual_step,
+            "The packages are those of the backup",
+            why,
+            Action::Check,
+        );
+        for (name, version) in &versions {
+            // Not Status-Abbrev: a hold turns its `ii` into `hi`, and then a second look would fail.
+            let argv = words(&[
+                "dpkg-query",
+                "-W",
+                "-f=${db:Status-Eflag} ${db:Status-Status} ${Version}",
+                name,
+            ]);
+            step.post(gate(
+                name,
+                argv,
+                0,
+                Some(format!("ok installed {version}")),
+                "Another version may have another set of migrations.",
+            ));
+        }
+        step.post(gate(
+            "audit",
+            words(&["dpkg", "--audit"]),
+            0,
+            Some(String::new()),
+            "Whoever finishes a half-done package later migrates the database.",
+        ));
+    }
+
+    /// Lets updates go on as they did before.
+    pub(crate) fn resume_updates(&mut self, phase: Phase, manual_step: u8) {
+        let units = self.unattended();
+        if units.is_empty() {
+            return;
+        }
+        let step = self.push(
+            phase,
+            "timers",
+            manual_step,
+            "Allow updates again",
+            "The lab is open again, and its host is looked after as before.",
+            Action::ReleaseUnits {
+                units: units.clone(),
+            },
+        );
+        step.touch(Danger::None, &[Touch::Services]);
+        let running = self.running(&units);
+        if !running.is_empty() {
+            let gate = active(&running);
+            let step = self.push(
+                phase,
+                "timers_start",
+                manual_step,
+                "Start them as they were",
+                "Security updates of the rest go on.",
+                Action::StartUnits { units: running },
+            );
+            step.touch(Danger::None, &[Touch::Services]);
+            step.post(gate);
+        }
+    }
+
+    pub(crate) fn unhold(&mut self, phase: Phase, manual_step: u8, packages: Vec<String>) {
+        let step = self.push(
+            phase,
+            "unhold",
+            manual_step,
+            "Take LAVA's packages off hold for the next check",
+            "`check --deploy` calls a package on hold not installed correctly \
+             and exits 1. What changes packages by itself is stopped, and the \
+             hold comes back right after (measured on 2023.01).",
+            Action::UnholdPackages { packages },
+        );
+        step.touch(Danger::None, &[Touch::Packages]);
+    }
+
+    pub(crate) fn hold(&mut self, phase: Phase, manual_step: u8, packages: Vec<String>) {
+        let step = self.push(
+            phase,
+            "hold",
+            manual_step,
+            "Hold the packages",
+            "Until the lab reopens nothing may change or configure them (R34).",
+            Action::HoldPackages {
+                packages: packages.clone(),
+            },
+        );
+        step.touch(Danger::None, &[Touch::Packages]);
+        for name in &packages {
+            let argv = words(&["dpkg-query", "-W", "-f=${db:Status-Want}", name]);
+            let held = Some("hold".to_owned());
+            step.post(gate(name, argv, 0, held, "Nothing may change it."));
+        }
+    }
+
+    /// Lets go of what the backup's host did not hold itself.
+    pub(crate) fn release_holds(&mut self, phase: Phase, manual_step: u8) {
+        let own = |name: &String| {
+            let package = self.case.backup().facts.package(name);
+            !package.is_some_and(|package| package.hold)
+        };
+        let packages: Vec<String> = self.critical().into_iter().filter(own).collect();
+        if packages.is_empty() {
+            return;
+        }
+        let step = self.push(
+            phase,
+            "release_holds",
+            manual_step,
+            "Put the holds back as they were on the backup's host",
+            "The restored database is what these packages expect, and an upgrade \
+             is what it was before: a decision of the admin's, after a new \
+             backup. While a package of LAVA's is on hold, `check --deploy` \
+             calls it not installed correctly (R28, R34; measured on 2023.01).",
+            Action::UnholdPackages { packages },
+        );
+        step.touch(Danger::None, &[Touch::Packages]);
+    }
+
+    /// Every package that is held: the backup's critical ones and the target's own.
+    pub(crate) fn critical(&self) -> Vec<String> {
+        let versions = rule::accepted_versions(self.case);
+        let mut names: Vec<String> = versions.into_iter().map(|(name, _)| name).collect();
+        names.extend(
+            rule::critical_packages(self.case.target(), self.case.planned.role)
+                .map(|package| package.name.clone()),
+        );
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Of these units, those that ran on the target when its facts were gathered.
+    pub(crate) fn running(&self, names: &[String]) -> Vec<String> {
+        let facts = self.case.target();
+        let ran = |name: &&String| {
+            let mut units = facts.timers.iter().chain(&facts.units).flatten();
+            units.any(|unit| unit.name == **name && unit.active.or(unit.enabled) == Some(true))
+        };
+        names.iter().filter(ran).cloned().collect()
+    }
+}
