@@ -1,10 +1,12 @@
 //! Who reaches LAVA while it is restored.
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
+use std::time::Duration;
 
-use lava_restore_plan::release::WORKER_API;
+use lava_restore_plan::release::{NO_WORKER_PAGE, VERSION_PAGE, WORKERS_SITE};
 use lava_restore_plan::step::WORKERS_ONLY;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -12,6 +14,11 @@ use serde::Serialize;
 use crate::answer::Answer;
 use crate::args::{AdmitArgs, Admitted};
 use crate::exit::{CouldNot, Exit, Failure};
+
+/// gunicorn may have to start a worker of its own first.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Of an answer of a few words.
+const LONGEST: u64 = 64 << 10;
 
 const CONFIGURATIONS: &str = "/etc/apache2/conf-available";
 
@@ -24,8 +31,80 @@ pub(crate) struct Admission {
     pub(crate) path: String,
 }
 
+/// Who reaches LAVA.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Reached {
+    /// Whether LAVA answers users.
+    pub(crate) users: bool,
+    /// Whether LAVA answers workers.
+    pub(crate) workers: bool,
+}
+
 pub(crate) fn admit(args: &AdmitArgs) -> Result<Answer, Failure> {
-    let Admitted::Workers = args.whom;
+    match args.check {
+        true => check(args.whom),
+        false => admit_workers(),
+    }
+}
+
+fn check(whom: Admitted) -> Result<Answer, Failure> {
+    let reached = Reached {
+        users: answers(VERSION_PAGE, "\"version\"")?,
+        workers: answers(NO_WORKER_PAGE, "Unknown worker")?,
+    };
+    let wanted = match whom {
+        Admitted::Nobody => (false, false),
+        Admitted::Workers => (false, true),
+        Admitted::All => (true, true),
+    };
+    let word = |reached| {
+        if reached {
+            "reach LAVA"
+        } else {
+            "do not reach LAVA"
+        }
+    };
+    let text = format!(
+        "users    {}\nworkers  {}\n",
+        word(reached.users),
+        word(reached.workers)
+    );
+    let exit = match (reached.users, reached.workers) == wanted {
+        true => Exit::Done,
+        false => Exit::Gate,
+    };
+    Ok(Answer::new(exit, &reached, text))
+}
+
+/// Whether LAVA answers here, and not apache for it or nobody: a page of apache's own holds no JSON
+/// of LAVA's. A site that sends everybody to HTTPS answers, for what is behind it is another's to
+/// say.
+fn answers(page: &str, word: &str) -> Result<bool, Failure> {
+    let asked = || -> std::io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, 80))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        write!(
+            stream,
+            "GET {page} HTTP/1.0\r\nHost: localhost\r\nAccept: application/json\r\n\r\n"
+        )?;
+        let mut answer = Vec::new();
+        stream.take(LONGEST).read_to_end(&mut answer)?;
+        Ok(answer)
+    };
+    let answer = match asked() {
+        Ok(answer) => String::from_utf8_lossy(&answer).into_owned(),
+        Err(e) if e.kind() == ErrorKind::ConnectionRefused => return Ok(false),
+        Err(e) => return Err(e).could_not("ask apache on this host"),
+    };
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let head = head.to_ascii_lowercase();
+    let json = head.contains("\ncontent-type: application/json");
+    let secure = head.contains("\nlocation: https://");
+    Ok(json && body.contains(word) || secure)
+}
+
+fn admit_workers() -> Result<Answer, Failure> {
     let directory = Path::new(CONFIGURATIONS);
     let path = directory.join(format!("{WORKERS_ONLY}.conf"));
     let shown = path.display();
@@ -67,10 +146,13 @@ fn write(directory: &Path, path: &Path, text: &str) -> std::io::Result<()> {
 /// A location is held against what is asked for whatever the site, its port and its protocol, and
 /// after all directories.
 fn workers_only() -> String {
-    format!(
+    let mut text = format!(
         "# Written by lava-backup: while a lab is restored its workers reach LAVA, and users do not.\n\
          # `a2disconf {WORKERS_ONLY}` lets users in.\n\
-         <Location \"/\">\n    Require all denied\n</Location>\n\
-         <Location \"{WORKER_API}\">\n    Require all granted\n</Location>\n"
-    )
+         <Location \"/\">\n    Require all denied\n</Location>\n"
+    );
+    for path in WORKERS_SITE {
+        text += &format!("<Location \"{path}\">\n    Require all granted\n</Location>\n");
+    }
+    text
 }

@@ -345,15 +345,28 @@ pub(crate) struct DrillArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "`admit workers` writes the configuration of apache's that a plan puts into \
+    service. With --check nothing is written: apache on this host is asked, and the answer is \
+    yes (0) or no (7)."
+)]
 pub(crate) struct AdmitArgs {
-    /// Who may come in
+    /// Who may reach LAVA
     pub(crate) whom: Admitted,
+
+    /// See whether it is so
+    #[arg(long, required_if_eq_any = [("whom", "nobody"), ("whom", "all")])]
+    pub(crate) check: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Admitted {
+    /// Neither users nor workers
+    Nobody,
     /// Workers, through the part of LAVA that they alone use
     Workers,
+    /// Users too
+    All,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

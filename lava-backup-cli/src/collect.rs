@@ -92,6 +92,7 @@ pub(crate) fn of_files(host: &Host) -> Result<Facts, Failure> {
     };
     facts.apache = Apache {
         lava_site_enabled: host.lava_site_enabled(),
+        sites: host.sites(),
     };
     facts.worker = host.worker();
     let clusters = host.clusters();

@@ -205,6 +205,14 @@ impl Host {
         let site = apache.join("sites-enabled/lava-server.conf");
         apache.is_dir().then(|| site.symlink_metadata().is_ok())
     }
+
+    /// The sites that apache serves, if there is an apache.
+    pub(crate) fn sites(&self) -> Option<Vec<String>> {
+        let enabled = self.root.path().join("etc/apache2/sites-enabled");
+        let site = |file: String| file.strip_suffix(".conf").map(str::to_owned);
+        let sites = || names(&enabled).into_iter().filter_map(site).collect();
+        enabled.is_dir().then(sites)
+    }
 }
 
 /// The user that PostgreSQL runs as; `None` if we are not root and can be no
@@ -314,11 +322,6 @@ mod tests {
         assert_eq!(port(config), Some(5433));
         assert_eq!(port("#port = 5432"), None);
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn the_last_word_of_a_workers_options_counts_and_no_password_is_kept() {

@@ -27,6 +27,7 @@ fn the_published_schemas_are_those_of_the_answers() {
     check::<packages::plan::InstallPlan>("packages-install-plan");
     check::<packages::install::Installed>("packages-install");
     check::<crate::admit::Admission>("admit");
+    check::<crate::admit::Reached>("admit-check");
     check::<crate::debs::DebsDocument>("debs");
     check::<drill::Drilled>("drill");
     check::<compare::Equivalence>("compare");

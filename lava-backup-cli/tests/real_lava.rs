@@ -152,7 +152,18 @@ fn bring_back(new: &Master, backup: &str) {
     let (closed, _) = new.page("/scheduler/alljobs");
     assert_eq!(closed, 404, "users are not kept out");
 
+    // Workers are let in before users are.
     answers += " master.maintenance.queue=keep";
+    let users = "master.workers.health_checks";
+    let workers = script(&answers.replace(users, ""));
+    assert_eq!(workers.code, 7, "{}\n{}", workers.out, workers.err);
+    assert!(workers.err.contains(users), "{}", workers.err);
+    let (status, _) = new.page("/scheduler/alljobs");
+    assert_eq!(status, 403, "users are not kept out");
+    let (status, answer) = new.page("/scheduler/internal/v1/workers/nobody/?version=1");
+    assert_eq!(status, 404, "{answer}");
+    assert!(answer.contains("Unknown worker"), "{answer}");
+
     let finished = script(&answers).ends(0);
     assert!(
         finished.out.contains("done before: master.database.load"),

@@ -139,6 +139,9 @@ impl Facts {
             shipped.sort();
             shipped.dedup();
         }
+        if let Some(sites) = &mut self.apache.sites {
+            sites.sort();
+        }
         if let Some(postgresql) = &mut self.postgresql {
             postgresql.clusters.sort();
         }
@@ -434,6 +437,9 @@ pub struct WorkerFacts {
 pub struct Apache {
     /// Whether `sites-enabled/lava-server.conf` is there.
     pub lava_site_enabled: Option<bool>,
+    /// The names of all enabled sites, without `.conf`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sites: Option<Vec<String>>,
 }
 
 #[cfg(test)]

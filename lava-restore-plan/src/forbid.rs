@@ -111,6 +111,7 @@ fn allowed(argv: &[String], reading: bool) -> bool {
         return match rest {
             ["extract", .., "--check"] | ["database", "compare", ..] => true,
             ["extract", ..] | ["database", "restore", ..] | ["packages", "install", ..] => !reading,
+            ["admit", "nobody" | "workers" | "all", "--check"] => true,
             ["admit", "workers"] => !reading,
             _ => false,
         };
@@ -130,7 +131,8 @@ fn allowed(argv: &[String], reading: bool) -> bool {
         _ => false,
     };
     let acts = match (*first, rest) {
-        ("a2dissite" | "a2ensite", ["-q", "lava-server"])
+        ("a2ensite", ["-q", "lava-server"])
+        | ("a2dissite", ["-q", _])
         | ("a2enconf" | "a2disconf", ["-q", WORKERS_ONLY])
         | ("apt-mark", ["hold" | "unhold", ..]) => true,
         ("systemctl", [verb, ..]) => {

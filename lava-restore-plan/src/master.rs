@@ -14,11 +14,13 @@ mod before;
 mod check;
 mod load;
 
-use check::{check_deploy, closed, only_workers};
+use check::{admitted, check_deploy, closed};
 
 const SITE: &str = "lava-server";
 const SITE_LINK: &str = "/etc/apache2/sites-enabled/lava-server.conf";
-const WORKERS_ONLY_LINK: &str = "/etc/apache2/conf-enabled/lava-backup-workers-only.conf";
+const GUARD_LINK: &str = "/etc/apache2/conf-enabled/lava-backup-workers-only.conf";
+/// What apache serves where nobody has told it anything; it is in front of LAVA until it is gone.
+const DEFAULT_SITE: &str = "000-default";
 const GUNICORN: &str = "lava-server-gunicorn.service";
 
 /// A worker asks for work every 20 seconds, and the first time when it has started.

@@ -8,8 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::LavaVersion;
 
-/// What of LAVA's site workers use, and nobody else, since 2020.09; each asks with its token.
-pub const WORKER_API: &str = "/scheduler/internal/v1/";
+/// What of LAVA's site workers and boards use, and nobody else, since 2020.09: workers ask with
+/// their tokens, and boards fetch what the master's own worker made for them.
+pub const WORKERS_SITE: &[&str] = &["/scheduler/internal/v1/", "/tmp/"];
+
+/// What LAVA answers to anybody since 2020.09, with its version.
+pub const VERSION_PAGE: &str = "/api/v0.2/system/version/";
+
+/// What LAVA answers to a worker that it does not know, with an error, since 2020.09.
+pub const NO_WORKER_PAGE: &str = "/scheduler/internal/v1/workers/";
 
 /// A range of LAVA releases that look alike to a backup and a restore.
 #[derive(Clone, Copy, Debug)]

@@ -237,18 +237,18 @@ pub enum Action {
         /// Its name.
         site: String,
     },
-    /// Puts LAVA's site into service for workers alone.
-    AdmitWorkers {
+    /// Closes whatever apache serves to all but workers, from its next start or reload on.
+    GuardSites {
         /// `lava-backup`, or where it is.
         program: String,
     },
-    /// Lets users in where workers are let in already.
-    AdmitAll {
-        /// LAVA's site.
+    /// Puts LAVA's site into service, behind that guard.
+    AdmitWorkers {
+        /// Its name.
         site: String,
     },
-    /// Puts a site of apache's into service.
-    EnableSite {
+    /// Puts LAVA's site into service, and takes the guard away.
+    AdmitAll {
         /// Its name.
         site: String,
     },
@@ -355,13 +355,11 @@ impl Action {
                 vec![line]
             }
             Self::DisableSite { site } => vec![words(&["a2dissite", "-q", site]), reload()],
-            Self::EnableSite { site } => vec![words(&["a2ensite", "-q", site]), reload()],
-            Self::AdmitWorkers { program } => vec![
+            Self::GuardSites { program } => vec![
                 words(&[program, "admit", "workers"]),
                 words(&["a2enconf", "-q", WORKERS_ONLY]),
-                words(&["a2ensite", "-q", "lava-server"]),
-                reload(),
             ],
+            Self::AdmitWorkers { site } => vec![words(&["a2ensite", "-q", site]), reload()],
             Self::AdmitAll { site } => vec![
                 words(&["a2ensite", "-q", site]),
                 words(&["a2disconf", "-q", WORKERS_ONLY]),

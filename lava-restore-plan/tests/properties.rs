@@ -259,7 +259,7 @@ proptest! {
         prop_assume!(plan.verdict < Verdict::Refuse);
         prop_assert_eq!(plan.steps.last().unwrap().phase, Phase::Reopen);
         for (at, step) in plan.steps.iter().enumerate() {
-            if matches!(step.action, Action::EnableSite { .. }) {
+            if matches!(step.action, Action::AdmitAll { .. }) {
                 prop_assert!(at > position(&plan, "master.reopen.confirm"));
             }
         }

@@ -71,6 +71,22 @@ impl Master {
     }
 }
 
+/// What a person is asked for by a plan on one of its hosts, with an answer to each.
+pub fn answers(plan: &Value, host: &str) -> Vec<String> {
+    let steps = plan["steps"].as_array().unwrap().iter();
+    let asked = steps
+        .filter(|step| step["host"] == host)
+        .filter_map(|step| {
+            let id = step["id"].as_str().unwrap();
+            match step["action"]["type"].as_str().unwrap() {
+                "confirm" | "review-logs" | "await-host" => Some(id.to_owned()),
+                "decide-queue" => Some(format!("{id}=keep")),
+                _ => None,
+            }
+        });
+    asked.collect()
+}
+
 impl Drop for Master {
     fn drop(&mut self) {
         lava_master(&["delete", text(&self.dir)]);

@@ -85,6 +85,7 @@ impl Master<'_> {
 
     /// Workers may come back while users may not: since 2020.09 they come the same way.
     pub(crate) fn admit_workers(&mut self) {
+        let program = self.draft.case.options.program.clone();
         if self.draft.release.gunicorn_serves_workers {
             let step = self.draft.push(
                 Phase::Workers,
@@ -92,14 +93,18 @@ impl Master<'_> {
                 13,
                 "Let workers in, and nobody else",
                 "Since 2020.09 workers reach LAVA through the same site as users do, so apache \
-                 serves it again with all closed but what workers ask for (R82, R85, R122; C6; \
+                 serves it again, closed to all but what workers ask for (R82, R85, R122, C6; \
                  measured).",
                 Action::AdmitWorkers {
-                    program: self.draft.case.options.program.clone(),
+                    site: SITE.to_owned(),
                 },
             );
             step.touch(Danger::ReachesOut, &[Touch::Network]);
-            step.post(only_workers());
+            step.post(admitted(
+                &program,
+                "workers",
+                "Users must stay out until all is well, and workers must come in.",
+            ));
         }
         let own = self.draft.case.worker_name().map(str::to_owned);
         let unit = self.draft.release.worker_unit;
@@ -161,7 +166,8 @@ impl Master<'_> {
             .backup()
             .holds(&format!("config{SITE_LINK}"));
         if served || self.draft.case.target().apache.lava_site_enabled == Some(true) {
-            let admitted = self.draft.release.gunicorn_serves_workers;
+            let workers_are_in = self.draft.release.gunicorn_serves_workers;
+            let program = self.draft.case.options.program.clone();
             let site = SITE.to_owned();
             let step = self.draft.push(
                 Phase::Reopen,
@@ -169,11 +175,7 @@ impl Master<'_> {
                 14,
                 "Let users in",
                 "The last gate is open from here on (R124).",
-                if admitted {
-                    Action::AdmitAll { site }
-                } else {
-                    Action::EnableSite { site }
-                },
+                Action::AdmitAll { site },
             );
             step.touch(Danger::ReachesOut, &[Touch::Network]);
             step.post(gate(
@@ -183,13 +185,11 @@ impl Master<'_> {
                 None,
                 "Users find the lab.",
             ));
-            if admitted {
-                step.post(gate(
+            if workers_are_in {
+                step.post(admitted(
+                    &program,
                     "all",
-                    words(&["test", "!", "-e", WORKERS_ONLY_LINK]),
-                    0,
-                    None,
-                    "Users are let in again.",
+                    "Users reach LAVA, and not a page of apache's.",
                 ));
             }
         }

@@ -34,6 +34,8 @@ impl Master<'_> {
         if self.draft.case.target().apache.lava_site_enabled == Some(true) {
             self.close(Phase::Isolate, 1);
         }
+        let program = self.draft.case.options.program.clone();
+        let asks = self.draft.release.gunicorn_serves_workers;
         let step = self.draft.push(
             Phase::Isolate,
             "closed",
@@ -43,6 +45,13 @@ impl Master<'_> {
             Action::Check,
         );
         step.post(closed());
+        if asks {
+            step.post(admitted(
+                &program,
+                "nobody",
+                "Another site or another server may let them in.",
+            ));
+        }
     }
 
     fn close(&mut self, phase: Phase, manual_step: u8) {

@@ -64,12 +64,16 @@ pub(super) fn check_deploy() -> Gate {
     )
 }
 
-pub(super) fn only_workers() -> Gate {
-    gate(
-        "users",
-        words(&["test", "-e", WORKERS_ONLY_LINK]),
-        0,
-        None,
-        "Users must stay out until all is well.",
-    )
+/// Who reaches LAVA, asked of apache itself: a link or a file does not say what is served.
+pub(super) fn admitted(program: &str, whom: &str, why: &str) -> Gate {
+    Gate {
+        patience: 60,
+        ..gate(
+            "reached",
+            words(&[program, "admit", whom, "--check"]),
+            0,
+            None,
+            why,
+        )
+    }
 }

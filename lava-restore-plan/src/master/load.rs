@@ -221,6 +221,7 @@ impl Master<'_> {
                  say. It is restored there, or its loss is accepted.",
             );
         }
+        self.guard();
         let exclude = self.excluded();
         let (sections, why): (&[&str], _) = if self.dump.is_some() {
             (
@@ -245,6 +246,7 @@ impl Master<'_> {
         if let Some(step) = self.draft.files((sections, exclude), 10, title, why) {
             step.post(closed());
         }
+        self.other_sites();
         if self
             .draft
             .stopped
@@ -252,6 +254,68 @@ impl Master<'_> {
             .any(|unit| unit == self.draft.release.worker_unit)
         {
             self.draft.forget_jobs(10);
+        }
+    }
+
+    /// The restored configuration may hold other ways to LAVA than its usual site.
+    fn guard(&mut self) {
+        let step = self.draft.push(
+            Phase::Config,
+            "guard",
+            10,
+            "Close every site of apache's to all but workers",
+            "The backup's apache may have served LAVA in more ways than one, as by a site for \
+             HTTPS, and each of them is back with its files and open after the next reload or \
+             reboot. This closes whatever is served until users are let in (R75, R81).",
+            Action::GuardSites {
+                program: self.draft.case.options.program.clone(),
+            },
+        );
+        step.touch(Danger::None, &[Touch::Network]);
+        step.post(gate(
+            "closed",
+            words(&["test", "-e", GUARD_LINK]),
+            0,
+            None,
+            "Users and their programs must stay out.",
+        ));
+    }
+
+    /// Sites that the backup's apache did not serve may stand in front of LAVA's.
+    fn other_sites(&mut self) {
+        let link = |site: &str| format!("/etc/apache2/sites-enabled/{site}.conf");
+        let backup = self.draft.case.backup();
+        if !backup.holds(&format!("config{SITE_LINK}")) {
+            return; // what the backup's apache served is not known
+        }
+        let enabled = self.draft.case.target().apache.sites.clone();
+        let mut sites = enabled.unwrap_or_default();
+        if self.draft.case.lacks_lava() {
+            sites.push(DEFAULT_SITE.to_owned());
+        }
+        sites.sort();
+        sites.dedup();
+        sites.retain(|site| site != SITE && !backup.holds(&format!("config{}", link(site))));
+        for (number, site) in (1..).zip(sites) {
+            let gone = words(&["test", "!", "-e", &link(&site)]);
+            let step = self.draft.push(
+                Phase::Config,
+                &format!("other_site_{number}"),
+                10,
+                &format!("Take the site {site} out of apache"),
+                "The backup's apache did not serve it, and the first of the sites answers for all \
+                 names that no other has: it would stand in front of LAVA (R58; measured with \
+                 Debian's default site).",
+                Action::DisableSite { site },
+            );
+            step.touch(Danger::Replaces, &[Touch::Network]);
+            step.post(gate(
+                "gone",
+                gone,
+                0,
+                None,
+                "It would be served in LAVA's place.",
+            ));
         }
     }
 

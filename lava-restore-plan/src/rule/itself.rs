@@ -32,6 +32,11 @@ pub(super) fn names(case: &Case<'_>) -> Vec<Finding> {
     };
     check("unit name", "of the backup", units(&backup.facts));
     check("unit name", "of the target", units(target));
+    let sites = |facts: &crate::Facts| {
+        let mut sites = facts.apache.sites.iter().flatten();
+        sites.all(|site| name::is_plain(site))
+    };
+    check("site of apache", "of the target", sites(target));
     let packages = |facts: &crate::Facts| facts.packages.iter().all(|p| name::is_package(&p.name));
     check("package name", "of the backup", packages(&backup.facts));
     check("package name", "of the target", packages(target));

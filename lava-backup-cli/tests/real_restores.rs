@@ -1,0 +1,93 @@
+//! A pristine master of each suite becomes the lab that was backed up, by the script that `plan`
+//! prints, with every gate asked of the real system.
+//!
+//! `scripts/test` makes the pristine masters below `LAVA_BACKUP_CACHE` and names
+//! in `LAVA_BACKUP_PORTABLE` a build of our program that runs in all of them.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+#[path = "common/real.rs"]
+mod real;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use real::Master;
+use serde_json::Value;
+
+const JOBS: u32 = 50;
+/// Within a master.
+const FILE: &str = "/srv/backup.tar.zst";
+const TEST: &str = "masters_of_every_suite_are_restored_by_the_script_of_their_plan";
+
+#[test]
+fn masters_of_every_suite_are_restored_by_the_script_of_their_plan() {
+    let place = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let (Some(cache), Some(program)) = (place("LAVA_BACKUP_CACHE"), place("LAVA_BACKUP_PORTABLE"))
+    else {
+        let why = "LAVA_BACKUP_CACHE and LAVA_BACKUP_PORTABLE name no real masters and no program for them";
+        return common::skip(TEST, why);
+    };
+    // That of bookworm is restored by real_lava.rs.
+    for suite in ["bullseye", "trixie"] {
+        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        let pristine = cache.join(suite);
+        let lab = Master::clone_of(&pristine, dir.path().join("lab"), &program);
+        lab.populate(JOBS);
+        let made = lab.lava_backup(&["create", "--to", FILE], 0);
+        assert_eq!(made["outcome"], "complete", "{suite}: {made:#}");
+        let new = Master::clone_of(&pristine, dir.path().join("new"), &program);
+        fs::copy(inside(&lab, FILE), inside(&new, FILE)).unwrap();
+        bring_back(&new, suite);
+        is_the_lab(&new, &lab, suite);
+    }
+}
+
+fn inside(master: &Master, path: &str) -> PathBuf {
+    master.dir.join(Path::new(path).strip_prefix("/").unwrap())
+}
+
+fn bring_back(new: &Master, suite: &str) {
+    let planned = "set -e; cd /root; lava-backup facts > facts.json\n\
+        lava-backup plan FILE --target facts.json --format sh > plan.sh || [ $? = 4 ]\n\
+        lava-backup --json plan FILE --target facts.json || [ $? = 4 ]";
+    let planned = planned.replace("FILE", FILE);
+    let plan: Value = new.run(&["sh", "-c", &planned]).ends(0).json();
+    let answers = real::answers(&plan, "master").join(" ");
+    let answers = format!("LAVA_RESTORE_CONFIRM={answers}");
+    let ran = new.run(&["env", &answers, "sh", "/root/plan.sh"]);
+    assert_eq!(ran.code, 0, "{suite}\n{}\n{}", ran.out, ran.err);
+    assert!(
+        ran.out.ends_with("all steps done\n"),
+        "{suite}\n{}",
+        ran.out
+    );
+}
+
+fn is_the_lab(new: &Master, lab: &Master, suite: &str) {
+    let awake = "SELECT count(*) FROM lava_scheduler_app_device WHERE health NOT IN (4, 5)";
+    let active = "SELECT count(*) FROM lava_scheduler_app_testjob WHERE state IN (1, 2, 3, 4)";
+    assert_eq!(
+        (new.sql(awake), new.sql(active)),
+        ("0".into(), "0".into()),
+        "{suite}"
+    );
+    for table in ["testjob", "device", "worker", "notification"] {
+        let count = format!("SELECT count(*) FROM lava_scheduler_app_{table}");
+        assert_eq!(new.sql(&count), lab.sql(&count), "{suite}: {table}");
+    }
+    let job = new.sql(
+        "SELECT max(id) FROM lava_scheduler_app_testjob WHERE is_public AND state = 5 AND health = 1",
+    );
+    let (status, page) = new.page(&format!("/scheduler/job/{job}"));
+    assert_eq!(status, 200, "{suite}");
+    assert!(page.contains(&job), "{suite}");
+    let (status, log) = new.page(&format!("/scheduler/job/{job}/log_file/plain"));
+    assert_eq!((status, log.is_empty()), (200, false), "{suite}");
+    for service in ["lava-server-gunicorn", "lava-scheduler", "lava-publisher"] {
+        let state = new.run(&["systemctl", "is-active", service]);
+        assert_eq!(state.out.trim(), "active", "{suite}: {service}");
+    }
+    new.run(&["lava-server", "manage", "check", "--deploy"])
+        .ends(0);
+}
