@@ -10,11 +10,13 @@ mod keeping;
 mod onefile;
 mod packages;
 mod prune;
+mod status;
 
 pub(crate) use keeping::{CompareArgs, DiffArgs, ForgetArgs};
 pub(crate) use onefile::{DestinationArgs, ExportArgs, ImportArgs};
 pub(crate) use packages::{InstallArgs, InstallPlanArgs, PackagesArgs, PackagesCommand, RepoArgs};
 pub(crate) use prune::PruneArgs;
+pub(crate) use status::StatusArgs;
 
 /// Back up a LAVA lab, prove the backup, and bring it back.
 #[derive(Debug, Parser)]
@@ -47,6 +49,8 @@ pub(crate) enum Command {
     Init(StoreArgs),
     /// Back up this host
     Create(CreateArgs),
+    /// Tell how well each host of a store is backed up
+    Status(StatusArgs),
     /// List the backups of a store
     List(StoreArgs),
     /// Show what a backup is and holds

@@ -24,6 +24,18 @@ pub(crate) struct Host {
     pub(crate) settings: LavaSettings,
 }
 
+fn full_name_in(hosts: &str, name: &str) -> Option<String> {
+    let lines = hosts
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default());
+    let mut names = lines.map(|line| line.split_whitespace().skip(1));
+    let names: Vec<&str> = names
+        .find(|names| names.clone().any(|known| known == name))?
+        .collect();
+    let full = names.iter().find(|known| known.contains('.'));
+    full.or(names.first()).map(|full| (*full).to_owned())
+}
+
 /// What a worker's options say, before and since 2020.09.
 fn worker_of(text: &str) -> WorkerFacts {
     let option = |names: [&str; 2]| {
@@ -39,6 +51,7 @@ fn worker_of(text: &str) -> WorkerFacts {
     WorkerFacts {
         name: option(["WORKER_NAME", "HOSTNAME"]),
         // Nobody's password is a fact.
+        configured: false,
         server: server.map(|url| match (url.split_once("://"), url.rsplit_once('@')) {
             (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
             _ => url,
@@ -146,8 +159,29 @@ impl Host {
             let text = ["/etc/default/", "/etc/lava-dispatcher/"]
                 .map(|directory| read(&format!("{directory}{unit}")))
                 .concat();
-            worker_of(&text)
+            let mut worker = worker_of(&text);
+            worker.configured = worker.name.is_some();
+            worker.name = worker.name.or_else(|| Some(self.full_name()));
+            worker
         })
+    }
+
+    /// Its full name, as LAVA asks for it: of the names that `/etc/hosts` gives it the first with a
+    /// dot, or the first; where that file does not know it and the host runs, what it says itself.
+    fn full_name(&self) -> String {
+        let name = self.name();
+        let hosts = self.root.read(Path::new("/etc/hosts"), 1 << 20);
+        let hosts = String::from_utf8_lossy(&hosts.unwrap_or_default()).into_owned();
+        if let Some(full) = full_name_in(&hosts, &name) {
+            return full;
+        }
+        let asked = self
+            .is_live()
+            .then(|| Command::new("hostname").arg("--fqdn").output().ok())
+            .flatten();
+        let full = asked.filter(|asked| asked.status.success());
+        let full = full.map(|asked| String::from_utf8_lossy(&asked.stdout).trim().to_owned());
+        full.filter(|full| !full.is_empty()).unwrap_or(name)
     }
 
     /// PostgreSQL's clusters, as Debian keeps them.
@@ -321,6 +355,18 @@ mod tests {
             "# port = 1\nport = 5432\t\t# (change requires restart)\nports = 3\nport = 5433";
         assert_eq!(port(config), Some(5433));
         assert_eq!(port("#port = 5432"), None);
+    }
+
+    #[test]
+    fn a_hosts_full_name_is_the_first_with_a_dot_or_the_first() {
+        let full = |hosts| full_name_in(hosts, "rack-a");
+        let debian = "127.0.0.1 localhost\n127.0.1.1\track-a.example.org rack-a # me\n";
+        assert_eq!(full(debian).as_deref(), Some("rack-a.example.org"));
+        assert_eq!(
+            full("127.0.0.1 localhost rack-a\n").as_deref(),
+            Some("localhost")
+        );
+        assert_eq!(full("127.0.0.1 localhost\n"), None);
     }
 
     #[test]

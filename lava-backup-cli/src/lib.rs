@@ -39,6 +39,7 @@ mod repair;
 mod schemas;
 mod settings;
 mod standing;
+mod status;
 mod text;
 mod throwaway;
 mod verify;
@@ -72,6 +73,7 @@ fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
     match &cli.command {
         Command::Init(args) => look::init(args),
         Command::Create(args) => create::create(args, cli.quiet, cli.json),
+        Command::Status(args) => status::status(args),
         Command::List(args) => look::list(args),
         Command::Show(args) => look::show(args),
         Command::Ls(args) => look::ls(args, cli.json),

@@ -8,13 +8,14 @@ use schemars::{JsonSchema, schema_for};
 
 use crate::{
     compare, create, database, diff, drill, extract, forget, look, onefile, packages, prune,
-    repair, verify,
+    repair, status, verify,
 };
 
 #[test]
 fn the_published_schemas_are_those_of_the_answers() {
     check::<look::Made>("init");
     check::<create::Created>("create");
+    check::<status::Status>("status");
     check::<look::Listed>("list");
     check::<look::Shown>("show");
     check::<look::Files>("ls");

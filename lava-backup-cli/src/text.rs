@@ -46,6 +46,16 @@ pub(crate) fn duration(milliseconds: u64) -> String {
     format!("{} min {} s", seconds / 60, seconds % 60)
 }
 
+/// An age of seconds, in the largest unit of which there are two.
+pub(crate) fn age(seconds: u64) -> String {
+    match seconds {
+        s if s >= 2 * 86_400 => count(s / 86_400, "day"),
+        s if s >= 2 * 3_600 => count(s / 3_600, "hour"),
+        s if s >= 2 * 60 => count(s / 60, "minute"),
+        s => count(s, "second"),
+    }
+}
+
 /// Text that a terminal shows as it is: what would steer it, or turn the
 /// direction of writing, is written `%XX`, as in paths. Lines and tabs stay.
 pub(crate) fn printable(text: &str) -> String {
@@ -83,6 +93,9 @@ mod tests {
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(count(1, "file"), "1 file");
         assert_eq!(duration(61_000), "1 min 1 s");
+        assert_eq!(age(1), "1 second");
+        assert_eq!(age(36 * 3600), "36 hours");
+        assert_eq!(age(90 * 86_400), "90 days");
     }
 
     #[test]

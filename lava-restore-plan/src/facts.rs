@@ -426,8 +426,11 @@ pub struct Settings {
 /// How a worker reaches its master.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkerFacts {
-    /// The name that it is configured to give itself; `None` for that of its host.
+    /// The name that its master knows it by.
     pub name: Option<String>,
+    /// Whether that is configured, and not the full name of its host.
+    #[serde(default)]
+    pub configured: bool,
     /// Where it is configured to look for its master, without a password.
     pub server: Option<String>,
 }

@@ -24,7 +24,7 @@ const DEFAULT_SITE: &str = "000-default";
 const GUNICORN: &str = "lava-server-gunicorn.service";
 
 /// A worker asks for work every 20 seconds, and the first time when it has started.
-const PING: u16 = 120;
+const PING: u16 = 60;
 
 const SETTINGS: [&str; 5] = [
     "config/etc/lava-server/settings.d",

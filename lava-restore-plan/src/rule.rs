@@ -45,11 +45,19 @@ impl Case<'_> {
         self.target().lacks(self.planned.role)
     }
 
-    /// The name that a master knows this host's worker by.
+    /// The name that a master will know this host's worker by: the one that its configuration
+    /// gives it, or the full name of the target.
     pub(crate) fn worker_name(&self) -> Option<&str> {
-        let configured = self.backup().facts.worker.as_ref();
-        let configured = configured.and_then(|worker| worker.name.as_deref());
-        configured.or_else(|| self.host.name())
+        let (then, now) = (&self.backup().facts, self.target());
+        let worker = then.worker.as_ref();
+        let before = worker.and_then(|worker| worker.name.as_deref());
+        if worker.is_some_and(|worker| worker.configured) {
+            return before;
+        }
+        let own = now.worker.as_ref().filter(|worker| !worker.configured);
+        let own = own.and_then(|worker| worker.name.as_deref());
+        let same = then.hostname.is_some() && then.hostname == now.hostname;
+        own.or(before.filter(|_| same)).or_else(|| self.host.name())
     }
 
     /// The files that make a worker this worker and no other.

@@ -56,7 +56,8 @@ fn worker_facts(name: &str) -> Facts {
         .unwrap()
         .retain(|unit| unit.name == "lava-worker.service");
     facts.worker = Some(WorkerFacts {
-        name: None,
+        name: Some(name.into()),
+        configured: false,
         server: Some("http://lava.example.org/".into()),
     });
     facts
@@ -110,6 +111,7 @@ fn a_worker_is_restored_with_its_token_and_forgets_its_jobs() {
 fn a_workers_other_name_or_lost_token_must_be_settled_before_it_starts() {
     let mut renamed = worker("rack-a");
     renamed.target.hostname = Some("rack-new".into());
+    renamed.target.worker.as_mut().unwrap().name = Some("rack-new".into());
     let mut without = worker("rack-a");
     without.backup.paths.retain(|path| !path.contains("worker"));
     for (host, code) in [(renamed, "worker.name"), (without, "worker.secret")] {
@@ -120,8 +122,9 @@ fn a_workers_other_name_or_lost_token_must_be_settled_before_it_starts() {
         assert!(position(&plan, &finding.steps[0]) < plan.steps.len());
     }
     let mut named = worker("rack-a");
-    named.backup.facts.worker.as_mut().unwrap().name = Some("rack-a".into());
+    named.backup.facts.worker.as_mut().unwrap().configured = true;
     named.target.hostname = Some("rack-new".into());
+    named.target.worker.as_mut().unwrap().name = Some("rack-new".into());
     let plan = make(vec![named], Intent::RestoreWorker);
     assert!(plan.verdict < Verdict::Prepare, "{:#?}", worst(&plan));
 }

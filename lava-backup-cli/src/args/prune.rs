@@ -20,7 +20,7 @@ pub(crate) struct PruneArgs {
     pub(crate) dry_run: bool,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no time: write a number with m, h or d, as 24h");
     let (digits, minutes) = [("m", 1), ("h", 60), ("d", 24 * 60)]
         .into_iter()

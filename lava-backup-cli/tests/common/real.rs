@@ -25,6 +25,16 @@ impl Master {
         master
     }
 
+    /// Gives it an address, 10.77.0.N, in a network with another that is 10.77.0.1 there.
+    pub fn join(&self, master: &Self, number: u8) {
+        tool(&[
+            "join",
+            text(&self.dir),
+            text(&master.dir),
+            &number.to_string(),
+        ]);
+    }
+
     pub fn populate(&self, jobs: u32) {
         tool(&["populate", text(&self.dir), &jobs.to_string()]);
     }

@@ -42,10 +42,10 @@ run() {
     [ "$run_code" -eq 0 ] || stop 1 "step $id failed: exit $run_code from: $*" "Nothing after it was run."
 }
 
-# gate ID SECONDS EXIT any|text EXPECTED COMMAND...: asked again for so many seconds
+# gate ID WHY SECONDS EXIT any|text EXPECTED COMMAND...: asked again for so many seconds
 gate() {
-    gate_id=$1 patience=$2 want_code=$3 compare=$4 want_text=$5
-    shift 5
+    gate_id=$1 gate_why=$2 patience=$3 want_code=$4 compare=$5 want_text=$6
+    shift 6
     if [ "$dry_run" = yes ]; then
         printf '    would check %s: %s\n' "$gate_id" "$*"
         return 0
@@ -67,6 +67,7 @@ gate() {
     stop 7 "gate $gate_id does not hold: $*" \
         "expected: exit $want_code, text: $want_text" \
         "found:    exit $found_code, text: $found_text" \
+        "$gate_why" \
         'Nothing after it was run.'
 }
 

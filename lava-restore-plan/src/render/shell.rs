@@ -140,7 +140,9 @@ fn write_gate(script: &mut String, gate: &Gate) -> std::fmt::Result {
     };
     let exit = gate.expect.exit.to_string();
     let patience = gate.patience.to_string();
-    let line = [gate.id.as_str(), &patience, &exit, compare, text].map(|word| quote(word, false));
+    let why = one_line(&gate.why);
+    let line =
+        [gate.id.as_str(), &why, &patience, &exit, compare, text].map(|word| quote(word, false));
     writeln!(
         script,
         "    gate {} {}",

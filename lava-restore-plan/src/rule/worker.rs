@@ -1,6 +1,6 @@
 //! What makes a worker one that its master takes.
 
-use super::{Case, ok, prepare};
+use super::{Case, ok, prepare, shown};
 use crate::draft::names;
 use crate::finding::Finding;
 
@@ -30,26 +30,21 @@ pub(super) fn identity(case: &Case<'_>) -> Vec<Finding> {
 /// A worker is its name; that of its host, unless it is configured.
 pub(super) fn name(case: &Case<'_>) -> Vec<Finding> {
     let backup = &case.backup().facts;
-    let configured = backup
+    let worker = backup
         .worker
         .as_ref()
         .and_then(|worker| worker.name.as_deref());
-    let (then, now) = (
-        backup.hostname.as_deref(),
-        case.target().hostname.as_deref(),
-    );
-    let finding = match (configured, then, now) {
-        (Some(name), _, _) => ok("worker.name", "worker").compared(name, name),
-        (None, Some(then), Some(now)) if then == now => {
-            ok("worker.name", "worker").compared(then, now)
-        }
-        (None, then, now) => prepare("worker.name", "worker", names::WORKER_IDENTITY)
-            .compared(then.unwrap_or("unknown"), now.unwrap_or("unknown"))
-            .remedy(
-                "give the target the old host's full name, or set WORKER_NAME in \
-                 /etc/lava-dispatcher/lava-worker",
-            ),
+    let then = worker.or(backup.hostname.as_deref());
+    let now = case.worker_name();
+    let finding = if then.is_some() && then == now {
+        ok("worker.name", "worker")
+    } else {
+        prepare("worker.name", "worker", names::WORKER_IDENTITY).remedy(
+            "give the target the old host's full name, or set WORKER_NAME in \
+             /etc/lava-dispatcher/lava-worker",
+        )
     };
+    let finding = finding.compared(shown(then), shown(now));
     vec![finding.because(
         "a host of another name is another worker to the master, with none of its devices",
         "R127; measured: error 404",

@@ -1,20 +1,40 @@
-//! A system is built of nothing but the .debs of a backup, where there is no network:
-//! its packages are those of the host that was backed up, and LAVA is installed.
+//! From nothing, with no network: a system is built of the .debs of a backup alone, and a bare
+//! Debian becomes the master that was backed up, with the same packages, serving LAVA.
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "common/real.rs"]
+mod real;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use common::{Ran, lava_backup};
+use real::Master;
 use serde_json::Value;
 
-const TEST: &str = "a_system_is_built_of_the_debs_of_a_backup_alone_and_its_packages_are_the_same";
+const TEST: &str = "a_backup_alone_makes_a_system_and_a_bare_debian_a_serving_master";
+const JOBS: u32 = 50;
+/// Within a master.
+const STORE: &str = "/srv/store";
 
 /// A clone of a master that stands still; gone when dropped.
 struct Clone(PathBuf);
+
+impl Clone {
+    /// As a running master, which takes it over.
+    fn boot(self) -> Master {
+        lava_master(&["start", text(&self.0)]).ends(0);
+        let program = Path::new(env!("CARGO_BIN_EXE_lava-backup"));
+        fs::copy(program, self.0.join("usr/local/bin/lava-backup")).unwrap();
+        let master = Master {
+            dir: self.0.clone(),
+        };
+        std::mem::forget(self);
+        master
+    }
+}
 
 impl Drop for Clone {
     fn drop(&mut self) {
@@ -116,7 +136,7 @@ impl Cache {
 }
 
 #[test]
-fn a_system_is_built_of_the_debs_of_a_backup_alone_and_its_packages_are_the_same() {
+fn a_backup_alone_makes_a_system_and_a_bare_debian_a_serving_master() {
     let Some(pristine) = std::env::var_os("LAVA_BACKUP_REAL_MASTER").map(PathBuf::from) else {
         common::skip(TEST, "LAVA_BACKUP_REAL_MASTER names no real LAVA master");
         return;
@@ -129,8 +149,8 @@ fn a_system_is_built_of_the_debs_of_a_backup_alone_and_its_packages_are_the_same
     let before = packages(&lab.0);
     assert!(before.len() > 200 && before.iter().all(|line| line.ends_with(" installed")));
 
-    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-    let store = at("store");
+    fs::create_dir_all(lab.0.join("srv")).unwrap();
+    let store = lab.0.join("srv/store").to_str().unwrap().to_owned();
     lava_backup(&["init", "--store", &store]).ends(0);
     let create = |code| {
         let root = [
@@ -213,6 +233,67 @@ fn a_system_is_built_of_the_debs_of_a_backup_alone_and_its_packages_are_the_same
         names
     };
     assert_eq!(auto(&new), auto(&lab.0));
+
+    let bare = pristine.with_file_name("bookworm-bare");
+    let lab = lab.boot();
+    becomes_a_serving_master(&lab, &bare, &dir.path().join("target"), &before);
+}
+
+/// A bare Debian, and a store with one complete backup: facts, plan, and the plan's script.
+fn becomes_a_serving_master(lab: &Master, bare: &Path, dir: &Path, packages_then: &[String]) {
+    lab.populate(JOBS);
+    let made = lab.lava_backup(&["create", "--store", STORE, "--packages", "closure"], 0);
+    assert_eq!(made["outcome"], "complete", "{made:#}");
+    let program = Path::new(env!("CARGO_BIN_EXE_lava-backup"));
+    let new = Master::clone_of(bare, dir.to_owned(), program);
+    let stores = [lab, &new].map(|master| master.dir.join("srv/store"));
+    fs::create_dir_all(new.dir.join("srv")).unwrap();
+    run(Command::new("cp").arg("-a").args(&stores));
+
+    let plan = "set -e; cd /root; lava-backup facts > facts.json\n\
+        lava-backup plan --store STORE --target facts.json --format sh > plan.sh || [ $? = 4 ]\n\
+        lava-backup --json plan --store STORE --target facts.json || [ $? = 4 ]";
+    let plan = new
+        .run(&["sh", "-c", &plan.replace("STORE", STORE)])
+        .ends(0)
+        .json();
+    assert_eq!(plan["verdict"], "prepare");
+    let answers = real::answers(&plan, "master").join(" ");
+    let answers = format!("LAVA_RESTORE_CONFIRM={answers}");
+    let ran = new.run(&["env", &answers, "sh", "/root/plan.sh"]);
+    assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+
+    let installed = |line: &&String| line.ends_with(" installed");
+    let now = packages(&new.dir);
+    let missing: Vec<_> = packages_then
+        .iter()
+        .filter(|line| !now.contains(line))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(now.iter().all(|line| installed(&line)), "{now:?}");
+    let counts = ["testjob", "device", "worker"].map(|table| {
+        let sql = format!("SELECT count(*) FROM lava_scheduler_app_{table}");
+        assert_eq!(new.sql(&sql), lab.sql(&sql), "{table}");
+        new.sql(&sql)
+    });
+    assert_ne!(counts[0], "0");
+    let (status, version) = new.page("/api/v0.2/system/version/");
+    assert_eq!(
+        (status, version.as_str()),
+        (200, "{\"version\":\"2023.01\"}")
+    );
+    let job = new.sql(
+        "SELECT max(id) FROM lava_scheduler_app_testjob WHERE is_public AND state = 5 AND health = 1",
+    );
+    let (status, page) = new.page(&format!("/scheduler/job/{job}"));
+    assert!(status == 200 && page.contains(&job), "{status}");
+    let (status, log) = new.page(&format!("/scheduler/job/{job}/log_file/plain"));
+    assert!(status == 200 && !log.is_empty(), "{status}");
+    // Nothing is left of what was laid out for apt.
+    let left = fs::read_dir(new.dir.join("var/lib/lava-backup")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    let made = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("packages-");
+    assert!(!left.iter().any(made), "{left:?}");
 }
 
 /// Where there is no network: a bare root of essential packages and apt, and in it the plan.

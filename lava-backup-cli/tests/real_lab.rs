@@ -1,0 +1,198 @@
+//! A master and two workers, each backed up and each restored to a pristine host of its own, in a
+//! network of theirs alone: the restored master takes its workers, and one that is not what it
+//! should be is stopped by its gate.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+#[path = "common/real.rs"]
+mod real;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use common::Ran;
+use real::Master;
+use serde_json::Value;
+
+const TEST: &str = "a_lab_of_a_master_and_two_workers_comes_back_and_a_false_worker_is_stopped";
+const PROGRAM: &str = env!("CARGO_BIN_EXE_lava-backup");
+const WORKERS: [&str; 2] = ["rack-a", "rack-b"];
+const SETTINGS: &str = "/etc/lava-dispatcher/lava-worker";
+const TOKEN: &str = "/var/lib/lava/dispatcher/worker/token";
+
+/// The hosts of a lab, running, with a network between them.
+struct Lab {
+    master: Master,
+    workers: [Master; 2],
+}
+
+impl Lab {
+    fn pristine(cache: &Path, dir: &Path) -> Self {
+        let clone = |of: &str, name: &str| {
+            Master::clone_of(&cache.join(of), dir.join(name), Path::new(PROGRAM))
+        };
+        let master = clone("bookworm", "master");
+        let workers = WORKERS.map(|name| clone("bookworm-worker", name));
+        for (number, worker) in (11..).zip(&workers) {
+            worker.join(&master, number);
+        }
+        Self { master, workers }
+    }
+
+    fn hosts(&self) -> impl Iterator<Item = (&Master, &'static str)> {
+        let workers = self.workers.iter().zip(WORKERS);
+        [(&self.master, "master")].into_iter().chain(workers)
+    }
+}
+
+#[test]
+fn a_lab_of_a_master_and_two_workers_comes_back_and_a_false_worker_is_stopped() {
+    let Some(cache) = std::env::var_os("LAVA_BACKUP_CACHE").map(PathBuf::from) else {
+        return common::skip(TEST, "LAVA_BACKUP_CACHE names no directory of real masters");
+    };
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let lab = Lab::pristine(&cache, &dir.path().join("lab"));
+    lab.master.populate(20);
+    // Whoever has remote workers has told Django the name that they call.
+    let allow = "printf 'ALLOWED_HOSTS: [\"*\"]\\n' > FILE; chown lavaserver: FILE; chmod 640 FILE; \
+        systemctl restart lava-server-gunicorn";
+    let allow = allow.replace("FILE", "/etc/lava-server/settings.d/20-hosts.yaml");
+    lab.master.run(&["sh", "-c", &allow]).ends(0);
+    for (worker, name) in lab.workers.iter().zip(WORKERS) {
+        let token = "SELECT token FROM lava_scheduler_app_worker WHERE hostname = 'NAME'";
+        let token = lab.master.sql(&token.replace("NAME", name));
+        fs::write(inside(worker, TOKEN), token).unwrap();
+        let url = "printf 'URL=\"http://10.77.0.1/\"\\n' >> FILE; chmod 600 TOKEN; \
+            systemctl restart lava-worker";
+        let url = url.replace("FILE", SETTINGS).replace("TOKEN", TOKEN);
+        worker.run(&["sh", "-c", &url]).ends(0);
+    }
+    for name in WORKERS {
+        comes_online(&lab.master, name);
+    }
+
+    let new = Lab::pristine(&cache, &dir.path().join("new"));
+    for (host, name) in lab.hosts() {
+        let file = format!("/srv/{name}.tar.zst");
+        let made = host.lava_backup(&["create", "--to", &file], 0);
+        assert_eq!(made["outcome"], "complete", "{name}: {made:#}");
+        for (target, _) in new.hosts() {
+            fs::copy(inside(host, &file), inside(target, &file)).unwrap();
+        }
+    }
+    let plan = planned(&new);
+    come_back(&new, &plan);
+
+    for name in WORKERS {
+        let seen = "SELECT state, health FROM lava_scheduler_app_worker WHERE hostname = 'NAME'";
+        let seen = seen.replace("NAME", name);
+        assert_eq!(
+            new.master.sql(&seen),
+            "0|0",
+            "{name} is not online and active"
+        );
+    }
+    let (status, page) = new.master.page("/scheduler/allworkers");
+    assert!(
+        status == 200 && WORKERS.iter().all(|name| page.contains(name)),
+        "{status}\n{page}"
+    );
+}
+
+fn inside(host: &Master, path: &str) -> PathBuf {
+    host.dir.join(path.trim_start_matches('/'))
+}
+
+const ONLINE: &str = "SELECT count(*) FROM lava_scheduler_app_worker WHERE hostname = 'NAME' \
+    AND state = 0 AND last_ping > now() - interval '30 seconds'";
+
+#[track_caller]
+fn comes_online(master: &Master, name: &str) {
+    let end = Instant::now() + Duration::from_secs(120);
+    while master.sql(&ONLINE.replace("NAME", name)) != "1" {
+        assert!(Instant::now() < end, "{name} does not come online");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// One plan for all, from the facts of each; each host gets its script.
+fn planned(new: &Lab) -> Value {
+    let mut command = vec!["lava-backup".to_owned(), "--json".into(), "plan".into()];
+    for (host, name) in new.hosts() {
+        let facts = host.run(&["lava-backup", "facts"]).ends(0).out;
+        fs::write(inside(&new.master, &format!("/srv/{name}.json")), facts).unwrap();
+        command.push(format!("/srv/{name}.tar.zst"));
+    }
+    for (_, name) in new.hosts() {
+        command.extend(["--target".into(), format!("/srv/{name}.json")]);
+    }
+    let words: Vec<&str> = command.iter().map(String::as_str).collect();
+    let plan = new.master.run(&words).ends(0).json();
+    for ((host, _), planned) in new.hosts().zip(plan["hosts"].as_array().unwrap()) {
+        let id = planned["id"].as_str().unwrap();
+        let script = [&words[..], &["--format", "sh", "--host", id]].concat();
+        let script: Vec<&str> = script
+            .into_iter()
+            .filter(|word| *word != "--json")
+            .collect();
+        let script = new.master.run(&script).ends(0).out;
+        fs::write(inside(host, "/root/plan.sh"), script).unwrap();
+    }
+    plan
+}
+
+fn script(host: &Master, plan: &Value, id: &str) -> Ran {
+    let answers = real::answers(plan, id).join(" ");
+    let answers = format!("LAVA_RESTORE_CONFIRM={answers}");
+    host.run(&["env", &answers, "sh", "/root/plan.sh"])
+}
+
+/// The master's part waits for each worker, and goes on when it is what it should be.
+fn come_back(new: &Lab, plan: &Value) {
+    let [first, second] = &new.workers;
+    // Nobody has restored a worker yet.
+    let alone = script(&new.master, plan, "master");
+    assert_eq!(alone.code, 7, "{}\n{}", alone.out, alone.err);
+    stopped_at(&alone, "master.workers.worker_rack_a:online");
+    let (closed, _) = new.master.page("/scheduler/alljobs");
+    assert_eq!(closed, 403, "users are not kept out");
+
+    script(first, plan, "worker_rack_a").ends(0);
+    script(second, plan, "worker_rack_b").ends(0);
+    comes_online(&new.master, "rack-a");
+    // A worker of another name or with another secret is none of this lab's.
+    let spoil = "sed -i.kept -e 's/^URL=/WORKER_NAME=\"--name rack-x\"\\nURL=/' FILE; \
+        systemctl restart lava-worker";
+    second
+        .run(&["sh", "-c", &spoil.replace("FILE", SETTINGS)])
+        .ends(0);
+    new.master
+        .sql("UPDATE lava_scheduler_app_worker SET last_ping = NULL WHERE hostname = 'rack-b'");
+    let named = script(&new.master, plan, "master");
+    stopped_at(&named, "master.workers.worker_rack_b:online");
+    let right = "mv FILE.kept FILE; cp -p TOKEN TOKEN.kept; echo false > TOKEN; \
+        systemctl restart lava-worker";
+    let right = right.replace("FILE", SETTINGS).replace("TOKEN", TOKEN);
+    second.run(&["sh", "-c", &right]).ends(0);
+    let keyed = script(&new.master, plan, "master");
+    stopped_at(&keyed, "master.workers.worker_rack_b:online");
+    let right = "mv TOKEN.kept TOKEN; systemctl restart lava-worker";
+    second
+        .run(&["sh", "-c", &right.replace("TOKEN", TOKEN)])
+        .ends(0);
+
+    let done = script(&new.master, plan, "master").ends(0);
+    assert!(done.out.ends_with("all steps done\n"), "{}", done.out);
+}
+
+#[track_caller]
+fn stopped_at(ran: &Ran, gate: &str) {
+    assert_eq!(ran.code, 7, "{}\n{}", ran.out, ran.err);
+    assert!(ran.err.contains(gate), "{}", ran.err);
+    assert!(
+        ran.err.contains("a wrong token is an error 400"),
+        "{}",
+        ran.err
+    );
+}
