@@ -338,10 +338,23 @@ pub(crate) struct DatabaseTargetArgs {
     pub(crate) low_sequences: bool,
 }
 
+/// How deep a drill goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    /// The database in a scratch cluster, and every file in a directory
+    Data,
+    /// A system built of the backup's .debs alone, without a network
+    Packages,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct DrillArgs {
     #[command(flatten)]
     pub(crate) backup: BackupArgs,
+
+    /// How deep
+    #[arg(long, default_value = "data")]
+    pub(crate) level: Level,
 
     /// Where to make the throwaway surroundings
     #[arg(long, value_name = "DIR", default_value = "/var/tmp")]

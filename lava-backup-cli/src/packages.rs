@@ -50,7 +50,7 @@ pub(crate) struct RepositoryMade {
 }
 
 /// What the backup says of its .debs, which it must have.
-fn need_debs(backup: &Backup) -> Result<DebsDocument, Failure> {
+pub(crate) fn need_debs(backup: &Backup) -> Result<DebsDocument, Failure> {
     debs::of(backup)?.ok_or_else(|| {
         let what = format!(
             "could not find .debs in the backup {}: it was made without",
@@ -134,7 +134,7 @@ fn repo(args: &RepoArgs, quiet: bool) -> Result<Answer, Failure> {
 
 /// Writes every .deb, proved by its digest, and the files that make them a
 /// repository, which must be those that the backup has.
-fn write(
+pub(crate) fn write(
     backup: &Backup,
     document: &DebsDocument,
     dir: &Path,

@@ -82,6 +82,8 @@ pub enum Statement {
     EndJobs(Encoding),
     /// Takes every device that is not retired out of service, up to 2017.12.
     OfflineDevices,
+    /// Calls every worker offline, until it is heard of; from 2018.1.
+    WorkersOffline,
     /// Gives the next job this id, if it would have a lower one.
     NextJobId(u64),
 }
@@ -106,6 +108,8 @@ impl Statement {
                 active_jobs(encoding),
             ),
             Self::OfflineDevices => update("device", "status = 0", awake_devices(Encoding::Status)),
+            // State 0 is online, 1 offline.
+            Self::WorkersOffline => update("worker", "state = 1", "state = 0"),
             Self::NextJobId(id) => format!(
                 "SELECT setval('lava_scheduler_app_testjob_id_seq', greatest({id}, last_value + \
                  is_called::int), false) FROM lava_scheduler_app_testjob_id_seq"
@@ -121,6 +125,7 @@ impl Statement {
             Self::EndJobs(Encoding::Status),
             Self::EndJobs(Encoding::StateAndHealth),
             Self::OfflineDevices,
+            Self::WorkersOffline,
         ];
         let mut known = known.into_iter().chain(id.map(Self::NextJobId));
         known.any(|statement| statement.text() == text)
@@ -181,6 +186,7 @@ mod tests {
             Statement::EndJobs(Encoding::Status),
             Statement::EndJobs(Encoding::StateAndHealth),
             Statement::OfflineDevices,
+            Statement::WorkersOffline,
             Statement::NextJobId(9),
         ] {
             assert!(Statement::is(&statement.text()));

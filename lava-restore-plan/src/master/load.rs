@@ -73,6 +73,7 @@ impl Master<'_> {
     pub(super) fn maintenance(&mut self) {
         self.end_jobs();
         self.maintain_devices();
+        self.forget_workers();
         self.decide_queue();
         self.next_job_id();
     }
@@ -157,6 +158,27 @@ impl Master<'_> {
         for gate in gates {
             step.post(gate);
         }
+    }
+
+    /// A worker that was online when the backup was made would count as seen.
+    fn forget_workers(&mut self) {
+        if !self.draft.release.gunicorn_serves_workers {
+            return;
+        }
+        let step = self.draft.push(
+            Phase::Maintenance,
+            "workers",
+            9,
+            "Call every worker offline until it is heard of",
+            "The database says of each worker what was so when the backup was made, and a young \
+             backup calls one online that is not there any more (R131; measured: a gate passed \
+             by it).",
+            Action::Change {
+                on: self.on.clone(),
+                statement: Statement::WorkersOffline,
+            },
+        );
+        step.touch(Danger::Replaces, &[Touch::Database]);
     }
 
     fn decide_queue(&mut self) {
