@@ -345,6 +345,8 @@ pub(crate) enum Level {
     Data,
     /// A system built of the backup's .debs alone, without a network
     Packages,
+    /// Both in a system that boots, restored by the steps of its plan, and looked at
+    Boot,
 }
 
 #[derive(Debug, Args)]

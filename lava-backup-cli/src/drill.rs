@@ -10,7 +10,9 @@ use crate::exit::{Exit, Failure};
 use crate::progress::Progress;
 use crate::{TOOL, backup_facts, clock, named, text};
 
+mod boot;
 mod data;
+mod machine;
 mod packages;
 
 /// What a drill found.
@@ -20,7 +22,7 @@ pub(crate) struct Drilled {
     pub(crate) backup: String,
     /// Did everything come back as it was?
     pub(crate) passed: bool,
-    /// How deep the drill went: `data` or `packages`.
+    /// How deep the drill went: `data`, `packages` or `boot`.
     pub(crate) level: String,
     /// PostgreSQL's major version that the database was restored into.
     pub(crate) postgresql: Option<u32>,
@@ -40,12 +42,29 @@ pub(crate) struct Drilled {
     pub(crate) packages_equal: u64,
     /// Packages that it lacks, or has in another version, or that the backup's host did not have.
     pub(crate) packages_differ: Vec<String>,
+    /// Steps of the plan that were done in it.
+    pub(crate) steps: u64,
+    /// What else was looked at in it.
+    pub(crate) checks: Vec<Check>,
     /// Milliseconds it took: a measured part of the time to restore.
     pub(crate) milliseconds: u64,
     /// What this drill did not prove.
     pub(crate) not_proved: Vec<String>,
     /// Why this could not be recorded beside the backup; `null` if it was.
     pub(crate) unrecorded: Option<String>,
+}
+
+/// One look at a restored system.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Check {
+    /// What was looked at.
+    pub(crate) what: String,
+    /// Whether it was as it should be.
+    pub(crate) held: bool,
+    /// What it should be.
+    pub(crate) expected: String,
+    /// What it was.
+    pub(crate) found: String,
 }
 
 pub(crate) fn drill(args: &DrillArgs, quiet: bool) -> Result<Answer, Failure> {
@@ -68,12 +87,15 @@ pub(crate) fn drill(args: &DrillArgs, quiet: bool) -> Result<Answer, Failure> {
         milliseconds: 0,
         packages_equal: 0,
         packages_differ: Vec::new(),
+        steps: 0,
+        checks: Vec::new(),
         not_proved: args.level.leaves_open(),
         unrecorded: None,
     };
     match args.level {
         Level::Data => data::drill(&backup, &args.scratch, &progress, &mut drilled)?,
         Level::Packages => packages::drill(&backup, &args.scratch, &progress, &mut drilled)?,
+        Level::Boot => boot::drill(&backup, args, &progress, &mut drilled)?,
     }
     drop(progress);
     let differ = [
@@ -81,7 +103,7 @@ pub(crate) fn drill(args: &DrillArgs, quiet: bool) -> Result<Answer, Failure> {
         &drilled.files_differ,
         &drilled.packages_differ,
     ];
-    drilled.passed = differ.into_iter().all(Vec::is_empty);
+    drilled.passed = differ.into_iter().all(Vec::is_empty) && drilled.checks.iter().all(|c| c.held);
     drilled.milliseconds = began.elapsed();
 
     let mut record = EvidenceDraft::new("drill", &drilled.level, drilled.passed);
@@ -107,6 +129,7 @@ impl Level {
         match self {
             Self::Data => "data",
             Self::Packages => "packages",
+            Self::Boot => "boot",
         }
     }
 
@@ -121,6 +144,10 @@ impl Level {
             Self::Packages => &[
                 "that the database and the files come back",
                 "that the services start",
+            ],
+            Self::Boot => &[
+                "that boards and remote workers answer: there was no network",
+                "mail, single sign-on and whatever else LAVA asks of other hosts",
             ],
         };
         open.iter().map(|what| (*what).to_owned()).collect()
@@ -153,6 +180,24 @@ impl Drilled {
                 "packages {}, equal, in a system of the backup's .debs alone\n",
                 text::count(self.packages_equal, "package")
             );
+        }
+        if self.steps > 0 {
+            out += &format!(
+                "plan     {} done in a system that booted without a network\n",
+                text::count(self.steps, "step")
+            );
+        }
+        for check in &self.checks {
+            let Check {
+                what,
+                expected,
+                found,
+                ..
+            } = check;
+            out += &match check.held {
+                true => format!("held     {what}: {found}\n"),
+                false => format!("DIFFERS  {what}: {found}, not {expected}\n"),
+            };
         }
         for package in &self.packages_differ {
             out += &format!("DIFFERS  {package}\n");

@@ -168,7 +168,7 @@ fn come_back(new: &Lab, plan: &Value) {
         .run(&["sh", "-c", &spoil.replace("FILE", SETTINGS)])
         .ends(0);
     new.master
-        .sql("UPDATE lava_scheduler_app_worker SET last_ping = NULL WHERE hostname = 'rack-b'");
+        .sql("UPDATE lava_scheduler_app_worker SET state = 1 WHERE hostname = 'rack-b'");
     let named = script(&new.master, plan, "master");
     stopped_at(&named, "master.workers.worker_rack_b:online");
     let right = "mv FILE.kept FILE; cp -p TOKEN TOKEN.kept; echo false > TOKEN; \

@@ -77,6 +77,12 @@ impl Build {
         })
     }
 
+    /// Lets the repository go, which is not needed any more.
+    pub(super) fn clear(&self) -> Result<(), Failure> {
+        let shown = self.repository.display();
+        fs::remove_dir_all(&self.repository).could_not(format!("remove {shown}"))
+    }
+
     /// A root with these packages, each of a name in its version.
     pub(super) fn root(&self, facts: &Facts, wanted: &[&Package]) -> Result<PathBuf, Failure> {
         let native = facts.architecture.as_deref().unwrap_or_default();
@@ -125,7 +131,11 @@ impl Build {
 }
 
 /// What dpkg has in the new root, against what it had on the backup's host.
-fn compare(wanted: &[&Package], root: &Path, drilled: &mut Drilled) -> Result<(), Failure> {
+pub(super) fn compare(
+    wanted: &[&Package],
+    root: &Path,
+    drilled: &mut Drilled,
+) -> Result<(), Failure> {
     let shown = root.display();
     let root = debian::Root::open(root).could_not(format!("read the packages of {shown}"))?;
     let built = debian::read_status(&root).could_not(format!("read the packages of {shown}"))?;
