@@ -381,12 +381,7 @@ impl Making {
                 .section(writer, section, starts)
                 .could_not("store the files")?;
         }
-        let lacking = self.finished.lacking();
-        if lacking > 0 {
-            let message = format!(
-                "{} in the database left no log on the disk",
-                text::count(lacking, "finished job")
-            );
+        if let Some(message) = self.finished.lacking() {
             self.problem("jobs.without-log", message, false);
         }
         Ok(after)

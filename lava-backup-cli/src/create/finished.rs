@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use lava_backup_core::Entry;
 use lava_backup_pg::Snapshot;
 
-use crate::collect;
 use crate::exit::Failure;
+use crate::{collect, text};
 
 /// The jobs that were finished at the instant of the snapshot, until their logs
 /// are seen.
@@ -37,7 +37,20 @@ impl FinishedJobs {
         }
     }
 
-    pub(super) fn lacking(&self) -> u64 {
-        self.0.len() as u64
+    /// Those whose logs were not seen, in a sentence; `None` if there is none.
+    pub(super) fn lacking(&self) -> Option<String> {
+        const NAMED: usize = 20;
+        if self.0.is_empty() {
+            return None;
+        }
+        let mut ids: Vec<String> = self.0.iter().take(NAMED).map(u64::to_string).collect();
+        if self.0.len() > NAMED {
+            ids.push("and others".to_owned());
+        }
+        Some(format!(
+            "{} in the database left no log on the disk, ids: {}",
+            text::count(self.0.len() as u64, "finished job"),
+            ids.join(", ")
+        ))
     }
 }
