@@ -11,12 +11,14 @@ mod onefile;
 mod packages;
 mod prune;
 mod status;
+mod restore;
 
 pub(crate) use keeping::{CompareArgs, DiffArgs, ForgetArgs};
 pub(crate) use onefile::{DestinationArgs, ExportArgs, ImportArgs};
 pub(crate) use packages::{InstallArgs, InstallPlanArgs, PackagesArgs, PackagesCommand, RepoArgs};
 pub(crate) use prune::PruneArgs;
 pub(crate) use status::StatusArgs;
+pub(crate) use restore::RestoreArgs;
 
 /// Back up a LAVA lab, prove the backup, and bring it back.
 #[derive(Debug, Parser)]
@@ -75,6 +77,8 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Let workers reach a restored LAVA, and nobody else; a step of a plan
     Admit(AdmitArgs),
+    /// Run a plan on this host, from any interruption to its end
+    Restore(RestoreArgs),
     /// Compare backups with a drilled one: do they hold the same kinds of content?
     Compare(CompareArgs),
     /// Tell what differs between two backups, file by file

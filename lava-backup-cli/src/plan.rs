@@ -117,7 +117,8 @@ fn targets(args: &PlanArgs) -> Result<Vec<Facts>, Failure> {
     }
 }
 
-fn this_host() -> Result<Facts, Failure> {
+/// The facts of this host.
+pub(crate) fn this_host() -> Result<Facts, Failure> {
     let facts = collect::facts(&crate::args::FactsArgs {
         root: "/".into(),
         database: Default::default(),
@@ -137,7 +138,7 @@ fn facts(path: &Path) -> Result<Facts, Failure> {
 }
 
 /// Binds a plan to the facts that it was made for.
-fn digest(facts: &Facts) -> String {
+pub(crate) fn digest(facts: &Facts) -> String {
     let mut facts = facts.clone();
     // When they were gathered is no part of what they are.
     facts.captured_at = None;

@@ -1,0 +1,126 @@
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::error::{Error, ErrorKind, Result};
+use super::planned::Planned;
+use crate::Plan;
+
+/// What a host proved, for others to rely on: that its plan was run to the end of its checks.
+///
+/// It is a file of JSON with sorted members, two spaces of indentation and a newline at its end.
+/// `digest` is the BLAKE3 of that text without this member. Whoever can write the file can also
+/// make one up: it guards against mistakes, not against its carrier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct Evidence {
+    /// The version of this document.
+    pub schema: EvidenceSchema,
+    /// The host, as its plan names it.
+    pub host: String,
+    /// The backup that was brought back.
+    pub backup: String,
+    /// The digest of that backup's seal.
+    pub seal_digest: String,
+    /// The digest of the plan.
+    pub plan: String,
+    /// The digest of the last record of the run's journal.
+    pub journal: String,
+    /// The steps that are done, in their order.
+    pub steps: Vec<String>,
+    /// The gates that held.
+    pub gates: Vec<String>,
+    /// When it was written.
+    pub at: String,
+    /// The program, with its version.
+    pub tool: String,
+}
+
+/// The versions of [`Evidence`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum EvidenceSchema {
+    /// The first.
+    #[serde(rename = "lava-restore-plan/verified/1")]
+    V1,
+}
+
+impl Evidence {
+    /// Its file's name, for a master's.
+    pub const FILE: &str = "master-verified.json";
+
+    /// Its text, and its digest.
+    pub(crate) fn write(&self) -> Result<(String, String)> {
+        let unwritable = |e| Error::new(ErrorKind::Damaged, format!("write the evidence: {e}"));
+        let mut value = serde_json::to_value(self).map_err(unwritable)?;
+        let digest = blake3::hash(canonical(&value).as_bytes())
+            .to_hex()
+            .to_string();
+        if let serde_json::Value::Object(members) = &mut value {
+            members.insert("digest".to_owned(), digest.clone().into());
+        }
+        Ok((canonical(&value), digest))
+    }
+
+    /// Reads a file's text; gives its digest too.
+    ///
+    /// # Errors
+    /// `Damaged` if it is not as it was written.
+    pub fn read(text: &str, path: &Path) -> Result<(Self, String)> {
+        let damaged = |why: &str| {
+            let what = format!("trust {}: {why}", path.display());
+            Error::new(ErrorKind::Damaged, what)
+        };
+        let mut value: serde_json::Value =
+            serde_json::from_str(text).map_err(|_| damaged("it is no evidence, nor any JSON"))?;
+        if canonical(&value) != text {
+            return Err(damaged("it is not written as it was"));
+        }
+        let digest = value.as_object_mut().and_then(|m| m.remove("digest"));
+        let found = blake3::hash(canonical(&value).as_bytes())
+            .to_hex()
+            .to_string();
+        if digest.as_ref().and_then(|d| d.as_str()) != Some(found.as_str()) {
+            return Err(damaged("its digest is not that of its content"));
+        }
+        let evidence = serde_json::from_value(value)
+            .map_err(|_| damaged("it is no evidence that this version knows"))?;
+        Ok((evidence, found))
+    }
+}
+
+/// Sees whether what a host needs of others is proved.
+///
+/// # Errors
+/// `Unproved`, with what is missing.
+pub(crate) fn proved(plan: &Plan, host: &Planned<'_>, evidence: Option<&Evidence>) -> Result<()> {
+    let unproved = |what: String| Err(Error::new(ErrorKind::Unproved, what));
+    for step in host.needs_elsewhere(plan) {
+        let other = Planned::find(plan, Some(&step.host))?;
+        let begin = format!("begin on {}: it needs {} done", host.id, step.id);
+        let Some(evidence) = evidence else {
+            return unproved(format!("{begin}, and there is no evidence of that"));
+        };
+        if evidence.host != other.id {
+            return unproved(format!(
+                "{begin}, and the evidence is one of {}",
+                evidence.host
+            ));
+        }
+        if evidence.seal_digest != other.seal_digest {
+            return unproved(format!(
+                "{begin} of the backup {}, and the evidence is one of another, {}",
+                other.backup, evidence.backup
+            ));
+        }
+        if !evidence.steps.contains(&step.id) {
+            return unproved(format!("{begin}, and the evidence does not name it"));
+        }
+    }
+    Ok(())
+}
+
+fn canonical(value: &serde_json::Value) -> String {
+    // serde_json's map is sorted by key.
+    format!("{value:#}\n")
+}
