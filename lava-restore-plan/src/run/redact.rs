@@ -129,9 +129,12 @@ fn next_name(lower: &str, from: usize) -> Option<(usize, bool)> {
     Some((from + end, whole_line))
 }
 
+/// Does a value that no quote ends, end here?
+type Ends = fn(char) -> bool;
+
 /// Where the value of a name begins that ends here, if it has one, and what ends it if no quote
 /// does.
-fn value_begins(line: &str, end: usize) -> Option<(usize, fn(char) -> bool)> {
+fn value_begins(line: &str, end: usize) -> Option<(usize, Ends)> {
     let skip = |at: usize, what: &[char]| {
         let rest = &line[at..];
         at + (rest.len() - rest.trim_start_matches(what).len())
@@ -150,7 +153,7 @@ fn value_begins(line: &str, end: usize) -> Option<(usize, fn(char) -> bool)> {
     }
     // A word on its own is prose, one in quotes is not: `PASSWORD 'x'`.
     let apart = sign > end && line[end..].starts_with([' ', '\t']);
-    (apart && after.starts_with(['\'', '"'])).then_some((sign, word_ends as fn(char) -> bool))
+    (apart && after.starts_with(['\'', '"'])).then_some((sign, word_ends as Ends))
 }
 
 fn word_ends(c: char) -> bool {
@@ -161,7 +164,7 @@ fn member_ends(c: char) -> bool {
     ",}]".contains(c)
 }
 
-fn value_ends(line: &str, begins: usize, unquoted: fn(char) -> bool) -> usize {
+fn value_ends(line: &str, begins: usize, unquoted: Ends) -> usize {
     let rest = &line[begins..];
     let Some(quote) = rest.chars().next().filter(|c| "'\"".contains(*c)) else {
         return begins + rest.find(unquoted).unwrap_or(rest.len());
