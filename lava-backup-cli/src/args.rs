@@ -10,15 +10,15 @@ mod keeping;
 mod onefile;
 mod packages;
 mod prune;
-mod status;
 mod restore;
+mod status;
 
 pub(crate) use keeping::{CompareArgs, DiffArgs, ForgetArgs};
 pub(crate) use onefile::{DestinationArgs, ExportArgs, ImportArgs};
 pub(crate) use packages::{InstallArgs, InstallPlanArgs, PackagesArgs, PackagesCommand, RepoArgs};
 pub(crate) use prune::PruneArgs;
-pub(crate) use status::StatusArgs;
 pub(crate) use restore::RestoreArgs;
+pub(crate) use status::StatusArgs;
 
 /// Back up a LAVA lab, prove the backup, and bring it back.
 #[derive(Debug, Parser)]

@@ -16,7 +16,7 @@ use lava_restore_plan::{Action, Plan};
 use crate::answer::Answer;
 use crate::args::{OptionalStore, RestoreArgs};
 use crate::exit::{CouldNot, Exit, Failure};
-use crate::{TOOL, clock, named, plan};
+use crate::{TOOL, clock, named, plan, text};
 
 mod asking;
 mod restored;
@@ -36,21 +36,21 @@ const LIMIT: u64 = 64 << 20;
 pub(crate) fn restore(args: &RestoreArgs, quiet: bool) -> Result<Answer, Failure> {
     let began = clock::now();
     let plan = read_plan(&args.plan)?;
-    let host = Planned::find(&plan, args.host.as_deref())?;
+    let planned = Planned::find(&plan, args.host.as_deref())?;
     let digest = plan_digest(&plan)?;
     let dir = match &args.state {
         Some(dir) => std::path::absolute(dir)?,
         None => Path::new(RUNS).join(&digest),
     };
     let answers = answers(args, &plan)?;
-    let mut restored = Restored::new(&host, &plan, &digest, &dir);
+    let mut restored = Restored::new(planned, &digest, &dir);
     let mut shown = Shown::new(quiet);
     if args.dry_run {
         let done = State::look(&dir)?;
         if done.is_empty() {
-            host.still_so(&found(&source(&plan, &host)?, &host)?)?;
+            planned.still_so(&found(&source(planned)?, planned)?)?;
         }
-        restored.would(&plan, &host, &done);
+        restored.would(planned, &done);
         return Ok(restored.answer());
     }
 
@@ -59,37 +59,36 @@ pub(crate) fn restore(args: &RestoreArgs, quiet: bool) -> Result<Answer, Failure
     let mut commands = Commands::new(|| clock::now().rfc3339(), std::env::current_exe().ok());
     let interrupt = commands.interrupt();
     signals::pass_on(&interrupt, &shown)?;
-    let _lock = lock(
-        args,
-        &format!("{} of the plan {digest}, in {}", host.id, dir.display()),
-        &interrupt,
-        &shown,
-    )?;
+    let said = format!(
+        "{} of the plan {digest}, in {}",
+        planned.host.id,
+        dir.display()
+    );
+    let _lock = lock(args, &said, &interrupt, &shown)?;
     let state = State::open(&dir)?;
     if state.torn() > 0 {
         shown.say(&format!(
-            "the last record of the journal was cut off in the middle: {} bytes of it are gone, what it told of is done again",
-            state.torn()
+            "the last record of the journal was cut off in the middle: {} of it are gone, what it told of is done again",
+            text::bytes(state.torn())
         ));
     }
-    let run = match (args.resume, state.is_begun()) {
-        (false, true) => return Err(begun(&state, &plan, &host, args)),
-        (true, _) => Run::resume(&plan, host, state, source(&plan, &host)?.digest(), TOOL)?,
-        (false, false) => {
-            let evidence = args.evidence.as_deref().map(evidence).transpose()?;
-            let found = found(&source(&plan, &host)?, &host)?;
-            Run::begin(&plan, host, state, &found, evidence.as_ref(), TOOL)?
-        }
+    if state.is_begun() && !args.resume {
+        return Err(begun(&state, planned, args));
+    }
+    let source = source(planned)?;
+    let mut run = match args.resume {
+        true => Run::resume(planned, state, source.digest(), TOOL)?,
+        false => Run::begin(planned, state, &found(&source, planned)?, TOOL)?,
     };
-    shown.sizes = sizes(&plan, &host, &source(&plan, &host)?);
-    let by = args
-        .confirm
-        .as_ref()
-        .map(|path| format!("the file {}", path.display()));
-    let mut person = Asking::new(answers, by, interrupt, &shown);
+    for path in &args.evidence {
+        let (evidence, digest) = evidence(path)?;
+        run.take(evidence, digest)?;
+    }
+    shown.sizes = sizes(planned, &source);
+    let mut person = Asking::new(answers, args.confirm.as_deref(), interrupt, &shown);
     let mut watch = |event: Event<'_>| shown.event(event);
     let report = run.go(&mut commands, &mut person, &mut watch)?;
-    restored.report(&plan, &host, report, &args.plan, began.elapsed());
+    restored.report(planned, report, &args.plan, began.elapsed());
     Ok(restored.answer())
 }
 
@@ -170,8 +169,8 @@ fn held(holders: &Holders) -> Failure {
     }
 }
 
-fn begun(state: &State, plan: &Plan, host: &Planned<'_>, args: &RestoreArgs) -> Failure {
-    let steps = host.steps(plan).len();
+fn begun(state: &State, planned: Planned<'_>, args: &RestoreArgs) -> Failure {
+    let steps = planned.steps().len();
     let done = |r: &&Record| matches!(r.entry, Entry::StepDone { .. });
     let done = state.records().iter().filter(done).count();
     let dir = state.dir().display();
@@ -183,8 +182,8 @@ fn begun(state: &State, plan: &Plan, host: &Planned<'_>, args: &RestoreArgs) -> 
 }
 
 /// The backup that the plan's commands read.
-fn source(plan: &Plan, host: &Planned<'_>) -> Result<Backup, Failure> {
-    let Some(from) = host.reference(plan) else {
+fn source(planned: Planned<'_>) -> Result<Backup, Failure> {
+    let Some(from) = planned.reference() else {
         let what = "could not run the plan: none of its commands names the backup";
         return Err(Failure::new(Exit::Refused, what));
     };
@@ -195,8 +194,8 @@ fn source(plan: &Plan, host: &Planned<'_>) -> Result<Backup, Failure> {
 }
 
 /// What is there now: the seal, and the facts of this host if the plan is bound to them.
-fn found(source: &Backup, host: &Planned<'_>) -> Result<Found, Failure> {
-    let target_digest = match host.target_digest {
+fn found(source: &Backup, planned: Planned<'_>) -> Result<Found, Failure> {
+    let target_digest = match planned.host.target_digest {
         Some(_) => Some(plan::digest(&plan::this_host()?)),
         None => None,
     };
@@ -207,7 +206,7 @@ fn found(source: &Backup, host: &Planned<'_>) -> Result<Found, Failure> {
 }
 
 /// How many bytes each step moves, as far as the seal says.
-fn sizes(plan: &Plan, host: &Planned<'_>, source: &Backup) -> Sizes {
+fn sizes(planned: Planned<'_>, source: &Backup) -> Sizes {
     let of = |name: &str| {
         source
             .seal()
@@ -220,7 +219,7 @@ fn sizes(plan: &Plan, host: &Planned<'_>, source: &Backup) -> Sizes {
         Action::RestoreDatabase { .. } => of("database"),
         _ => None,
     };
-    let steps = host.steps(plan).into_iter();
+    let steps = planned.steps().into_iter();
     steps
         .filter_map(|step| Some((step.id.clone(), size(&step.action)?)))
         .collect()
@@ -245,9 +244,12 @@ impl From<Error> for Failure {
             ErrorKind::NotBegun => failure.hint("without --resume it begins"),
             ErrorKind::Stale => failure.hint(PLAN_ANEW),
             ErrorKind::OtherPlan => failure.hint("name another directory with --state"),
-            ErrorKind::Unproved => failure.hint(
-                "restore the master to the end of its checks, bring its master-verified.json here, and name it with --evidence",
-            ),
+            ErrorKind::Unproved => {
+                failure.hint("bring the evidence of the run that the same plan had on that host")
+            }
+            ErrorKind::Io if !rustix::process::geteuid().is_root() => {
+                failure.hint("a plan is for root to run")
+            }
             _ => failure,
         }
     }

@@ -84,8 +84,16 @@ impl Bench {
     }
 
     fn plan(&self, steps: Vec<Value>) -> Value {
-        json!({"schema": "lava-restore-plan/plan/1", "backup": self.backup,
-            "seal_digest": self.seal, "backup_created": "then", "target_digest": null,
+        let mut hosts: Vec<Value> = Vec::new();
+        for step in &steps {
+            let id = &step["host"];
+            if hosts.iter().all(|host| host["id"] != *id) {
+                hosts.push(json!({"id": id, "role": "master", "name": null,
+                    "backup": self.backup, "seal_digest": self.seal, "backup_created": "then",
+                    "target_digest": null}));
+            }
+        }
+        json!({"schema": "lava-restore-plan/plan/1", "hosts": hosts,
             "intent": "restore-master", "verdict": "note", "findings": [], "steps": steps})
     }
 
@@ -177,7 +185,16 @@ fn signal(child: &Child, signal: &str) {
     assert!(sent.unwrap().success());
 }
 
-fn ended(child: Child) -> Ran {
+/// A run that does not end is a failure, and must not outlive it.
+fn ended(mut child: Child) -> Ran {
+    let began = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if began.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+            panic!("it does not end");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
     child.wait_with_output().unwrap().into()
 }
 
@@ -454,7 +471,7 @@ fn a_plan_that_is_not_for_this_host_and_backup_is_out_of_date() {
         ("target_digest", "not any more what it was made for"),
     ] {
         let mut stale = honest.clone();
-        stale[member] = json!("0".repeat(64));
+        stale["hosts"][0][member] = json!("0".repeat(64));
         let plan = bench.write(&stale);
         bench.restore(&plan, &[]).says(6, &[words, "anew"]);
         bench
@@ -504,13 +521,15 @@ fn a_plan_that_refuses_or_was_changed_is_not_run() {
 #[test]
 fn a_worker_waits_for_the_evidence_of_its_master() {
     let bench = Bench::new();
-    let mut checked = step("master.verify.checked", "verify");
-    checked["needs"] = json!(["master.config.one"]);
-    let mut worker = bench.extract("two", "worker");
-    worker["id"] = json!("worker.reopen.two");
-    worker["phase"] = json!("reopen");
-    worker["needs"] = json!(["master.verify.checked"]);
-    let plan = bench.write(&bench.plan(vec![bench.extract("one", "master"), checked, worker]));
+    let checked = step("master.verify.checked", "verify");
+    let mut awaits = step("worker.isolate.master", "isolate");
+    awaits["host"] = json!("worker");
+    awaits["needs"] = json!(["master.verify.checked"]);
+    awaits["action"] =
+        json!({"type": "await-host", "host": "master", "step": "master.verify.checked"});
+    let master = bench.extract("one", "master");
+    let worker = bench.extract("two", "worker");
+    let plan = bench.write(&bench.plan(vec![master, checked, awaits, worker]));
     bench
         .restore(&plan, &[])
         .says(2, &["master, worker", "--host"]);
@@ -522,21 +541,24 @@ fn a_worker_waits_for_the_evidence_of_its_master() {
         ]);
         command.args(more).output().unwrap().into()
     };
-    on_worker(&[]).says(7, &["master.verify.checked", "--evidence"]);
-    let done = bench
-        .restore(&plan, &["--host", "master", "--json"])
-        .ends(0)
-        .json();
+    let stopped = on_worker(&[]).ends(7);
+    for word in [
+        "master.verify.checked",
+        "--evidence",
+        "master-verified.json",
+    ] {
+        assert!(stopped.out.contains(word), "no {word}: {}", stopped.out);
+    }
+    assert!(bench.ran().is_empty());
+    let done = bench.restore(&plan, &["--host", "master", "--json"]);
+    let done = done.ends(0).json();
     let evidence = done["evidence"].as_str().unwrap();
     let text = fs::read_to_string(evidence).unwrap();
     let changed = bench.host.text("changed.json");
-    fs::write(
-        &changed,
-        text.replace("master.config.one:equal", "master.config.one:equaL"),
-    )
-    .unwrap();
-    on_worker(&["--evidence", &changed]).says(3, &["digest"]);
-    on_worker(&["--evidence", evidence]).ends(0);
+    let other = text.replace("master.config.one:equal", "master.config.one:equaL");
+    fs::write(&changed, other).unwrap();
+    on_worker(&["--resume", "--evidence", &changed]).says(3, &["digest"]);
+    on_worker(&["--resume", "--evidence", evidence]).ends(0);
 }
 
 /// Only here is the disk to be seen: it goes with the shell that mounts it.

@@ -11,7 +11,7 @@
 //! ([`Found`]) and refuses if that is anything else. Later its own steps have changed the target, so
 //! only the backup's seal and the plan itself are compared.
 //!
-//! In the order a reader meets them: [`Planned`], what a plan says of a host; [`Lock`], so that there
+//! In the order a reader meets them: [`Planned`], one host of a plan; [`Lock`], so that there
 //! is one run at a time; [`State`] and [`Run`]; [`Host`], where commands are run, which is
 //! [`Commands`] but in tests; [`Person`] and [`Answers`]; [`Event`], for whoever watches;
 //! [`Report`] and [`Ended`]; [`Evidence`], which lets the steps of other hosts begin.
@@ -48,7 +48,7 @@ pub use state::{State, plan_digest};
 use error::Result;
 use past::Past;
 
-use crate::{Gate, Plan, Step, Verdict};
+use crate::{Gate, Step};
 
 /// A person, or what speaks for one.
 pub trait Person {
@@ -124,6 +124,15 @@ pub enum Ended {
         /// What it may be answered with.
         possible: Vec<String>,
     },
+    /// A step waits for another host, and there is no evidence that it has come so far.
+    Unproved {
+        /// The step.
+        step: String,
+        /// The host.
+        host: String,
+        /// Its step.
+        awaited: String,
+    },
     /// A command failed.
     Failed {
         /// The step.
@@ -156,19 +165,21 @@ pub struct Report {
     pub done_before: usize,
     /// Those that it did, in their order.
     pub done: Vec<String>,
-    /// The evidence that the host is verified, if there is one.
+    /// The evidence of what is done here, for other hosts, once there is some.
     pub evidence: Option<PathBuf>,
 }
 
 /// A run of the steps of one host, about to begin or to go on.
 #[derive(Debug)]
 pub struct Run<'p> {
-    host: Planned<'p>,
+    planned: Planned<'p>,
     steps: Vec<&'p Step>,
     digest: String,
     tool: String,
     state: State,
     past: Past,
+    /// What other hosts proved, by digest.
+    evidence: Vec<(Evidence, String)>,
     /// What the journal says first of this run.
     opening: Option<Entry>,
 }
@@ -177,38 +188,25 @@ impl<'p> Run<'p> {
     /// Begins a run in a directory that has none.
     ///
     /// # Errors
-    /// `Refused` for a plan without steps or with forbidden ones, `Begun` if there is a run,
-    /// `OtherPlan` if that is one of another plan, `Stale` if the backup or the target is not what
-    /// the plan was made for, `Unproved` without the evidence that the host's steps need, `Io`.
-    pub fn begin(
-        plan: &'p Plan,
-        host: Planned<'p>,
-        state: State,
-        found: &Found,
-        evidence: Option<&(Evidence, String)>,
-        tool: &str,
-    ) -> Result<Self> {
-        let mut run = Self::of(plan, host, state, tool)?;
+    /// `Refused` for a plan without steps for the host or with forbidden ones, `Begun` if there is a
+    /// run, `OtherPlan` if that is one of another plan, `Stale` if the backup or the target is not
+    /// what the plan was made for, `Io`.
+    pub fn begin(planned: Planned<'p>, state: State, found: &Found, tool: &str) -> Result<Self> {
+        let mut run = Self::of(planned, state, tool)?;
         if run.state.is_begun() {
-            return Err(Error::new(
-                ErrorKind::Begun,
-                format!(
-                    "begin in {}: there is a run already",
-                    run.state.dir().display()
-                ),
-            ));
+            let dir = run.state.dir().display();
+            let what = format!("begin in {dir}: there is a run already");
+            return Err(Error::new(ErrorKind::Begun, what));
         }
-        host.still_so(found)?;
-        evidence::proved(plan, &host, evidence.map(|(evidence, _)| evidence))?;
-        run.state.keep_plan(plan)?;
+        planned.still_so(found)?;
+        run.state.keep_plan(planned.plan)?;
         run.state.journal.anchor(&run.digest);
         run.opening = Some(Entry::Begun {
             plan: run.digest.clone(),
-            host: host.id.to_owned(),
-            backup: host.backup.to_owned(),
+            host: planned.host.id.clone(),
+            backup: planned.host.backup.clone(),
             seal: found.seal_digest.clone(),
             target: found.target_digest.clone(),
-            evidence: evidence.map(|(_, digest)| digest.clone()),
             tool: tool.to_owned(),
             pid: std::process::id(),
         });
@@ -221,20 +219,18 @@ impl<'p> Run<'p> {
     /// `NotBegun` if there is none, `OtherPlan` if it is one of another plan or host, `Stale` if the
     /// backup is not what the plan was made for, `Refused`, `Io`.
     pub fn resume(
-        plan: &'p Plan,
-        host: Planned<'p>,
+        planned: Planned<'p>,
         state: State,
         seal_digest: &str,
         tool: &str,
     ) -> Result<Self> {
-        let mut run = Self::of(plan, host, state, tool)?;
+        let mut run = Self::of(planned, state, tool)?;
         if !run.state.is_begun() {
-            return Err(Error::new(
-                ErrorKind::NotBegun,
-                format!("go on in {}: no run began there", run.state.dir().display()),
-            ));
+            let dir = run.state.dir().display();
+            let what = format!("go on in {dir}: no run began there");
+            return Err(Error::new(ErrorKind::NotBegun, what));
         }
-        host.same_seal(seal_digest)?;
+        planned.same_seal(seal_digest)?;
         run.opening = Some(Entry::Resumed {
             tool: tool.to_owned(),
             pid: std::process::id(),
@@ -243,20 +239,28 @@ impl<'p> Run<'p> {
         Ok(run)
     }
 
-    fn of(plan: &'p Plan, host: Planned<'p>, state: State, tool: &str) -> Result<Self> {
-        let digest = plan_digest(plan)?;
-        if plan.verdict == Verdict::Refuse || host.steps(plan).is_empty() {
-            let what = "run the plan: it refuses, its findings say why";
-            return Err(Error::new(ErrorKind::Refused, what));
-        }
-        state.belongs(&digest, host.id)?;
+    /// Takes what another host proved, with its digest, for the steps that wait for that host.
+    ///
+    /// # Errors
+    /// `Unproved` if it is not of a host of the plan and the backup that the plan names for it.
+    pub fn take(&mut self, evidence: Evidence, digest: String) -> Result<()> {
+        evidence.is_of(self.planned.plan)?;
+        self.evidence.push((evidence, digest));
+        Ok(())
+    }
+
+    fn of(planned: Planned<'p>, state: State, tool: &str) -> Result<Self> {
+        let digest = plan_digest(planned.plan)?;
+        planned.has_steps()?;
+        state.belongs(&digest, &planned.host.id)?;
         Ok(Self {
-            host,
-            steps: host.steps(plan),
+            planned,
+            steps: planned.steps(),
             digest,
             tool: tool.to_owned(),
             past: Past::of(state.records()),
             state,
+            evidence: Vec::new(),
             opening: None,
         })
     }

@@ -21,25 +21,25 @@ const DIR: &str = "LAVA_RESTORE_TEST_DIR";
 const MOMENT: &str = "LAVA_RESTORE_TEST_MOMENT";
 
 fn the_plan() -> Plan {
-    let intent = Intent::RestoreMaster;
-    plan(&lab::backup(), &lab::target(), &intent, &lab::options())
+    let host = lab::onto(&lab::backup(), &lab::target());
+    plan(vec![host], Intent::RestoreMaster, &lab::options())
 }
 
 /// Begins or goes on, and calls `moment` at each record and around each effect of a command.
 fn run(dir: &Path, moment: impl FnMut() + Clone + 'static) -> Ended {
     let plan = the_plan();
-    let host = Planned::find(&plan, None).unwrap();
+    let planned = Planned::find(&plan, None).unwrap();
     let state = State::open(&dir.join("state")).unwrap();
     let mut master = Master::new(dir, &plan);
     master.moment = Box::new(moment.clone());
     let run = if state.is_begun() {
-        Run::resume(&plan, host, state, host.seal_digest, "test")
+        Run::resume(planned, state, &planned.host.seal_digest, "test")
     } else {
         let found = Found {
-            seal_digest: host.seal_digest.to_owned(),
-            target_digest: host.target_digest.map(str::to_owned),
+            seal_digest: planned.host.seal_digest.clone(),
+            target_digest: planned.host.target_digest.clone(),
         };
-        Run::begin(&plan, host, state, &found, None, "test")
+        Run::begin(planned, state, &found, "test")
     };
     let mut moment = moment;
     let mut watch = |event: Event<'_>| {
@@ -140,7 +140,7 @@ fn killed_again_and_again_it_still_comes_to_its_end() {
     let mut kills = 0;
     loop {
         lot = lot.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        if !killed(dir.path(), 3 + (lot >> 16) % 20) {
+        if !killed(dir.path(), 3 + (lot >> 16) % 60) {
             break;
         }
         kills += 1;

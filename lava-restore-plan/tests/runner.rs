@@ -14,19 +14,23 @@ use lava_restore_plan::run::{
     Answers, Ended, Entry, Error, ErrorKind, Event, Evidence, Exited, Found, Planned, Report, Run,
     State, plan_digest,
 };
-use lava_restore_plan::{Action, Intent, Plan, Step, plan, render};
+use lava_restore_plan::{Backup, Intent, Plan, Verdict, plan, render};
 use simulated::{Agreeing, Master};
 
 fn the_plan() -> Plan {
-    let intent = Intent::RestoreMaster;
-    plan(&lab::backup(), &lab::target(), &intent, &lab::options())
+    plan_of(&lab::backup())
+}
+
+fn plan_of(backup: &Backup) -> Plan {
+    let host = lab::onto(backup, &lab::target());
+    plan(vec![host], Intent::RestoreMaster, &lab::options())
 }
 
 fn found(plan: &Plan) -> Found {
-    let host = Planned::all(plan)[0];
+    let host = &plan.hosts[0];
     Found {
-        seal_digest: host.seal_digest.to_owned(),
-        target_digest: host.target_digest.map(str::to_owned),
+        seal_digest: host.seal_digest.clone(),
+        target_digest: host.target_digest.clone(),
     }
 }
 
@@ -35,13 +39,12 @@ fn state(dir: &Path) -> State {
 }
 
 fn begin<'p>(plan: &'p Plan, dir: &Path, found: &Found) -> Result<Run<'p>, Error> {
-    let host = Planned::find(plan, None).unwrap();
-    Run::begin(plan, host, state(dir), found, None, "test")
+    Run::begin(Planned::find(plan, None)?, state(dir), found, "test")
 }
 
 fn resume<'p>(plan: &'p Plan, dir: &Path) -> Result<Run<'p>, Error> {
-    let host = Planned::find(plan, None).unwrap();
-    Run::resume(plan, host, state(dir), host.seal_digest, "test")
+    let planned = Planned::find(plan, None)?;
+    Run::resume(planned, state(dir), &planned.host.seal_digest, "test")
 }
 
 /// Begins or goes on.
@@ -236,8 +239,8 @@ fn a_plan_runs_only_where_and_for_what_it_was_made() {
         kind(begin(&plan, dir.path(), &found(&plan))),
         ErrorKind::Begun
     );
-    let host = Planned::find(&plan, None).unwrap();
-    let run = Run::resume(&plan, host, state(dir.path()), &other, "test");
+    let planned = Planned::find(&plan, None).unwrap();
+    let run = Run::resume(planned, state(dir.path()), &other, "test");
     assert_eq!(kind(run), ErrorKind::Stale);
     let mut changed = plan.clone();
     changed.steps[0].title = "something else".into();
@@ -259,15 +262,6 @@ fn a_plan_runs_only_where_and_for_what_it_was_made() {
     );
 }
 
-fn plan_of(backup: &lava_restore_plan::Backup) -> Plan {
-    plan(
-        backup,
-        &lab::target(),
-        &Intent::RestoreMaster,
-        &lab::options(),
-    )
-}
-
 #[test]
 fn a_directory_that_others_may_enter_is_not_used() {
     let dir = tempfile::tempdir().unwrap();
@@ -282,94 +276,149 @@ fn a_directory_that_others_may_enter_is_not_used() {
     assert_eq!(error.kind(), ErrorKind::Unsafe);
 }
 
-/// A worker's only step, which needs the master's checks.
-fn with_a_worker(mut plan: Plan) -> Plan {
-    let last = "master.verify.health_checks";
-    let mut step: Step = plan.steps.iter().find(|s| s.id == last).unwrap().clone();
-    step.id = "worker.reopen.connected".into();
-    step.host = "worker".into();
-    step.phase = lava_restore_plan::Phase::Reopen;
-    step.needs = vec![last.to_owned()];
-    step.action = Action::Confirm { ask: "?".into() };
-    plan.steps.push(step);
+/// A lab of a master that knows one worker, and that worker.
+fn a_lab() -> Plan {
+    let mut backup = lab::backup();
+    backup.database.as_mut().unwrap().workers = Some(vec!["rack-a".into()]);
+    let master = lab::onto(&backup, &lab::target());
+    let worker = lab::worker("rack-a");
+    let plan = plan(vec![master, worker], Intent::RestoreLab, &lab::options());
+    assert!(plan.verdict < Verdict::Refuse, "{:#?}", plan.findings);
     plan
 }
 
 #[test]
-fn a_worker_begins_only_with_the_evidence_that_its_master_is_verified() {
-    let (plan, dir) = (with_a_worker(the_plan()), tempfile::tempdir().unwrap());
+fn a_worker_waits_for_the_evidence_of_its_master_and_nobody_may_say_it_instead() {
+    let (plan, dir) = (a_lab(), tempfile::tempdir().unwrap());
     let error = Planned::find(&plan, None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoSuchHost);
-    assert!(error.to_string().contains("master, worker"), "{error}");
-    let master_of_lab = Planned::find(&plan, Some("master")).unwrap();
-    let run = Run::begin(
-        &plan,
-        master_of_lab,
-        state(dir.path()),
-        &found(&plan),
-        None,
-        "test",
+    assert!(
+        error.to_string().contains("master, worker_rack_a"),
+        "{error}"
     );
     let mut master = Master::new(dir.path(), &plan);
-    let mut written = None;
+    let mut written = Vec::new();
     let mut watch = |event: Event<'_>| {
         if let Event::Verified(path) = event {
-            written = Some(path.to_owned());
+            written.push(fs::read_to_string(path).unwrap());
         }
     };
-    // It stops before the lab reopens: the evidence is there for the workers.
-    let mut person = Agreeing(vec!["master.reopen.confirm".into()]);
+    let of_master = Planned::find(&plan, Some("master")).unwrap();
+    let run = Run::begin(of_master, state(dir.path()), &found(&plan), "test").unwrap();
+    master.otherwise = Some(("'rack-a'", 61, 0));
     let report = run
-        .unwrap()
-        .go(&mut master, &mut person, &mut watch)
+        .go(&mut master, &mut Agreeing(vec![]), &mut watch)
         .unwrap();
-    assert!(matches!(report.ended, Ended::Unanswered { .. }));
-    let path = written.unwrap();
-    assert_eq!(report.evidence.as_ref(), Some(&path));
-    let text = fs::read_to_string(&path).unwrap();
-    let (evidence, digest) = Evidence::read(&text, &path).unwrap();
-    assert_eq!(evidence.plan, plan_digest(&plan).unwrap());
     assert!(
-        evidence
+        matches!(&report.ended, Ended::Gate { step, .. } if step == "master.workers.worker_rack_a")
+    );
+    // Once when it is verified, and once when workers are let in, which this one waits for.
+    let path = report.evidence.unwrap();
+    assert!(path.ends_with("state/master-verified.json"));
+    let [early, late] = written.as_slice() else {
+        panic!("{written:?}");
+    };
+    let read = |text: &str| Evidence::read(text, &path);
+    let (early, late_text) = (read(early).unwrap(), late);
+    let late = read(late_text).unwrap();
+    assert_eq!(late.0.plan, plan_digest(&plan).unwrap());
+    assert!(
+        late.0
             .gates
             .contains(&"master.verify.deploy:deploy".to_owned())
     );
-    let before = |e: &Entry| matches!(e, Entry::Verified { evidence } if *evidence == digest);
     let records = State::look(&dir.path().join("state")).unwrap();
-    let at = records.iter().position(|r| before(&r.entry)).unwrap();
-    assert_eq!(records[at].after, evidence.journal);
+    let tells = |e: &Entry| matches!(e, Entry::Verified { evidence, .. } if *evidence == late.1);
+    let at = records.iter().position(|r| tells(&r.entry)).unwrap();
+    assert_eq!(records[at].after, late.0.journal);
 
-    let worker = Planned::find(&plan, Some("worker")).unwrap();
-    let there = tempfile::tempdir().unwrap();
-    let begin = |evidence: Option<&(Evidence, String)>| {
-        let state = state(there.path());
-        Run::begin(&plan, worker, state, &found(&plan), evidence, "test").map(drop)
+    let worker = Planned::find(&plan, Some("worker_rack_a")).unwrap();
+    let run = |there: &Path, evidence: Option<&(Evidence, String)>| {
+        let found = Found {
+            seal_digest: worker.host.seal_digest.clone(),
+            target_digest: worker.host.target_digest.clone(),
+        };
+        let mut run = Run::begin(worker, state(there), &found, "test").unwrap();
+        if let Some((evidence, digest)) = evidence {
+            run.take(evidence.clone(), digest.clone())?;
+        }
+        let mut host = Master::new(there, &plan);
+        let report = run.go(&mut host, &mut Agreeing(vec![]), &mut |_| {});
+        Ok::<_, Error>(report.unwrap())
     };
-    let missing = begin(None).unwrap_err();
-    assert_eq!(missing.kind(), ErrorKind::Unproved);
-    assert!(
-        missing.to_string().contains("master.verify.health_checks"),
-        "{missing}"
-    );
-    let mut other = evidence.clone();
-    other.seal_digest = "0".repeat(64);
-    let wrong = begin(Some(&(other, digest.clone()))).unwrap_err();
-    assert_eq!(wrong.kind(), ErrorKind::Unproved);
-    assert!(wrong.to_string().contains("another"), "{wrong}");
-    let mut less = evidence.clone();
-    less.steps.pop();
-    assert_eq!(
-        begin(Some(&(less, digest.clone()))).unwrap_err().kind(),
-        ErrorKind::Unproved
-    );
-    begin(Some(&(evidence, digest))).unwrap();
-
-    for at in 0..text.len() {
-        let mut bytes = text.clone().into_bytes();
-        bytes[at] ^= 1;
-        let changed = String::from_utf8_lossy(&bytes);
-        assert!(Evidence::read(&changed, &path).is_err(), "byte {at}");
+    for evidence in [None, Some(&early)] {
+        let there = tempfile::tempdir().unwrap();
+        let report = run(there.path(), evidence).unwrap();
+        assert!(matches!(report.ended, Ended::Unproved { .. }), "{report:?}");
+        assert!(report.done.is_empty());
     }
+    for spoil in [
+        |evidence: &mut Evidence| evidence.seal_digest = "0".repeat(64),
+        |evidence: &mut Evidence| evidence.host = "another".to_owned(),
+    ] {
+        let there = tempfile::tempdir().unwrap();
+        let mut other = late.clone();
+        spoil(&mut other.0);
+        let error = run(there.path(), Some(&other)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unproved);
+    }
+    let there = tempfile::tempdir().unwrap();
+    let report = run(there.path(), Some(&late)).unwrap();
+    assert_eq!(report.ended, Ended::Finished);
+    assert!(
+        report
+            .evidence
+            .unwrap()
+            .ends_with("worker_rack_a-verified.json")
+    );
+    let proved = |e: &Entry| matches!(e, Entry::Proved { evidence, .. } if *evidence == late.1);
+    assert!(entries(there.path()).iter().any(proved));
+
+    for at in 0..late_text.len() {
+        let mut bytes = late_text.clone().into_bytes();
+        bytes[at] ^= 1;
+        assert!(read(&String::from_utf8_lossy(&bytes)).is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn a_gate_with_patience_is_asked_again_and_one_without_is_not() {
+    let plan = the_plan();
+    // `admit nobody` has a minute, and the question of the packages has none.
+    for (word, times, holds) in [
+        ("nobody", 60, true),
+        ("nobody", 61, false),
+        ("lava-common", 1, false),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut master = Master::new(dir.path(), &plan);
+        master.otherwise = Some((word, times, 3));
+        let report = go(&plan, dir.path(), &mut master, &[]);
+        assert_eq!(
+            report.ended == Ended::Finished,
+            holds,
+            "{word} {times} {report:?}"
+        );
+    }
+}
+
+#[test]
+fn the_text_of_a_gate_is_compared_word_for_word() {
+    let (plan, dir) = (the_plan(), tempfile::tempdir().unwrap());
+    let mut master = Master::new(dir.path(), &plan);
+    master.otherwise = Some(("django_migrations", 1, 0));
+    let report = go(&plan, dir.path(), &mut master, &[]);
+    let Ended::Gate { found, .. } = &report.ended else {
+        panic!("{report:?}");
+    };
+    assert_eq!(
+        (found.ended, found.text.as_deref()),
+        (Exited::Exit(0), Some("something else"))
+    );
+    assert_eq!(
+        go(&plan, dir.path(), &mut master, &[]).ended,
+        Ended::Finished
+    );
 }
 
 #[test]

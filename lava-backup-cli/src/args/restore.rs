@@ -30,10 +30,10 @@ pub(crate) struct RestoreArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) confirm: Option<PathBuf>,
 
-    /// What another host proved, which the steps of this one need: the master's
-    /// master-verified.json
+    /// What the run of this plan on another host proved, which steps of this one wait for: the
+    /// HOST-verified.json of its directory
     #[arg(long, value_name = "FILE")]
-    pub(crate) evidence: Option<PathBuf>,
+    pub(crate) evidence: Vec<PathBuf>,
 
     /// The lock of this host; for tests that are several hosts
     #[arg(

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
+use std::path::Path;
 
 use lava_restore_plan::run::{Answers, Confirmed, Interrupt, Person};
 use lava_restore_plan::{Action, Step};
@@ -20,13 +21,13 @@ pub(super) struct Asking {
 impl Asking {
     pub(super) fn new(
         answers: Answers,
-        file: Option<String>,
+        file: Option<&Path>,
         interrupt: Interrupt,
         shown: &Shown,
     ) -> Self {
         Self {
             answers,
-            file,
+            file: file.map(|path| format!("the file {}", path.display())),
             interrupt,
             shown: shown.clone(),
         }

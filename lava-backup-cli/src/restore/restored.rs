@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use lava_restore_plan::Plan;
-use lava_restore_plan::run::{Answered, Ended, Entry, Exited, Planned, Record, Report};
+use lava_restore_plan::run::{
+    Answered, Ended, Entry, Evidence, Exited, Planned, Record, Report, possible,
+};
+use lava_restore_plan::{Action, Gate, Step};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -20,7 +22,8 @@ pub(crate) struct Restored {
     pub(crate) host: String,
     /// The backup.
     pub(crate) backup: String,
-    /// How it ended: `finished`, `gate`, `unanswered`, `failed`, `told` (by a signal), or `dry-run`.
+    /// How it ended: `finished`, `gate`, `unanswered`, `unproved` (by another host), `failed`, `told`
+    /// (by a signal), or `dry-run`.
     pub(crate) outcome: String,
     /// Steps of the host.
     pub(crate) steps: u64,
@@ -38,6 +41,9 @@ pub(crate) struct Restored {
     pub(crate) evidence: Option<String>,
     /// Milliseconds it took now.
     pub(crate) milliseconds: u64,
+    /// Of a dry run, for people.
+    #[serde(skip)]
+    steps_in_words: String,
 }
 
 /// Where and why a run stopped.
@@ -64,13 +70,13 @@ pub(crate) struct Stopped {
 }
 
 impl Restored {
-    pub(super) fn new(host: &Planned<'_>, plan: &Plan, digest: &str, dir: &Path) -> Self {
+    pub(super) fn new(planned: Planned<'_>, digest: &str, dir: &Path) -> Self {
         Self {
             plan: digest.to_owned(),
-            host: host.id.to_owned(),
-            backup: host.backup.to_owned(),
+            host: planned.host.id.clone(),
+            backup: planned.host.backup.clone(),
             outcome: "finished".to_owned(),
-            steps: host.steps(plan).len() as u64,
+            steps: planned.steps().len() as u64,
             done_before: 0,
             done: Vec::new(),
             left: Vec::new(),
@@ -78,28 +84,28 @@ impl Restored {
             state: dir.to_string_lossy().into_owned(),
             evidence: None,
             milliseconds: 0,
+            steps_in_words: String::new(),
         }
     }
 
     /// What a dry run says.
-    pub(super) fn would(&mut self, plan: &Plan, host: &Planned<'_>, records: &[Record]) {
+    pub(super) fn would(&mut self, planned: Planned<'_>, records: &[Record]) {
         let is_done = |id: &str| {
             let tells = |r: &Record| matches!(&r.entry, Entry::StepDone { step, .. } if step == id);
             records.iter().any(tells)
         };
         self.outcome = "dry-run".to_owned();
-        let steps = host.steps(plan).into_iter();
-        self.left = steps
-            .map(|s| s.id.clone())
-            .filter(|id| !is_done(id))
-            .collect();
+        let left = planned.steps().into_iter();
+        for step in left.filter(|step| !is_done(&step.id)) {
+            self.left.push(step.id.clone());
+            self.steps_in_words += &in_words(step);
+        }
         self.done_before = self.steps - self.left.len() as u64;
     }
 
     pub(super) fn report(
         &mut self,
-        plan: &Plan,
-        host: &Planned<'_>,
+        planned: Planned<'_>,
         report: Report,
         file: &Path,
         milliseconds: u64,
@@ -109,7 +115,7 @@ impl Restored {
         self.evidence = report
             .evidence
             .map(|path| path.to_string_lossy().into_owned());
-        let left = host.steps(plan).into_iter();
+        let left = planned.steps().into_iter();
         self.left = left
             .skip(report.done_before + report.done.len())
             .map(|step| step.id.clone())
@@ -123,7 +129,7 @@ impl Restored {
     pub(super) fn answer(&self) -> Answer {
         let exit = match self.outcome.as_str() {
             "finished" | "dry-run" => Exit::Done,
-            "gate" | "unanswered" => Exit::Gate,
+            "gate" | "unanswered" | "unproved" => Exit::Gate,
             _ => Exit::Failed,
         };
         Answer::new(exit, self, self.text())
@@ -132,59 +138,48 @@ impl Restored {
     fn text(&self) -> String {
         let done = self.done_before + self.done.len() as u64;
         let of = format!("{done} of {} steps done", self.steps);
-        let mut out = String::new();
-        let mut line = |name: &str, what: &str| out += &format!("{name:<9}{what}\n");
-        match (&self.stopped, self.outcome.as_str()) {
-            (_, "dry-run") => {
-                line(
-                    "would",
-                    &format!("restore {} from {}: {of}", self.host, self.backup),
-                );
-                self.left.iter().for_each(|id| line("step", id));
-            }
+        let from = format!("{} from {}: {of}", self.host, self.backup);
+        let mut out = match (&self.stopped, self.outcome.as_str()) {
+            (Some(stopped), _) => line("stopped", &format!("at {}: {of}", stopped.step)),
+            (None, "dry-run") => line("would", &format!("restore {from}")),
             (None, _) => {
                 let took = text::duration(self.milliseconds);
-                line(
-                    "restored",
-                    &format!("{} from {}: {of}, in {took}", self.host, self.backup),
-                );
+                line("restored", &format!("{from}, in {took}"))
             }
-            (Some(stopped), _) => {
-                line("stopped", &format!("at {}: {of}", stopped.step));
-                stopped.lines(&mut line);
-            }
+        };
+        out += &self.steps_in_words;
+        if let Some(stopped) = &self.stopped {
+            out += &stopped.text();
         }
         if let Some(evidence) = &self.evidence {
-            line("evidence", evidence);
+            out += &line("evidence", evidence);
         }
-        line("state", &self.state);
-        out
+        out + &line("state", &self.state)
     }
 }
 
+fn line(name: &str, what: &str) -> String {
+    format!("{name:<9}{what}\n")
+}
+
 impl Stopped {
-    fn lines(&self, line: &mut impl FnMut(&str, &str)) {
-        if let Some(gate) = &self.gate {
-            line("gate", gate);
-        }
-        if !self.command.is_empty() {
-            line("command", &self.command.join(" "));
-        }
+    fn text(&self) -> String {
+        let command = (!self.command.is_empty()).then(|| self.command.join(" "));
         let parts = [
+            ("gate", &self.gate),
+            ("command", &command),
             ("why", &self.why),
             ("expected", &self.expected),
             ("found", &self.found),
             ("output", &self.output),
         ];
-        for (name, part) in parts {
-            if let Some(part) = part {
-                line(name, part);
-            }
-        }
-        self.answers
-            .iter()
-            .for_each(|answer| line("answer", answer));
-        line("do", &self.advice);
+        let told = parts.iter().filter_map(|(name, part)| {
+            let part = part.as_ref()?;
+            Some(line(name, part))
+        });
+        let answers = self.answers.iter().map(|answer| line("answer", answer));
+        let all: String = told.chain(answers).collect();
+        all + &line("do", &self.advice)
     }
 }
 
@@ -236,6 +231,19 @@ fn stopped(ended: Ended, file: &Path) -> (&'static str, Option<Stopped>) {
             stopped.answers = possible;
             "unanswered"
         }
+        Ended::Unproved {
+            step,
+            host,
+            awaited,
+        } => {
+            let file = Evidence::file(&host);
+            stopped.step = step;
+            stopped.found = Some(format!("no evidence that {awaited} is done on {host}"));
+            stopped.advice = format!(
+                "bring {file} from there, of the run of this plan, then: {again} --evidence {file}"
+            );
+            "unproved"
+        }
         Ended::Failed {
             step,
             command,
@@ -261,4 +269,21 @@ fn stopped(ended: Ended, file: &Path) -> (&'static str, Option<Stopped>) {
         }
     };
     (outcome, Some(stopped))
+}
+
+/// A step as a dry run tells of it.
+fn in_words(step: &Step) -> String {
+    let mut out = format!("step     {}: {}\n", step.id, step.title);
+    let mut line = |name: &str, what: &str| out += &format!("  {name:<7}{what}\n");
+    let gate = |gate: &Gate| gate.argv.join(" ");
+    step.pre.iter().for_each(|g| line("gate", &gate(g)));
+    step.argv
+        .iter()
+        .for_each(|argv| line("run", &argv.join(" ")));
+    match &step.action {
+        Action::AwaitHost { host, step } => line("await", &format!("{step} on {host}")),
+        _ => possible(step).iter().for_each(|answer| line("ask", answer)),
+    }
+    step.post.iter().for_each(|g| line("gate", &gate(g)));
+    out
 }

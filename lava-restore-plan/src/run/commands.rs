@@ -153,6 +153,13 @@ impl Host for Commands {
         })
     }
 
+    fn pause(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        while self.stop().is_none() && Instant::now() < end {
+            thread::sleep(Duration::from_millis(100).min(time));
+        }
+    }
+
     fn stop(&self) -> Option<i32> {
         lock(&self.shared.now).stop
     }

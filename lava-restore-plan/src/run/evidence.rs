@@ -4,10 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, ErrorKind, Result};
-use super::planned::Planned;
 use crate::Plan;
 
-/// What a host proved, for others to rely on: that its plan was run to the end of its checks.
+/// What a host proved, for others to rely on: which steps of its part of a plan are done, with all
+/// their gates held. A run writes it once it has verified its host, and after each later step that
+/// another host waits for.
 ///
 /// It is a file of JSON with sorted members, two spaces of indentation and a newline at its end.
 /// `digest` is the BLAKE3 of that text without this member. Whoever can write the file can also
@@ -46,8 +47,11 @@ pub enum EvidenceSchema {
 }
 
 impl Evidence {
-    /// Its file's name, for a master's.
-    pub const FILE: &str = "master-verified.json";
+    /// The name of its file, as `master-verified.json`.
+    #[must_use]
+    pub fn file(host: &str) -> String {
+        format!("{host}-verified.json")
+    }
 
     /// Its text, and its digest.
     pub(crate) fn write(&self) -> Result<(String, String)> {
@@ -87,37 +91,28 @@ impl Evidence {
             .map_err(|_| damaged("it is no evidence that this version knows"))?;
         Ok((evidence, found))
     }
-}
 
-/// Sees whether what a host needs of others is proved.
-///
-/// # Errors
-/// `Unproved`, with what is missing.
-pub(crate) fn proved(plan: &Plan, host: &Planned<'_>, evidence: Option<&Evidence>) -> Result<()> {
-    let unproved = |what: String| Err(Error::new(ErrorKind::Unproved, what));
-    for step in host.needs_elsewhere(plan) {
-        let other = Planned::find(plan, Some(&step.host))?;
-        let begin = format!("begin on {}: it needs {} done", host.id, step.id);
-        let Some(evidence) = evidence else {
-            return unproved(format!("{begin}, and there is no evidence of that"));
+    /// Checks that it is of a host of this plan, and of the backup that the plan names for it.
+    ///
+    /// # Errors
+    /// `Unproved`.
+    pub(crate) fn is_of(&self, plan: &Plan) -> Result<()> {
+        let what = match plan.host(&self.host) {
+            Some(host) if host.seal_digest == self.seal_digest => return Ok(()),
+            Some(host) => format!(
+                "is for the backup {} of {}, the plan is for {} with another seal",
+                self.backup, host.id, host.backup
+            ),
+            None => format!("is of {:.200}, for which the plan is not", self.host),
         };
-        if evidence.host != other.id {
-            return unproved(format!(
-                "{begin}, and the evidence is one of {}",
-                evidence.host
-            ));
-        }
-        if evidence.seal_digest != other.seal_digest {
-            return unproved(format!(
-                "{begin} of the backup {}, and the evidence is one of another, {}",
-                other.backup, evidence.backup
-            ));
-        }
-        if !evidence.steps.contains(&step.id) {
-            return unproved(format!("{begin}, and the evidence does not name it"));
-        }
+        let what = format!("take the evidence: it {what}");
+        Err(Error::new(ErrorKind::Unproved, what))
     }
-    Ok(())
+
+    /// Does it prove that this step of this host is done?
+    pub(crate) fn proves(&self, host: &str, step: &str) -> bool {
+        self.host == host && self.steps.iter().any(|done| done == step)
+    }
 }
 
 fn canonical(value: &serde_json::Value) -> String {

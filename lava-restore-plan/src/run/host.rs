@@ -16,6 +16,9 @@ pub trait Host {
     /// following it.
     fn run(&mut self, argv: &[String], tell: &mut dyn FnMut(Told<'_>)) -> io::Result<Exited>;
 
+    /// Lets some time pass; less, if the run is asked to stop.
+    fn pause(&mut self, time: Duration);
+
     /// The signal that asked the run to stop, if one did.
     fn stop(&self) -> Option<i32>;
 

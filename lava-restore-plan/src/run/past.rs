@@ -14,7 +14,8 @@ pub(super) struct Past {
     /// The last of them, if no command of another step began after it.
     pub(super) last_done: Option<String>,
     pub(super) finished: bool,
-    pub(super) verified: bool,
+    /// The steps up to which evidence was written.
+    pub(super) verified: BTreeSet<String>,
     gates: BTreeMap<String, u64>,
     commands: BTreeMap<Vec<String>, u64>,
     command: Vec<String>,
@@ -50,7 +51,9 @@ impl Past {
                 let command = std::mem::take(&mut self.command);
                 self.commands.insert(command, *milliseconds);
             }
-            Entry::Verified { .. } => self.verified = true,
+            Entry::Verified { step, .. } => {
+                self.verified.insert(step.clone());
+            }
             Entry::Finished {} => self.finished = true,
             _ => {}
         }

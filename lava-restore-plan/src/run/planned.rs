@@ -1,24 +1,14 @@
-use std::collections::BTreeSet;
-
 use super::error::{Error, ErrorKind, Result};
 use crate::step::{Action, Reference};
-use crate::{Plan, Step};
+use crate::{Plan, PlannedHost, Step, Verdict};
 
-/// What a plan says of one of its hosts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One host of a plan, whose steps are run.
+#[derive(Clone, Copy, Debug)]
 pub struct Planned<'p> {
-    /// The host, as its steps name it.
-    pub id: &'p str,
-    /// Is it the lab's master?
-    pub is_master: bool,
-    /// The backup that is brought back to it.
-    pub backup: &'p str,
-    /// The digest of that backup's seal.
-    pub seal_digest: &'p str,
-    /// When that backup was made.
-    pub backup_created: &'p str,
-    /// The digest of the host's facts when the plan was made; `None` if it is bound to none.
-    pub target_digest: Option<&'p str>,
+    /// The plan.
+    pub plan: &'p Plan,
+    /// What it is bound to on that host.
+    pub host: &'p PlannedHost,
 }
 
 /// What is there when a run begins.
@@ -31,79 +21,62 @@ pub struct Found {
 }
 
 impl<'p> Planned<'p> {
-    /// The hosts of a plan, in the order of their first steps.
-    ///
-    /// All that is asked of a plan about its hosts is asked here.
-    #[must_use]
-    pub fn all(plan: &'p Plan) -> Vec<Self> {
-        let mut seen = BTreeSet::new();
-        let ids = plan.steps.iter().map(|step| step.host.as_str());
-        ids.filter(|id| seen.insert(*id))
-            .map(|id| Planned {
-                id,
-                is_master: id == "master",
-                backup: &plan.backup,
-                seal_digest: &plan.seal_digest,
-                backup_created: &plan.backup_created,
-                target_digest: plan.target_digest.as_deref(),
-            })
-            .collect()
-    }
-
-    /// The host of this name, or the only one.
+    /// The host of this id, or the only one.
     ///
     /// # Errors
-    /// `Refused` for a plan without steps, `NoSuchHost` for a host that it does not have, or if none
-    /// is named and it has several.
-    pub fn find(plan: &'p Plan, name: Option<&str>) -> Result<Self> {
-        let hosts = Self::all(plan);
-        let names = || hosts.iter().map(|h| h.id).collect::<Vec<_>>().join(", ");
-        let none = |what: String| Err(Error::new(ErrorKind::NoSuchHost, what));
-        match (name, hosts.as_slice()) {
-            (_, []) => {
-                let what = "run the plan: it has no steps, for it refuses";
-                Err(Error::new(ErrorKind::Refused, what))
-            }
-            (None, [only]) => Ok(*only),
-            (None, _) => none(format!("choose a host of the plan: it has {}", names())),
-            (Some(name), hosts) => match hosts.iter().find(|host| host.id == name) {
-                Some(host) => Ok(*host),
-                None => none(format!(
-                    "find the host {name} in the plan: it has {}",
-                    names()
-                )),
+    /// `NoSuchHost` for a host that the plan is not for, or if none is named and it is for several;
+    /// `Refused` if it has no steps for it.
+    pub fn find(plan: &'p Plan, id: Option<&str>) -> Result<Self> {
+        let none = |what: String| {
+            let ids: Vec<&str> = plan.hosts.iter().map(|host| host.id.as_str()).collect();
+            let what = format!("{what}: it is for {}", ids.join(", "));
+            Err(Error::new(ErrorKind::NoSuchHost, what))
+        };
+        let host = match (id, plan.hosts.as_slice()) {
+            (Some(id), _) => match plan.host(id) {
+                Some(host) => host,
+                None => return none(format!("find the host {id:.200} in the plan")),
             },
+            (None, [only]) => only,
+            (None, _) => return none("choose a host of the plan".to_owned()),
+        };
+        let planned = Self { plan, host };
+        planned.has_steps().map(|()| planned)
+    }
+
+    /// Checks that there is something to run.
+    pub(crate) fn has_steps(&self) -> Result<()> {
+        if self.plan.verdict < Verdict::Refuse && !self.steps().is_empty() {
+            return Ok(());
         }
+        let what = "run the plan: it refuses, its findings say why";
+        Err(Error::new(ErrorKind::Refused, what))
     }
 
     /// Its steps, in order.
     #[must_use]
-    pub fn steps(&self, plan: &'p Plan) -> Vec<&'p Step> {
-        let own = |step: &&Step| step.host == self.id;
-        plan.steps.iter().filter(own).collect()
+    pub fn steps(&self) -> Vec<&'p Step> {
+        let own = |step: &&Step| step.host == self.host.id;
+        self.plan.steps.iter().filter(own).collect()
     }
 
     /// The backup as its commands name it, if one does.
     #[must_use]
-    pub fn reference(&self, plan: &'p Plan) -> Option<&'p Reference> {
+    pub fn reference(&self) -> Option<&'p Reference> {
         let from = |step: &'p Step| match &step.action {
-            Action::Extract { from, .. } | Action::RestoreDatabase { from, .. } => Some(from),
+            Action::Extract { from, .. }
+            | Action::InstallPackages { from, .. }
+            | Action::RestoreDatabase { from, .. } => Some(from),
             _ => None,
         };
-        self.steps(plan).into_iter().find_map(from)
+        self.steps().into_iter().find_map(from)
     }
 
-    /// The steps of other hosts that its own need done.
-    #[must_use]
-    pub fn needs_elsewhere(&self, plan: &'p Plan) -> Vec<&'p Step> {
-        let own = self.steps(plan);
-        let needed: BTreeSet<&str> = own
-            .iter()
-            .flat_map(|s| &s.needs)
-            .map(String::as_str)
-            .collect();
-        let elsewhere = |step: &&Step| step.host != self.id && needed.contains(step.id.as_str());
-        plan.steps.iter().filter(elsewhere).collect()
+    /// Whether a step of another host needs this one done.
+    pub(crate) fn is_awaited(&self, id: &str) -> bool {
+        let others = self.plan.steps.iter();
+        let mut others = others.filter(|step| step.host != self.host.id);
+        others.any(|step| step.needs.iter().any(|need| need == id))
     }
 
     /// Checks that the plan still holds, before any of its steps was run.
@@ -112,8 +85,8 @@ impl<'p> Planned<'p> {
     /// `Stale` if the backup or the host is not what the plan was made for.
     pub fn still_so(&self, found: &Found) -> Result<()> {
         self.same_seal(&found.seal_digest)?;
-        let target = found.target_digest.as_deref();
-        if self.target_digest.is_none() || self.target_digest == target {
+        let bound = &self.host.target_digest;
+        if bound.is_none() || *bound == found.target_digest {
             return Ok(());
         }
         let what = "run the plan: this host is not any more what it was made for";
@@ -122,12 +95,12 @@ impl<'p> Planned<'p> {
 
     /// Checks that the backup is the one that the plan was made for.
     pub(crate) fn same_seal(&self, found: &str) -> Result<()> {
-        if self.seal_digest == found {
+        if self.host.seal_digest == found {
             return Ok(());
         }
         let what = format!(
             "run the plan: the seal of the backup {} is not the one that it was made for",
-            self.backup
+            self.host.backup
         );
         Err(Error::new(ErrorKind::Stale, what))
     }

@@ -20,8 +20,6 @@ pub enum Entry {
         /// The digest of the target's facts as they were found; `null` if the plan is bound to
         /// none.
         target: Option<String>,
-        /// The evidence of another host that it came in with, by digest.
-        evidence: Option<String>,
         /// The program, with its version.
         tool: String,
         /// The process.
@@ -103,6 +101,15 @@ pub enum Entry {
         /// Who.
         by: String,
     },
+    /// Another host proved that a step of its own is done, which a step here waits for.
+    Proved {
+        /// The step here.
+        step: String,
+        /// The host.
+        host: String,
+        /// The digest of its evidence.
+        evidence: String,
+    },
     /// A step is done: its gates hold.
     StepDone {
         /// The step.
@@ -110,8 +117,10 @@ pub enum Entry {
         /// How long it took.
         milliseconds: u64,
     },
-    /// The evidence that this host is verified was written.
+    /// Evidence was written that all up to a step is done, for other hosts.
     Verified {
+        /// The step.
+        step: String,
         /// The evidence's digest.
         evidence: String,
     },

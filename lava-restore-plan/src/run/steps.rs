@@ -8,10 +8,13 @@ use super::host::{Exited, Host, Stream, Told};
 use super::output::Output;
 use super::record::{Answered, Entry};
 use super::{Ended, Event, Person, Report, Run, possible, redact};
-use crate::{Gate, Phase, Step};
+use crate::{Action, Gate, Phase, Step};
 
 /// A gate that took longer is not asked again only to see whether it still holds.
 const CHEAP: Duration = Duration::from_secs(30);
+
+/// A gate with patience is asked again after this.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// So much of what a gate answered stands in the journal.
 const TOLD: usize = 2000;
@@ -76,8 +79,10 @@ impl Run<'_> {
                 report.ended = *ended;
             }
         }
-        let evidence = self.state.dir().join(Evidence::FILE);
-        report.evidence = self.past.verified.then_some(evidence);
+        if !self.past.verified.is_empty() {
+            let file = Evidence::file(&self.planned.host.id);
+            report.evidence = Some(self.state.dir().join(file));
+        }
         Ok(report)
     }
 
@@ -102,8 +107,9 @@ impl Run<'_> {
                 report.done.push(step.id.clone());
             }
             // Also when it was killed between the two.
-            let ends_checks = |next: Option<&&Step>| next.is_none_or(|n| n.phase > Phase::Verify);
-            if step.phase == Phase::Verify && ends_checks(steps.get(at + 1)) {
+            let is_verified = |next: Option<&&Step>| next.is_none_or(|n| n.phase > Phase::Verify);
+            let is_last = step.phase <= Phase::Verify && is_verified(steps.get(at + 1));
+            if is_last || self.planned.is_awaited(&step.id) {
                 self.verified(at, around)?;
             }
         }
@@ -167,39 +173,31 @@ impl Run<'_> {
         self.record(begins, around)?;
         let began = Instant::now();
         let mut output = self.output(&gate.id);
-        let expected = gate.expect.stdout.as_deref();
-        // More than this is not what is expected, whatever it is.
-        let most = expected.map_or(0, |text| text.len().max(TOLD) + (64 << 10));
-        let mut answer: Vec<u8> = Vec::new();
+        let mut patience = gate.patience;
+        let (ended, answer) = loop {
+            let (ended, answer) = self.answer(step, gate, &mut output, around)?;
+            if holds(gate, ended, &answer) || patience == 0 {
+                break (ended, answer);
+            }
+            patience -= 1;
+            (around.watch)(Event::AtWork(began.elapsed()));
+            around.host.pause(AGAIN);
+            self.not_told_to_stop(Some(step), around)?;
+        };
         let watch = &mut *around.watch;
-        let run = around.host.run(&gate.argv, &mut |told| match told {
-            Told::Printed(Stream::Out, bytes) if expected.is_some() => {
-                let room = most.saturating_sub(answer.len());
-                answer.extend_from_slice(&bytes[..bytes.len().min(room)]);
-            }
-            Told::Printed(stream, bytes) => {
-                output.take(stream, bytes, &mut |line| watch(Event::Printed(line)));
-            }
-            Told::AtWork(elapsed) => watch(Event::AtWork(elapsed)),
-        });
         let kept = output.finish(&mut |line| watch(Event::Printed(line)));
-        let ended = self.followed(run, step, around)?;
-        while answer.last() == Some(&b'\n') {
-            answer.pop();
-        }
-        let holds = ended == Exited::Exit(gate.expect.exit)
-            && expected.is_none_or(|text| text.as_bytes() == answer);
         let told = |text: &[u8]| redact::text(&String::from_utf8_lossy(text), TOLD);
+        let text = gate.expect.stdout.as_deref();
         let found = Answered {
             ended,
-            text: expected.map(|_| told(&answer)),
+            text: text.map(|_| told(&answer)),
         };
         let expected = Answered {
             ended: Exited::Exit(gate.expect.exit),
-            text: expected.map(|text| told(text.as_bytes())),
+            text: text.map(|text| told(text.as_bytes())),
         };
         let (gate_id, milliseconds) = (gate.id.clone(), milliseconds(began.elapsed()));
-        if holds {
+        if holds(gate, ended, &answer) {
             let held = Entry::GateHeld {
                 gate: gate_id,
                 expected,
@@ -224,6 +222,36 @@ impl Run<'_> {
             found,
             held_before,
         }))
+    }
+
+    /// How a gate's command ends, and what it prints, without the newlines at its end.
+    fn answer(
+        &mut self,
+        step: &Step,
+        gate: &Gate,
+        output: &mut Output,
+        around: &mut Around<'_>,
+    ) -> std::result::Result<(Exited, Vec<u8>), Stop> {
+        let expected = gate.expect.stdout.as_deref();
+        // More than this is not what is expected, whatever it is.
+        let most = expected.map_or(0, |text| text.len().max(TOLD) + (64 << 10));
+        let mut answer: Vec<u8> = Vec::new();
+        let watch = &mut *around.watch;
+        let run = around.host.run(&gate.argv, &mut |told| match told {
+            Told::Printed(Stream::Out, bytes) if expected.is_some() => {
+                let room = most.saturating_sub(answer.len());
+                answer.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            }
+            Told::Printed(stream, bytes) => {
+                output.take(stream, bytes, &mut |line| watch(Event::Printed(line)));
+            }
+            Told::AtWork(elapsed) => watch(Event::AtWork(elapsed)),
+        });
+        let ended = self.followed(run, step, around)?;
+        while answer.last() == Some(&b'\n') {
+            answer.pop();
+        }
+        Ok((ended, answer))
     }
 
     fn command(&mut self, step: &Step, argv: &[String], around: &mut Around<'_>) -> Go {
@@ -266,6 +294,13 @@ impl Run<'_> {
     }
 
     fn confirm(&mut self, step: &Step, around: &mut Around<'_>) -> Go {
+        if let Action::AwaitHost {
+            host,
+            step: awaited,
+        } = &step.action
+        {
+            return self.proved(step, host, awaited, around);
+        }
         let possible = possible(step);
         if possible.is_empty() {
             return Ok(());
@@ -287,20 +322,42 @@ impl Run<'_> {
         Ok(self.record(confirmed, around)?)
     }
 
+    /// What another host must have done is for that host to prove, and for nobody to say.
+    fn proved(&mut self, step: &Step, host: &str, awaited: &str, around: &mut Around<'_>) -> Go {
+        let mut evidence = self.evidence.iter();
+        let Some((_, digest)) = evidence.find(|(e, _)| e.proves(host, awaited)) else {
+            return Err(Stop::from(Ended::Unproved {
+                step: step.id.clone(),
+                host: host.to_owned(),
+                awaited: awaited.to_owned(),
+            }));
+        };
+        let proved = Entry::Proved {
+            step: step.id.clone(),
+            host: host.to_owned(),
+            evidence: digest.clone(),
+        };
+        Ok(self.record(proved, around)?)
+    }
+
     /// Writes down that all up to this step is done and holds.
     fn verified(&mut self, last: usize, around: &mut Around<'_>) -> Go {
-        if !self.host.is_master || self.past.verified {
+        let steps = &self.steps[..=last];
+        let Some(step) = steps.last().map(|step| step.id.clone()) else {
+            return Ok(());
+        };
+        if self.past.verified.contains(&step) {
             return Ok(());
         }
-        let steps = &self.steps[..=last];
+        let host = self.planned.host;
         let gates = steps
             .iter()
             .flat_map(|step| step.pre.iter().chain(&step.post));
         let evidence = Evidence {
             schema: EvidenceSchema::V1,
-            host: self.host.id.to_owned(),
-            backup: self.host.backup.to_owned(),
-            seal_digest: self.host.seal_digest.to_owned(),
+            host: host.id.clone(),
+            backup: host.backup.clone(),
+            seal_digest: host.seal_digest.clone(),
             plan: self.digest.clone(),
             journal: self.state.journal.head().to_owned(),
             steps: steps.iter().map(|step| step.id.clone()).collect(),
@@ -309,8 +366,12 @@ impl Run<'_> {
             tool: self.tool.clone(),
         };
         let (text, digest) = evidence.write()?;
-        let path = self.state.write(Evidence::FILE, &text)?;
-        self.record(Entry::Verified { evidence: digest }, around)?;
+        let path = self.state.write(&Evidence::file(&host.id), &text)?;
+        let verified = Entry::Verified {
+            step,
+            evidence: digest,
+        };
+        self.record(verified, around)?;
         (around.watch)(Event::Verified(&path));
         Ok(())
     }
@@ -353,6 +414,11 @@ impl Run<'_> {
     }
 }
 
+fn holds(gate: &Gate, ended: Exited, answer: &[u8]) -> bool {
+    let expected = gate.expect.stdout.as_deref();
+    ended == Exited::Exit(gate.expect.exit) && expected.is_none_or(|text| text.as_bytes() == answer)
+}
+
 fn milliseconds(took: Duration) -> u64 {
     u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
 }
@@ -373,6 +439,9 @@ impl std::fmt::Display for Ended {
                 )
             }
             Self::Unanswered { step, .. } => write!(f, "nobody confirmed {step}"),
+            Self::Unproved { host, awaited, .. } => {
+                write!(f, "there is no evidence that {awaited} is done on {host}")
+            }
             Self::Failed {
                 step,
                 command,

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use lava_restore_plan::run::{Confirmed, Exited, Host, Person, Stream, Told};
 use lava_restore_plan::{Plan, Step};
@@ -18,6 +19,8 @@ pub struct Lab {
     pub masked: BTreeSet<String>,
     pub held: BTreeSet<String>,
     pub closed: bool,
+    /// Apache lets in workers alone.
+    pub guarded: bool,
     pub restored: bool,
     pub jobs_ended: bool,
     pub maintained: bool,
@@ -34,6 +37,8 @@ pub struct Master {
     pub moment: Box<dyn FnMut()>,
     /// Commands that do not work, and gates that do not hold: those with this word.
     pub broken: Option<String>,
+    /// The gate with this word answers otherwise, so many times, with this status.
+    pub otherwise: Option<(&'static str, u32, u8)>,
     pub stop: Option<i32>,
 }
 
@@ -62,6 +67,7 @@ impl Master {
                 .collect(),
             moment: Box::new(|| {}),
             broken: None,
+            otherwise: None,
             stop: None,
         };
         if !dir.join("lab").exists() {
@@ -128,7 +134,9 @@ impl Master {
             ["lava-server", "manage", "jobs", "fail", _] => lab.jobs_ended = true,
             ["lava-server", "manage", "maintenance"]
             | ["lava-server", "manage", "devices", "update", ..] => lab.maintained = true,
-            ["runuser", ..] | ["journalctl", ..] => {}
+            ["a2enconf", ..] => lab.guarded = true,
+            ["a2disconf", ..] => lab.guarded = false,
+            ["runuser", ..] | ["journalctl", ..] | ["find", ..] | ["lava-backup", "admit", ..] => {}
             other => panic!("no such command: {other:?}"),
         }
         self.set(&lab);
@@ -152,6 +160,12 @@ impl Master {
             ["lava-backup", "database", "compare", ..] => {
                 yes(lab.restored && !lab.jobs_ended && !lab.maintained)
             }
+            ["lava-backup", "admit", who, "--check"] => yes(match *who {
+                "nobody" => lab.closed,
+                "workers" => !lab.closed && lab.guarded,
+                _ => !lab.closed && !lab.guarded,
+            }),
+            ["test", "-e", path] if path.contains("workers-only") => yes(lab.guarded),
             ["test", "!", "-e", ..] => yes(lab.closed),
             ["test", "-e", ..] => yes(!lab.closed),
             ["runuser", .., query] if query.contains("testjob") && query.contains("IN (1") => {
@@ -181,6 +195,14 @@ impl Host for Master {
             tell(Told::Printed(Stream::Err, b"password=hunter2 is wrong\n"));
             return Ok(Exited::Exit(1));
         }
+        if let Some((word, times, code)) = &mut self.otherwise
+            && *times > 0
+            && words.iter().any(|w| w.contains(*word))
+        {
+            *times -= 1;
+            tell(Told::Printed(Stream::Out, b"something else\n"));
+            return Ok(Exited::Exit(*code));
+        }
         let fixed = self.fixed.get(argv).cloned();
         if let Some((code, text)) = self.answer(&words).or(fixed) {
             tell(Told::Printed(Stream::Out, format!("{text}\n\n").as_bytes()));
@@ -192,6 +214,8 @@ impl Host for Master {
         (self.moment)();
         Ok(Exited::Exit(0))
     }
+
+    fn pause(&mut self, _: Duration) {}
 
     fn stop(&self) -> Option<i32> {
         self.stop
