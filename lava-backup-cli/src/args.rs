@@ -10,12 +10,14 @@ mod keeping;
 mod onefile;
 mod packages;
 mod prune;
+mod restore;
 mod status;
 
 pub(crate) use keeping::{CompareArgs, DiffArgs, ForgetArgs};
 pub(crate) use onefile::{DestinationArgs, ExportArgs, ImportArgs};
 pub(crate) use packages::{InstallArgs, InstallPlanArgs, PackagesArgs, PackagesCommand, RepoArgs};
 pub(crate) use prune::PruneArgs;
+pub(crate) use restore::RestoreArgs;
 pub(crate) use status::StatusArgs;
 
 /// Back up a LAVA lab, prove the backup, and bring it back.
@@ -75,6 +77,8 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Let workers reach a restored LAVA, and nobody else; a step of a plan
     Admit(AdmitArgs),
+    /// Run a plan on this host, from any interruption to its end
+    Restore(RestoreArgs),
     /// Compare backups with a drilled one: do they hold the same kinds of content?
     Compare(CompareArgs),
     /// Tell what differs between two backups, file by file

@@ -1,6 +1,7 @@
 //! How the program ends: exit codes, and failures for people.
 
 use std::fmt;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 /// The exit codes, which scripts may rely on.
@@ -61,12 +62,13 @@ impl Failure {
     }
 
     /// Tells it on standard error.
-    #[allow(clippy::print_stderr, reason = "the program's edge")]
     pub fn print(&self) -> ExitCode {
-        eprintln!("lava-backup: {}", crate::text::printable(&self.message));
+        let mut text = format!("lava-backup: {}\n", crate::text::printable(&self.message));
         if let Some(hint) = &self.hint {
-            eprintln!("  {hint}");
+            text += &format!("  {hint}\n");
         }
+        // A terminal that is gone changes nothing in how we end.
+        let _ = std::io::stderr().lock().write_all(text.as_bytes());
         self.exit.into()
     }
 }

@@ -35,6 +35,7 @@ mod plan;
 mod progress;
 mod prune;
 mod repair;
+mod restore;
 #[cfg(test)]
 mod schemas;
 mod settings;
@@ -86,6 +87,7 @@ fn dispatch(cli: &Cli) -> Result<Answer, Failure> {
         Command::Drill(args) => drill::drill(args, cli.quiet),
         Command::Plan(args) => plan::plan(args),
         Command::Admit(args) => admit::admit(args),
+        Command::Restore(args) => restore::restore(args, cli.quiet),
         Command::Compare(args) => compare::compare(args),
         Command::Diff(args) => diff::diff(args, cli.json),
         Command::Forget(args) => forget::forget(args),

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use lava_restore_plan::facts::Role;
+use lava_restore_plan::facts::{DatabaseState, Role};
 use lava_restore_plan::{ErrorKind, Facts, Host, Intent, Options, Plan, Verdict, render};
 
 use crate::answer::Answer;
@@ -117,7 +117,8 @@ fn targets(args: &PlanArgs) -> Result<Vec<Facts>, Failure> {
     }
 }
 
-fn this_host() -> Result<Facts, Failure> {
+/// The facts of this host.
+pub(crate) fn this_host() -> Result<Facts, Failure> {
     let facts = collect::facts(&crate::args::FactsArgs {
         root: "/".into(),
         database: Default::default(),
@@ -137,10 +138,14 @@ fn facts(path: &Path) -> Result<Facts, Failure> {
 }
 
 /// Binds a plan to the facts that it was made for.
-fn digest(facts: &Facts) -> String {
+pub(crate) fn digest(facts: &Facts) -> String {
     let mut facts = facts.clone();
     // When they were gathered is no part of what they are.
     facts.captured_at = None;
+    // It grows while nobody does anything: workers ping, vacuum works (measured).
+    if let DatabaseState::Present(database) = &mut facts.database {
+        database.size_bytes = None;
+    }
     facts.normalise();
     let text = serde_json::to_string(&facts).unwrap_or_default();
     lava_backup_core::FrameName::of(text.as_bytes()).to_string()
@@ -151,10 +156,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_of_gathering_does_not_bind_a_plan() {
+    fn neither_the_time_of_gathering_nor_the_size_of_the_database_binds_a_plan() {
         let mut facts = Facts::unknown();
+        facts.database = DatabaseState::Present(Box::default());
         let before = digest(&facts);
         facts.captured_at = Some("later".into());
+        if let DatabaseState::Present(database) = &mut facts.database {
+            database.size_bytes = Some(1 << 20);
+        }
         assert_eq!(digest(&facts), before);
         facts.hostname = Some("other".into());
         assert_ne!(digest(&facts), before);

@@ -1,5 +1,7 @@
 //! What is happening, for a person at a terminal.
 
+use std::io::Write;
+
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// A line on standard error that says what is being done; nothing if that is
@@ -21,6 +23,26 @@ impl Progress {
     pub(crate) fn say(&self, what: impl Into<String>) {
         self.0.set_message(what.into());
         self.0.tick();
+    }
+}
+
+impl Progress {
+    /// A line that stays, wherever standard error goes. A terminal that is gone is no failure.
+    pub(crate) fn line(&self, line: &str) {
+        self.aside(|| {
+            let mut err = std::io::stderr().lock();
+            let _ = err.write_all(format!("{line}\n").as_bytes());
+        });
+    }
+
+    /// Does something with the terminal, while nothing moves on it.
+    pub(crate) fn aside<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.0.suspend(act)
+    }
+
+    /// Is there nobody to see it move?
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.0.is_hidden()
     }
 }
 

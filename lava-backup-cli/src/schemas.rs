@@ -38,6 +38,8 @@ fn the_published_schemas_are_those_of_the_answers() {
     check::<onefile::Exported>("export");
     check::<onefile::Taken>("import");
     check::<repair::Repaired>("repair");
+    check::<crate::restore::Restored>("restore");
+    check::<lava_restore_plan::run::Evidence>("verified");
 }
 
 fn check<T: JsonSchema>(name: &str) {

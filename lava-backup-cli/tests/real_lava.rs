@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use real::Master;
+use real::{ACTIVE, AWAKE, Master};
 use serde_json::Value;
 
 const JOBS: u32 = 300;
@@ -36,7 +36,7 @@ fn a_real_master_is_backed_up_at_work_and_brought_back_on_a_pristine_one() {
     let backup = back_up_at_work(&lab);
 
     let new = Master::clone_of(&pristine, dir.path().join("new"), Path::new(PROGRAM));
-    give_other_credentials(&new);
+    new.take_other_credentials();
     let copied = Command::new("cp")
         .arg("-a")
         .args([lab.dir.join("srv/store"), new.dir.join("srv/store")])
@@ -82,18 +82,6 @@ fn back_up_at_work(lab: &Master) -> String {
     let shown = lab.lava_backup(&["show", "--store", STORE], 0);
     assert!(shown["database"]["jobs"].as_u64().unwrap() > u64::from(JOBS));
     made["backup"].as_str().unwrap().to_owned()
-}
-
-/// The pristine master shares its credentials with the lab, being cloned from
-/// the same installation; another host would have made its own.
-fn give_other_credentials(new: &Master) {
-    let script = "set -e; cd /etc/lava-server/settings.d\n\
-        sed -i 's/PASSWORD: .*/PASSWORD: \"anotherpassword\"/' 00-database.yaml\n\
-        sed -i 's/SECRET_KEY: .*/SECRET_KEY: \"another-secret-key-of-this-host\"/' 00-secret-key.yaml\n\
-        grep -q anotherpassword 00-database.yaml; grep -q another-secret 00-secret-key.yaml\n\
-        cd /; runuser -u postgres -- psql -Xq -c \"ALTER ROLE lavaserver PASSWORD 'anotherpassword'\"\n\
-        systemctl restart lava-server-gunicorn lava-scheduler lava-publisher";
-    new.run(&["sh", "-c", script]).ends(0);
 }
 
 /// Runs the script that `plan` prints, in its order, with a stop on the way.
@@ -176,64 +164,8 @@ fn bring_back(new: &Master, backup: &str) {
     }
 }
 
-const ACTIVE: &str = "SELECT count(*) FROM lava_scheduler_app_testjob WHERE state IN (1, 2, 3, 4)";
-const AWAKE: &str = "SELECT count(*) FROM lava_scheduler_app_device WHERE health NOT IN (4, 5)";
-
 fn is_the_lab_again(new: &Master, lab: &Master, backup: &str, before: &str) {
-    new.run(&["lava-server", "manage", "check", "--deploy"])
-        .ends(0);
-    assert_eq!(new.sql(ACTIVE), "0");
-    assert_eq!(new.sql(AWAKE), "0");
-
-    // A job that everybody may see, with a log that is not packed yet.
-    let job = new.sql(
-        "SELECT max(id) FROM lava_scheduler_app_testjob WHERE is_public AND state = 5 AND health = 1",
-    );
-    let (status, page) = new.page(&format!("/scheduler/job/{job}"));
-    assert_eq!(status, 200);
-    assert!(page.contains(&job));
-    let (status, log) = new.page(&format!("/scheduler/job/{job}/log_file/plain"));
-    assert_eq!(status, 200);
-    let listed = new.lava_backup(&["ls", "--store", STORE, backup, "data"], 0);
-    let suffix = format!("/{job}/output.yaml");
-    let files = listed["files"].as_array().unwrap();
-    let paths = files.iter().filter_map(|f| f["path"].as_str());
-    let member = paths.into_iter().find(|p| p.ends_with(&suffix)).unwrap();
-    let kept = new.run(&["lava-backup", "cat", "--store", STORE, backup, member]);
-    assert_eq!(
-        log,
-        kept.ends(0).out,
-        "the log that users see is not the backup's"
-    );
-
-    // Every table but those that the plan changes on purpose.
-    let compared = new.run(&[
-        "lava-backup",
-        "--json",
-        "database",
-        "compare",
-        "--store",
-        STORE,
-        backup,
-    ]);
-    let compared = compared.json();
-    let differ = compared["differ"].as_array().unwrap().iter();
-    let differ: Vec<&str> = differ.map(|d| d["table"].as_str().unwrap()).collect();
-    let on_purpose = [
-        "public.django_admin_log",
-        "public.lava_scheduler_app_device",
-        "public.lava_scheduler_app_testjob",
-        "public.lava_scheduler_app_worker",
-    ];
-    assert!(differ.iter().all(|t| on_purpose.contains(t)), "{differ:?}");
-    assert!(compared["equal"].as_u64().unwrap() >= 49, "{compared:#}");
-
-    // Every file, by digest, mode and owner; the host's name is its own.
-    let check = [
-        "extract", "--store", STORE, backup, "config", "data", "--root", "/",
-    ];
-    let own = ["--check", "--exclude", "config/etc/hostname"];
-    new.lava_backup(&[&check[..], &own].concat(), 0);
+    new.is_the_lab_of(STORE, backup);
     // By other eyes than ours: what the lab had before its backup, and has still,
     // for it goes on working and packs old logs.
     let (still, here) = (job_files(lab), job_files(new));

@@ -28,7 +28,8 @@
 //! - [`plan`] and the [`Plan`] it makes: a [`Verdict`], each [`Finding`] behind it, each [`Step`]
 //!   with its [`Action`] and [`Gate`]s;
 //! - [`render`]: a plan as JSON, as a runbook, as a POSIX shell script;
-//! - [`release`]: what is known of LAVA's releases, which collectors read too.
+//! - [`release`]: what is known of LAVA's releases, which collectors read too;
+//! - `run`, with the feature `runner`: a plan is run on its host, and goes on where it stopped.
 
 mod backup;
 mod draft;
@@ -44,6 +45,8 @@ mod plan;
 pub mod release;
 pub mod render;
 mod rule;
+#[cfg(feature = "runner")]
+pub mod run;
 mod schema;
 mod sql;
 pub mod step;

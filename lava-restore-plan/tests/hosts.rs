@@ -4,9 +4,9 @@
 #[allow(dead_code, unreachable_pub)]
 mod lab;
 
-use lava_restore_plan::facts::{DatabaseState, Facts, Role, WorkerFacts};
+use lava_restore_plan::facts::DatabaseState;
 use lava_restore_plan::{
-    Action, Backup, Host, Intent, Options, Phase, Plan, Statement, Verdict, plan, render,
+    Action, Host, Intent, Options, Phase, Plan, Statement, Verdict, plan, render,
 };
 
 fn make(hosts: Vec<Host>, intent: Intent) -> Plan {
@@ -36,52 +36,6 @@ fn master_of(workers: &[&str]) -> Host {
     lab::onto(&backup, &lab::target())
 }
 
-fn worker_facts(name: &str) -> Facts {
-    let mut facts = lab::target();
-    facts.role = Role::Worker;
-    facts.hostname = Some(name.into());
-    facts.packages.retain(|package| {
-        ["bash", "lava-common", "lava-dispatcher"].contains(&package.name.as_str())
-    });
-    facts.database = DatabaseState::Absent;
-    (facts.postgresql, facts.migrations_shipped) = (None, Some(vec![]));
-    facts.apache.lava_site_enabled = Some(false);
-    for unit in facts.units.as_mut().unwrap() {
-        unit.enabled = Some(unit.name == "lava-worker.service");
-        unit.active = unit.enabled;
-    }
-    facts
-        .units
-        .as_mut()
-        .unwrap()
-        .retain(|unit| unit.name == "lava-worker.service");
-    facts.worker = Some(WorkerFacts {
-        name: Some(name.into()),
-        configured: false,
-        server: Some("http://lava.example.org/".into()),
-    });
-    facts
-}
-
-fn worker(name: &str) -> Host {
-    let mut backup: Backup = lab::backup();
-    backup.id = format!("20261122T040000Z-{name}");
-    backup.seal_digest = "3e".repeat(32);
-    backup.facts = worker_facts(name);
-    backup.database = None;
-    backup.sections = ["facts", "packages", "config", "data", "logs"]
-        .map(String::from)
-        .into();
-    backup.paths = [
-        "config/etc/hostname",
-        "config/etc/lava-dispatcher/lava-worker",
-        "data/var/lib/lava/dispatcher/worker/token",
-    ]
-    .map(String::from)
-    .into();
-    lab::onto(&backup, &worker_facts(name))
-}
-
 fn position(plan: &Plan, id: &str) -> usize {
     let at = plan.steps.iter().position(|step| step.id == id);
     at.unwrap_or_else(|| panic!("no step {id}"))
@@ -89,7 +43,7 @@ fn position(plan: &Plan, id: &str) -> usize {
 
 #[test]
 fn a_worker_is_restored_with_its_token_and_forgets_its_jobs() {
-    let plan = make(vec![worker("rack-a")], Intent::RestoreWorker);
+    let plan = make(vec![lab::worker("rack-a")], Intent::RestoreWorker);
     assert!(plan.verdict < Verdict::Prepare, "{:#?}", worst(&plan));
     assert!(plan.steps.iter().all(|step| step.host == "worker_rack_a"));
     let id = |name: &str| position(&plan, &format!("worker_rack_a.{name}"));
@@ -109,10 +63,10 @@ fn a_worker_is_restored_with_its_token_and_forgets_its_jobs() {
 
 #[test]
 fn a_workers_other_name_or_lost_token_must_be_settled_before_it_starts() {
-    let mut renamed = worker("rack-a");
+    let mut renamed = lab::worker("rack-a");
     renamed.target.hostname = Some("rack-new".into());
     renamed.target.worker.as_mut().unwrap().name = Some("rack-new".into());
-    let mut without = worker("rack-a");
+    let mut without = lab::worker("rack-a");
     without.backup.paths.retain(|path| !path.contains("worker"));
     for (host, code) in [(renamed, "worker.name"), (without, "worker.secret")] {
         let plan = make(vec![host], Intent::RestoreWorker);
@@ -121,7 +75,7 @@ fn a_workers_other_name_or_lost_token_must_be_settled_before_it_starts() {
         assert_eq!(finding.severity, Verdict::Prepare);
         assert!(position(&plan, &finding.steps[0]) < plan.steps.len());
     }
-    let mut named = worker("rack-a");
+    let mut named = lab::worker("rack-a");
     named.backup.facts.worker.as_mut().unwrap().configured = true;
     named.target.hostname = Some("rack-new".into());
     named.target.worker.as_mut().unwrap().name = Some("rack-new".into());
@@ -133,9 +87,9 @@ fn a_workers_other_name_or_lost_token_must_be_settled_before_it_starts() {
 fn a_lab_is_its_master_and_then_one_worker_after_the_other() {
     let hosts = || {
         vec![
-            worker("rack-b"),
+            lab::worker("rack-b"),
             master_of(&["rack-a", "rack-b"]),
-            worker("rack-a"),
+            lab::worker("rack-a"),
         ]
     };
     let plan = make(hosts(), Intent::RestoreLab);
@@ -175,7 +129,7 @@ fn a_lab_is_its_master_and_then_one_worker_after_the_other() {
 
 #[test]
 fn a_lab_is_refused_when_its_hosts_do_not_belong_together() {
-    let mut newer = worker("rack-a");
+    let mut newer = lab::worker("rack-a");
     for facts in [&mut newer.backup.facts, &mut newer.target] {
         for package in &mut facts.packages {
             if package.name.starts_with("lava-") {
@@ -185,7 +139,7 @@ fn a_lab_is_refused_when_its_hosts_do_not_belong_together() {
         facts.lava = None;
     }
     let two_masters = vec![master_of(&[]), master_of(&[])];
-    let unknown = vec![master_of(&["rack-b"]), worker("rack-a")];
+    let unknown = vec![master_of(&["rack-b"]), lab::worker("rack-a")];
     let versions = vec![master_of(&["rack-a"]), newer];
     for (hosts, code) in [
         (two_masters, "plan.hosts"),
@@ -201,7 +155,7 @@ fn a_lab_is_refused_when_its_hosts_do_not_belong_together() {
             "{code}: {refused:#?}"
         );
     }
-    let plan = make(vec![worker("rack-a")], Intent::RestoreMaster);
+    let plan = make(vec![lab::worker("rack-a")], Intent::RestoreMaster);
     assert_eq!(plan.verdict, Verdict::Refuse);
 }
 
@@ -231,7 +185,7 @@ fn a_new_lab_takes_packages_and_configuration_and_no_data_and_no_secret() {
         assert!(exclude.contains(&own), "{own}");
     }
 
-    let mut host = worker("rack-a");
+    let mut host = lab::worker("rack-a");
     host.target.hostname = Some("rack-new".into());
     let plan = make(vec![host], Intent::Grow);
     assert_eq!(plan.verdict, Verdict::Prepare, "{:#?}", worst(&plan));
@@ -400,7 +354,7 @@ fn hosts_of_one_name_and_of_hostile_names_get_ids_of_their_own() {
         "a.b",
         "a.b",
     ];
-    let mut hosts: Vec<Host> = names.iter().map(|name| worker(name)).collect();
+    let mut hosts: Vec<Host> = names.iter().map(|name| lab::worker(name)).collect();
     hosts.push(master_of(&[]));
     let plan = plan(hosts, Intent::RestoreLab, &Options::default());
     assert_eq!(plan.verdict, Verdict::Refuse);

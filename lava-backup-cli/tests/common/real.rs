@@ -9,6 +9,12 @@ use serde_json::Value;
 
 use crate::common::Ran;
 
+/// Counts the jobs that are between queue and end.
+pub const ACTIVE: &str =
+    "SELECT count(*) FROM lava_scheduler_app_testjob WHERE state IN (1, 2, 3, 4)";
+/// Counts the devices that would take a job.
+pub const AWAKE: &str = "SELECT count(*) FROM lava_scheduler_app_device WHERE health NOT IN (4, 5)";
+
 /// A clone of the pristine master, running; gone when dropped.
 pub struct Master {
     pub dir: PathBuf,
@@ -37,6 +43,12 @@ impl Master {
 
     pub fn populate(&self, jobs: u32) {
         tool(&["populate", text(&self.dir), &jobs.to_string()]);
+    }
+
+    /// Shuts it down cleanly, and boots it again.
+    pub fn restart(&self) {
+        tool(&["stop", text(&self.dir)]);
+        tool(&["start", text(&self.dir)]);
     }
 
     pub fn run(&self, command: &[&str]) -> Ran {
@@ -78,6 +90,75 @@ impl Master {
         let ran = self.run(&["python3", "-c", script, path]).ends(0);
         let (status, body) = ran.out.split_once('\n').unwrap();
         (status.parse().unwrap(), body.to_owned())
+    }
+
+    /// Clones of one installation share its credentials; another host would have made its own.
+    pub fn take_other_credentials(&self) {
+        let script = "set -e; cd /etc/lava-server/settings.d\n\
+            sed -i 's/PASSWORD: .*/PASSWORD: \"anotherpassword\"/' 00-database.yaml\n\
+            sed -i 's/SECRET_KEY: .*/SECRET_KEY: \"another-secret-key-of-this-host\"/' 00-secret-key.yaml\n\
+            grep -q anotherpassword 00-database.yaml; grep -q another-secret 00-secret-key.yaml\n\
+            cd /; runuser -u postgres -- psql -Xq -c \"ALTER ROLE lavaserver PASSWORD 'anotherpassword'\"\n\
+            systemctl restart lava-server-gunicorn lava-scheduler lava-publisher";
+        self.run(&["sh", "-c", script]).ends(0);
+    }
+
+    /// Is this the lab of that backup, closed to jobs but open to users?
+    pub fn is_the_lab_of(&self, store: &str, backup: &str) {
+        self.run(&["lava-server", "manage", "check", "--deploy"])
+            .ends(0);
+        assert_eq!(self.sql(ACTIVE), "0");
+        assert_eq!(self.sql(AWAKE), "0");
+
+        // A job that everybody may see, with a log that is not packed yet.
+        let job = self.sql(
+            "SELECT max(id) FROM lava_scheduler_app_testjob WHERE is_public AND state = 5 AND health = 1",
+        );
+        let (status, page) = self.page(&format!("/scheduler/job/{job}"));
+        assert_eq!(status, 200);
+        assert!(page.contains(&job));
+        let (status, log) = self.page(&format!("/scheduler/job/{job}/log_file/plain"));
+        assert_eq!(status, 200);
+        let listed = self.lava_backup(&["ls", "--store", store, backup, "data"], 0);
+        let suffix = format!("/{job}/output.yaml");
+        let files = listed["files"].as_array().unwrap();
+        let paths = files.iter().filter_map(|f| f["path"].as_str());
+        let member = paths.into_iter().find(|p| p.ends_with(&suffix)).unwrap();
+        let kept = self.run(&["lava-backup", "cat", "--store", store, backup, member]);
+        assert_eq!(
+            log,
+            kept.ends(0).out,
+            "the log that users see is not the backup's"
+        );
+
+        // Every table but those that the plan changes on purpose.
+        let compared = self.run(&[
+            "lava-backup",
+            "--json",
+            "database",
+            "compare",
+            "--store",
+            store,
+            backup,
+        ]);
+        let compared = compared.json();
+        let differ = compared["differ"].as_array().unwrap().iter();
+        let differ: Vec<&str> = differ.map(|d| d["table"].as_str().unwrap()).collect();
+        let on_purpose = [
+            "public.django_admin_log",
+            "public.lava_scheduler_app_device",
+            "public.lava_scheduler_app_testjob",
+            "public.lava_scheduler_app_worker",
+        ];
+        assert!(differ.iter().all(|t| on_purpose.contains(t)), "{differ:?}");
+        assert!(compared["equal"].as_u64().unwrap() >= 49, "{compared:#}");
+
+        // Every file, by digest, mode and owner; the host's name is its own.
+        let check = [
+            "extract", "--store", store, backup, "config", "data", "--root", "/",
+        ];
+        let own = ["--check", "--exclude", "config/etc/hostname"];
+        self.lava_backup(&[&check[..], &own].concat(), 0);
     }
 }
 

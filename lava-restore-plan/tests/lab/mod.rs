@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lava_restore_plan::facts::{
     ActiveJob, Cluster, Confidence, Database, DatabaseState, LavaFacts, Migration, Package,
-    PostgresqlFacts, Role, ShippedMigration, Table, Unit,
+    PostgresqlFacts, Role, ShippedMigration, Table, Unit, WorkerFacts,
 };
 use lava_restore_plan::release::{DeviceHealth, JobState};
 use lava_restore_plan::{Backup, BackupSchema, Dump, DumpTable, Facts, Host, Options};
@@ -234,4 +234,52 @@ pub fn onto(backup: &Backup, target: &Facts) -> Host {
     let mut host = Host::new(backup.clone(), "/srv/it's the store", target.clone());
     host.target_digest = Some("a1".repeat(32));
     host
+}
+
+/// A fresh worker of that name.
+pub fn worker_facts(name: &str) -> Facts {
+    let mut facts = target();
+    facts.role = Role::Worker;
+    facts.hostname = Some(name.into());
+    facts.packages.retain(|package| {
+        ["bash", "lava-common", "lava-dispatcher"].contains(&package.name.as_str())
+    });
+    facts.database = DatabaseState::Absent;
+    (facts.postgresql, facts.migrations_shipped) = (None, Some(vec![]));
+    facts.apache.lava_site_enabled = Some(false);
+    for unit in facts.units.as_mut().unwrap() {
+        unit.enabled = Some(unit.name == "lava-worker.service");
+        unit.active = unit.enabled;
+    }
+    facts
+        .units
+        .as_mut()
+        .unwrap()
+        .retain(|unit| unit.name == "lava-worker.service");
+    facts.worker = Some(WorkerFacts {
+        name: Some(name.into()),
+        configured: false,
+        server: Some("http://lava.example.org/".into()),
+    });
+    facts
+}
+
+/// Such a worker, and the backup that is to become it.
+pub fn worker(name: &str) -> Host {
+    let mut backup: Backup = backup();
+    backup.id = format!("20261122T040000Z-{name}");
+    backup.seal_digest = "3e".repeat(32);
+    backup.facts = worker_facts(name);
+    backup.database = None;
+    backup.sections = ["facts", "packages", "config", "data", "logs"]
+        .map(String::from)
+        .into();
+    backup.paths = [
+        "config/etc/hostname",
+        "config/etc/lava-dispatcher/lava-worker",
+        "data/var/lib/lava/dispatcher/worker/token",
+    ]
+    .map(String::from)
+    .into();
+    onto(&backup, &worker_facts(name))
 }

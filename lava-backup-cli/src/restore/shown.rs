@@ -1,0 +1,106 @@
+//! What is happening in a run, for whoever watches.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use lava_restore_plan::run::Event;
+
+use crate::progress::Progress;
+use crate::text;
+
+/// The bytes that a step moves, by its id.
+pub(super) type Sizes = BTreeMap<String, u64>;
+
+/// Without a terminal it is told once in so many seconds that a command is still at work.
+const REMIND: u64 = 60;
+
+/// Tells it on standard error.
+#[derive(Clone)]
+pub(super) struct Shown {
+    progress: Arc<Progress>,
+    quiet: bool,
+    reminded: Arc<AtomicU64>,
+    pub(super) sizes: Sizes,
+}
+
+impl Shown {
+    pub(super) fn new(quiet: bool) -> Self {
+        Self {
+            progress: Arc::new(Progress::new(quiet)),
+            quiet,
+            reminded: Arc::default(),
+            sizes: Sizes::new(),
+        }
+    }
+
+    pub(super) fn say(&self, line: &str) {
+        if !self.quiet {
+            self.progress.line(&text::printable(line));
+        }
+    }
+
+    /// Does something with a terminal that nothing moves on.
+    pub(super) fn quietly<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.progress.aside(act)
+    }
+
+    pub(super) fn event(&self, event: Event<'_>) {
+        match event {
+            Event::LookingAgain(step) => {
+                self.say(&format!("does what was done last still hold? {}", step.id))
+            }
+            Event::NotAgain(gate, took) => self.say(&format!(
+                "  not asked again, for it took {} the last time: {}",
+                seconds(took),
+                gate.id
+            )),
+            Event::Step {
+                step,
+                place,
+                of,
+                next,
+            } => {
+                self.say(&format!("step {place} of {of}: {}", step.id));
+                let size = self.sizes.get(&step.id);
+                let size = size.map(|bytes| format!(" ({})", text::bytes(*bytes)));
+                self.say(&format!("  {}{}", step.title, size.unwrap_or_default()));
+                let next = next.map_or("the end".to_owned(), |next| next.id.clone());
+                self.say(&format!("  then: {next}"));
+            }
+            Event::Asking(gate, before) => self.begins(&format!("gate {}", gate.id), before),
+            Event::Running(argv, before) => {
+                self.begins(&format!("run  {}", argv.join(" ")), before)
+            }
+            Event::AtWork(elapsed) => self.at_work(elapsed),
+            Event::Printed(line) => self.say(&format!("  | {line}")),
+            Event::Done(_, took) => self.say(&format!("  done in {}", seconds(took))),
+            Event::Verified(path) => {
+                self.say(&format!("evidence that it is verified: {}", path.display()))
+            }
+            _ => {}
+        }
+    }
+
+    fn begins(&self, what: &str, before: Option<Duration>) {
+        let before = before.map(|took| format!(" (took {} the last time)", seconds(took)));
+        let line = text::printable(&format!("  {what}{}", before.unwrap_or_default()));
+        self.reminded.store(0, Ordering::Relaxed);
+        self.say(&line);
+        self.progress.say(line.trim());
+    }
+
+    fn at_work(&self, elapsed: Duration) {
+        self.progress
+            .say(format!("at work for {}", seconds(elapsed)));
+        let minutes = elapsed.as_secs() / REMIND;
+        if minutes > self.reminded.swap(minutes, Ordering::Relaxed) && self.progress.is_hidden() {
+            self.say(&format!("  still at work after {}", seconds(elapsed)));
+        }
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    text::duration(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,107 @@
+use super::error::{Error, ErrorKind, Result};
+use crate::step::{Action, Reference};
+use crate::{Plan, PlannedHost, Step, Verdict};
+
+/// One host of a plan, whose steps are run.
+#[derive(Clone, Copy, Debug)]
+pub struct Planned<'p> {
+    /// The plan.
+    pub plan: &'p Plan,
+    /// What it is bound to on that host.
+    pub host: &'p PlannedHost,
+}
+
+/// What is there when a run begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The digest of the seal of the backup that the plan names.
+    pub seal_digest: String,
+    /// The digest of the target's facts; not needed for a plan that is bound to none.
+    pub target_digest: Option<String>,
+}
+
+impl<'p> Planned<'p> {
+    /// The host of this id, or the only one.
+    ///
+    /// # Errors
+    /// `NoSuchHost` for a host that the plan is not for, or if none is named and it is for several;
+    /// `Refused` if it has no steps for it.
+    pub fn find(plan: &'p Plan, id: Option<&str>) -> Result<Self> {
+        let none = |what: String| {
+            let ids: Vec<&str> = plan.hosts.iter().map(|host| host.id.as_str()).collect();
+            let what = format!("{what}: it is for {}", ids.join(", "));
+            Err(Error::new(ErrorKind::NoSuchHost, what))
+        };
+        let host = match (id, plan.hosts.as_slice()) {
+            (Some(id), _) => match plan.host(id) {
+                Some(host) => host,
+                None => return none(format!("find the host {id:.200} in the plan")),
+            },
+            (None, [only]) => only,
+            (None, _) => return none("choose a host of the plan".to_owned()),
+        };
+        let planned = Self { plan, host };
+        planned.has_steps().map(|()| planned)
+    }
+
+    /// Checks that there is something to run.
+    pub(crate) fn has_steps(&self) -> Result<()> {
+        if self.plan.verdict < Verdict::Refuse && !self.steps().is_empty() {
+            return Ok(());
+        }
+        let what = "run the plan: it refuses, its findings say why";
+        Err(Error::new(ErrorKind::Refused, what))
+    }
+
+    /// Its steps, in order.
+    #[must_use]
+    pub fn steps(&self) -> Vec<&'p Step> {
+        let own = |step: &&Step| step.host == self.host.id;
+        self.plan.steps.iter().filter(own).collect()
+    }
+
+    /// The backup as its commands name it, if one does.
+    #[must_use]
+    pub fn reference(&self) -> Option<&'p Reference> {
+        let from = |step: &'p Step| match &step.action {
+            Action::Extract { from, .. }
+            | Action::InstallPackages { from, .. }
+            | Action::RestoreDatabase { from, .. } => Some(from),
+            _ => None,
+        };
+        self.steps().into_iter().find_map(from)
+    }
+
+    /// Whether a step of another host needs this one done.
+    pub(crate) fn is_awaited(&self, id: &str) -> bool {
+        let others = self.plan.steps.iter();
+        let mut others = others.filter(|step| step.host != self.host.id);
+        others.any(|step| step.needs.iter().any(|need| need == id))
+    }
+
+    /// Checks that the plan still holds, before any of its steps was run.
+    ///
+    /// # Errors
+    /// `Stale` if the backup or the host is not what the plan was made for.
+    pub fn still_so(&self, found: &Found) -> Result<()> {
+        self.same_seal(&found.seal_digest)?;
+        let bound = &self.host.target_digest;
+        if bound.is_none() || *bound == found.target_digest {
+            return Ok(());
+        }
+        let what = "run the plan: this host is not any more what it was made for";
+        Err(Error::new(ErrorKind::Stale, what))
+    }
+
+    /// Checks that the backup is the one that the plan was made for.
+    pub(crate) fn same_seal(&self, found: &str) -> Result<()> {
+        if self.host.seal_digest == found {
+            return Ok(());
+        }
+        let what = format!(
+            "run the plan: the seal of the backup {} is not the one that it was made for",
+            self.host.backup
+        );
+        Err(Error::new(ErrorKind::Stale, what))
+    }
+}
