@@ -193,43 +193,57 @@ fn a_backup_alone_makes_a_system_and_a_bare_debian_a_serving_master() {
         "{second} bytes are new beside {first}"
     );
 
-    let drill = ["drill", "--level", "packages", "--store", &store, "--json"];
-    let drilled = lava_backup(&drill).ends(0).json();
-    assert_eq!(drilled["passed"], true, "{drilled:#}");
-    assert_eq!(
-        drilled["packages_equal"],
-        before.len() as u64,
-        "{drilled:#}"
-    );
-
     let bare = pristine.with_file_name("bookworm-bare");
     let lab = lab.boot();
     becomes_a_serving_master(&lab, &bare, &dir.path().join("target"), &before);
 }
 
-/// A bare Debian, and a store with one complete backup: facts, plan, and the plan's script.
+/// A store with one complete backup: a drill that boots, and then a bare Debian that is the target.
 fn becomes_a_serving_master(lab: &Master, bare: &Path, dir: &Path, packages_then: &[String]) {
     lab.populate(JOBS);
     let made = lab.lava_backup(&["create", "--store", STORE, "--packages", "closure"], 0);
     assert_eq!(made["outcome"], "complete", "{made:#}");
+    let store = lab.dir.join("srv/store");
+    let drill = [
+        "drill",
+        "--level",
+        "boot",
+        "--store",
+        text(&store),
+        "--json",
+    ];
+    let drilled = lava_backup(&drill).ends(0).json();
+    assert_eq!(drilled["passed"], true, "{drilled:#}");
+    assert_eq!(
+        drilled["packages_equal"],
+        packages_then.len() as u64,
+        "{drilled:#}"
+    );
+    assert!(
+        drilled["checks"].as_array().unwrap().len() > 5,
+        "{drilled:#}"
+    );
+
     let program = Path::new(env!("CARGO_BIN_EXE_lava-backup"));
     let new = Master::clone_of(bare, dir.to_owned(), program);
     let stores = [lab, &new].map(|master| master.dir.join("srv/store"));
     fs::create_dir_all(new.dir.join("srv")).unwrap();
     run(Command::new("cp").arg("-a").args(&stores));
 
-    let plan = "set -e; cd /root; lava-backup facts > facts.json\n\
-        lava-backup plan --store STORE --target facts.json --format sh > plan.sh || [ $? = 4 ]\n\
-        lava-backup --json plan --store STORE --target facts.json || [ $? = 4 ]";
-    let plan = new
-        .run(&["sh", "-c", &plan.replace("STORE", STORE)])
-        .ends(0)
-        .json();
+    // One command line prints the plan, one runs it.
+    let plan = "lava-backup plan --store STORE --format json > /root/plan.json || [ $? = 4 ]";
+    new.run(&["sh", "-c", &plan.replace("STORE", STORE)])
+        .ends(0);
+    let plan = fs::read(new.dir.join("root/plan.json")).unwrap();
+    let plan: Value = serde_json::from_slice(&plan).unwrap();
     assert_eq!(plan["verdict"], "prepare");
-    let answers = real::answers(&plan, "master").join(" ");
-    let answers = format!("LAVA_RESTORE_CONFIRM={answers}");
-    let ran = new.run(&["env", &answers, "sh", "/root/plan.sh"]);
-    assert_eq!(ran.code, 0, "{}\n{}", ran.out, ran.err);
+    let answers = real::answers(&plan, "master").join("\n");
+    fs::write(new.dir.join("root/answers"), answers).unwrap();
+    let done = new.lava_backup(
+        &["restore", "/root/plan.json", "--confirm", "/root/answers"],
+        0,
+    );
+    assert_eq!(done["outcome"], "finished", "{done:#}");
 
     let installed = |line: &&String| line.ends_with(" installed");
     let now = packages(&new.dir);
