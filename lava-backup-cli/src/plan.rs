@@ -138,11 +138,7 @@ fn facts(path: &Path) -> Result<Facts, Failure> {
 
 /// Binds a plan to the facts that it was made for.
 fn digest(facts: &Facts) -> String {
-    let mut facts = facts.clone();
-    // When they were gathered is no part of what they are.
-    facts.captured_at = None;
-    facts.normalise();
-    let text = serde_json::to_string(&facts).unwrap_or_default();
+    let text = serde_json::to_string(&facts.lasting()).unwrap_or_default();
     lava_backup_core::FrameName::of(text.as_bytes()).to_string()
 }
 

@@ -49,6 +49,28 @@ pub struct Facts {
     /// How its worker reaches a master; `None` when there is no worker or nobody could tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<WorkerFacts>,
+    /// The architectures that dpkg installs beside its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign_architectures: Option<Vec<String>>,
+    /// The kinds of archives that apt takes packages from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<String>>")]
+    pub sources: Option<Vec<Class>>,
+    /// What is not in order with its packages and their sources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disorder: Option<Vec<Disorder>>,
+    /// The packages that LAVA's own depend on directly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dependencies: Option<Vec<String>>,
+    /// How many of its packages an archive has a newer version of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updates: Option<u64>,
+    /// The locales that it has, as `locale -a` writes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locales: Option<Vec<String>>,
+    /// How much room there is where a restore writes most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<Vec<Room>>,
 }
 
 impl Facts {
@@ -72,7 +94,24 @@ impl Facts {
             settings: Settings::default(),
             apache: Apache::default(),
             worker: None,
+            foreign_architectures: None,
+            sources: None,
+            disorder: None,
+            dependencies: None,
+            updates: None,
+            locales: None,
+            room: None,
         }
+    }
+
+    /// The same without what changes from hour to hour and binds no plan: when it was gathered, and
+    /// how much room there is.
+    #[must_use]
+    pub fn lasting(&self) -> Self {
+        let mut lasting = self.clone();
+        (lasting.captured_at, lasting.room) = (None, None);
+        lasting.normalise();
+        lasting
     }
 
     /// Reads a document.
@@ -87,6 +126,25 @@ impl Facts {
     #[must_use]
     pub fn package(&self, name: &str) -> Option<&Package> {
         self.packages.iter().find(|package| package.name == name)
+    }
+
+    /// The installed package of this name, of facts whose lists are in their one order.
+    pub(crate) fn installed(&self, name: &str) -> Option<&Package> {
+        let first = self
+            .packages
+            .partition_point(|known| known.name.as_str() < name);
+        let same = self.packages[first..]
+            .iter()
+            .take_while(|known| known.name == name);
+        same.into_iter().find(|package| package.is_installed())
+    }
+
+    /// Whether something of this kind is known not to be in order.
+    pub(crate) fn has_disorder(&self, kind: &str) -> bool {
+        self.disorder
+            .iter()
+            .flatten()
+            .any(|found| found.kind == kind)
     }
 
     /// LAVA's release, from the installed package or, failing that, from LAVA's own version file.
@@ -139,17 +197,26 @@ impl Facts {
             shipped.sort();
             shipped.dedup();
         }
-        if let Some(sites) = &mut self.apache.sites {
-            sites.sort();
+        for names in [
+            &mut self.foreign_architectures,
+            &mut self.dependencies,
+            &mut self.locales,
+        ] {
+            sorted(names);
         }
+        sorted(&mut self.sources);
+        sorted(&mut self.disorder);
+        sorted(&mut self.room);
+        sorted(&mut self.apache.sites);
         if let Some(postgresql) = &mut self.postgresql {
             postgresql.clusters.sort();
+            sorted(&mut postgresql.roles);
+            sorted(&mut postgresql.extensions);
         }
         if let DatabaseState::Present(database) = &mut self.database {
             database.tables.sort();
-            if let Some(workers) = &mut database.worker_names {
-                workers.sort();
-            }
+            sorted(&mut database.worker_names);
+            sorted(&mut database.extensions);
             normalise_content(
                 &mut database.migrations,
                 &mut database.devices_by_health,
@@ -159,22 +226,23 @@ impl Facts {
     }
 }
 
+pub(crate) fn sorted<T: Ord>(list: &mut Option<Vec<T>>) {
+    if let Some(list) = list {
+        list.sort();
+        list.dedup();
+    }
+}
+
 pub(crate) fn normalise_content(
     migrations: &mut Option<Vec<Migration>>,
     devices: &mut Option<BTreeMap<DeviceHealth, Vec<String>>>,
     jobs: &mut Option<Vec<ActiveJob>>,
 ) {
-    if let Some(migrations) = migrations {
-        migrations.sort();
-        migrations.dedup();
-    }
+    sorted(migrations);
     for names in devices.iter_mut().flat_map(BTreeMap::values_mut) {
         names.sort();
     }
-    if let Some(jobs) = jobs {
-        jobs.sort();
-        jobs.dedup();
-    }
+    sorted(jobs);
 }
 
 /// The versions of [`Facts`].
@@ -216,6 +284,12 @@ pub struct SuiteFacts {
     pub base: Option<Suite>,
     /// How far the signals agree.
     pub confidence: Confidence,
+    /// `ID` of its os-release, `debian` for Debian.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distribution: Option<String>,
+    /// Its point release, as `/etc/debian_version` has it (`12.14`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point: Option<String>,
 }
 
 /// How sure a collector is.
@@ -285,7 +359,7 @@ pub struct LavaFacts {
 }
 
 /// The PostgreSQL server that holds LAVA's database.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PostgresqlFacts {
     /// Its major version, such as 15.
     pub major: u32,
@@ -293,6 +367,12 @@ pub struct PostgresqlFacts {
     pub server_version: Option<String>,
     /// Every cluster of the host.
     pub clusters: Vec<Cluster>,
+    /// Its roles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Vec<String>>,
+    /// The extensions that a database of it could have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<Vec<String>>,
 }
 
 /// One PostgreSQL cluster as Debian knows it.
@@ -337,6 +417,9 @@ pub struct Database {
     pub ctype: Option<String>,
     /// The locale provider.
     pub provider: Option<String>,
+    /// Its extensions, but for `plpgsql`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<Vec<String>>,
     /// Its size on disk in bytes.
     pub size_bytes: Option<u64>,
     /// Its tables.
@@ -421,6 +504,30 @@ pub struct Settings {
     pub log_backend: Option<String>,
     /// `INSTANCE_NAME`.
     pub instance_name: Option<String>,
+    /// `ALLOW_VERSION_MISMATCH`; `false` is LAVA's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_version_mismatch: Option<bool>,
+}
+
+/// Something about a host's packages that is not in order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Disorder {
+    /// What kind of thing: `dpkg.interrupted`, `base.mixed`, `lists.expired` and others that
+    /// `lava-backup-debian` finds.
+    pub kind: String,
+    /// What it is about: a package, an archive, a file.
+    pub subject: String,
+}
+
+/// How much room there is at a place.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Room {
+    /// A directory that a restore writes to, whether or not it is there yet.
+    pub path: String,
+    /// Where its file system is mounted; two places of one file system share their room.
+    pub mount: String,
+    /// How many bytes are free.
+    pub free_bytes: u64,
 }
 
 /// How a worker reaches its master.

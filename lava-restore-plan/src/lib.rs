@@ -49,13 +49,14 @@ mod sql;
 pub mod step;
 mod worker;
 
-pub use backup::{Backup, BackupSchema, Debs, Dump, DumpTable};
+pub use backup::{Backup, BackupSchema, Debs, Dump, DumpTable, Size};
 pub use error::{Error, ErrorKind};
 pub use facts::Facts;
 pub use finding::{Finding, Verdict};
 pub use host::{Host, PlannedHost};
 pub use lava_backup_debian::{Class, LavaVersion, PackageVersion, Suite};
 pub use plan::{Intent, Options, Plan, PlanSchema, plan};
+pub use rule::Code;
 pub use schema::{facts_schema, plan_schema};
 pub use sql::Statement;
 pub use step::{Action, Gate, Phase, Step};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::finding::{Finding, Verdict};
 use crate::host::{self, Host, PlannedHost};
-use crate::rule::{self, Case};
+use crate::rule::{self, Case, Code};
 use crate::step::{Phase, Step};
 use crate::{Error, ErrorKind, draft, forbid, schema};
 
@@ -106,7 +106,7 @@ pub fn plan(mut hosts: Vec<Host>, intent: Intent, options: &Options) -> Plan {
         // Every command comes from a closed enum and every name was checked, so this never
         // happens; if it did, no plan is better than a wrong one.
         if let Err(error) = check(&steps, &planned) {
-            let finding = Finding::new(Verdict::Refuse, "plan.forbidden", error.at());
+            let finding = Finding::new(Verdict::Refuse, Code::PlanForbidden, error.at());
             findings.push(finding.compared("only allowed commands", error));
             Finding::sort(&mut findings);
             verdict = Verdict::Refuse;
