@@ -28,6 +28,7 @@
 //! - [`plan`] and the [`Plan`] it makes: a [`Verdict`], each [`Finding`] behind it, each [`Step`]
 //!   with its [`Action`] and [`Gate`]s;
 //! - [`render`]: a plan as JSON, as a runbook, as a POSIX shell script;
+//! - [`Code`]: what a finding can be; [`requirement`]: what LAVA's manual asks, and what meets it;
 //! - [`release`]: what is known of LAVA's releases, which collectors read too.
 
 mod backup;
@@ -43,6 +44,7 @@ mod name;
 mod plan;
 pub mod release;
 pub mod render;
+pub mod requirement;
 mod rule;
 mod schema;
 mod sql;

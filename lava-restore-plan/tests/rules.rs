@@ -614,7 +614,10 @@ fn worker(name: &str) -> Host {
             .unwrap()
             .retain(|unit| unit.name == "lava-worker.service");
         let server = Some("http://lava.example.org/".to_owned());
-        facts.worker = Some(WorkerFacts { server, ..WorkerFacts::default() });
+        facts.worker = Some(WorkerFacts {
+            server,
+            ..WorkerFacts::default()
+        });
         facts.lava = None;
     }
     backup.paths = vec!["data/var/lib/lava/dispatcher/worker/token".into()];
@@ -723,7 +726,9 @@ fn every_code_is_brought_about_with_every_severity_that_it_names() {
         worker.backup.facts.worker = Some(WorkerFacts::default())
     }));
     see(lab_of(&["rack-a"], |worker| worker.backup.paths.clear()));
-    see(lab_of(&["rack-a"], |worker| worker.target.hostname = None));
+    see(lab_of(&["rack-a"], |worker| {
+        worker.target.hostname = Some("rack-new".into())
+    }));
     for (backup, target) in [
         ("2022.11-1", "2022.11-1"),
         ("2020.01-1", "2020.01-1"),

@@ -113,7 +113,7 @@ mod tests {
             .map(str::to_owned)
             .collect();
         said.sort();
-        let mut found = locales(&Root::open("/").unwrap()).unwrap();
+        let mut found = locales(&Root::open(Path::new("/")).unwrap()).unwrap();
         // `locale` names aliases too, and writes the same codeset as it was asked for.
         found.retain(|name| said.contains(name));
         said.retain(|name| name.contains('.') || ["C", "POSIX"].contains(&name.as_str()));
