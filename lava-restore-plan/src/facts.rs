@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::release::{DeviceHealth, JobState};
-use crate::schema;
+use crate::schema::{self, UnknownField};
 use crate::{Class, Error, LavaVersion, PackageVersion, Suite};
 
 /// What one host is, the same document whether it was read from a running host, from an offline
@@ -114,12 +114,24 @@ impl Facts {
         lasting
     }
 
-    /// Reads a document.
+    /// Reads a document. Fields that it should not have are passed over, for a later version may
+    /// have written it; [`unknown_fields`](Self::unknown_fields) names them.
     ///
     /// # Errors
-    /// `UnknownSchema` when the document names another schema, `Malformed` when it is not of its own.
+    /// `TooLarge`, `UnknownSchema` when the document names another schema, `Malformed` when it is not
+    /// of its own or has a key twice.
     pub fn from_json(json: &[u8]) -> Result<Self, Error> {
         schema::read(json, schema::FACTS)
+    }
+
+    /// The fields of a document that facts do not have, and what may be meant: a slip in facts that
+    /// are written by hand leaves what they say unknown.
+    ///
+    /// # Errors
+    /// `TooLarge` and `Malformed`, as for [`from_json`](Self::from_json).
+    pub fn unknown_fields(json: &[u8]) -> Result<Vec<UnknownField>, Error> {
+        let document = schema::value(json, schema::FACTS)?;
+        Ok(schema::unknown_fields(&document, &schema::facts_schema()))
     }
 
     /// The package of this name, of any state.

@@ -59,6 +59,6 @@ pub use host::{Host, PlannedHost};
 pub use lava_backup_debian::{Class, LavaVersion, PackageVersion, Suite};
 pub use plan::{Intent, Options, Plan, PlanSchema, plan};
 pub use rule::Code;
-pub use schema::{facts_schema, plan_schema};
+pub use schema::{MOST_BYTES, UnknownField, facts_schema, plan_schema};
 pub use sql::Statement;
 pub use step::{Action, Gate, Phase, Step};
