@@ -104,12 +104,15 @@ impl Facts {
         }
     }
 
-    /// The same without what changes from hour to hour and binds no plan: when it was gathered, and
-    /// how much room there is.
+    /// The same without what changes from day to day by itself and binds no plan: when it was
+    /// gathered, how much room there is, what archives offer and how old their lists are.
     #[must_use]
     pub fn lasting(&self) -> Self {
         let mut lasting = self.clone();
-        (lasting.captured_at, lasting.room) = (None, None);
+        (lasting.captured_at, lasting.room, lasting.updates) = (None, None, None);
+        if let Some(disorder) = &mut lasting.disorder {
+            disorder.retain(|found| !found.kind.starts_with("lists."));
+        }
         lasting.normalise();
         lasting
     }
@@ -581,6 +584,24 @@ mod tests {
         }));
         let json = serde_json::to_vec(&facts).unwrap();
         assert_eq!(Facts::from_json(&json).unwrap(), facts);
+    }
+
+    #[test]
+    fn what_changes_by_itself_binds_no_plan() {
+        let mut facts = Facts::unknown();
+        facts.disorder = Some(vec![]);
+        let before = facts.lasting();
+        let expired = Disorder {
+            kind: "lists.expired".into(),
+            subject: "bookworm".into(),
+        };
+        facts.disorder = Some(vec![expired]);
+        facts.captured_at = Some("later".into());
+        facts.updates = Some(7);
+        facts.room = Some(vec![]);
+        assert_eq!(facts.lasting(), before);
+        facts.hostname = Some("other".into());
+        assert_ne!(facts.lasting(), before);
     }
 
     #[test]

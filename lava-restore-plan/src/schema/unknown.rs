@@ -37,7 +37,9 @@ fn look(value: &Value, forms: &[&Value], root: &Value, path: &str, found: &mut V
                     .collect()
             };
             // A map has any key.
-            let any = plain.iter().filter_map(|form| form.get("additionalProperties"));
+            let any = plain
+                .iter()
+                .filter_map(|form| form.get("additionalProperties"));
             let any: Vec<&Value> = any.filter(|form| form.is_object()).collect();
             for (name, value) in fields {
                 let place = match path {
