@@ -325,6 +325,9 @@ const FAULTS: &[(Verdict, &str, Fault)] = &[
     (Refuse, "space", |_, t, _| {
         t.room.as_mut().unwrap()[0].free_bytes = (2 << 30) - 1
     }),
+    (Ok, "space", |_, t, _| {
+        t.room.as_mut().unwrap()[0].free_bytes = 2 << 30;
+    }),
     // What shares a disk shares its room, and what may be there already needs none.
     (Note, "space", |_, t, _| {
         let room = t.room.as_mut().unwrap();
@@ -386,6 +389,9 @@ const FAULTS: &[(Verdict, &str, Fault)] = &[
     }),
     (Refuse, "django.feature", |_, t, _| {
         version(t, "python3-django", "3:4.2.28-1")
+    }),
+    (Refuse, "django.feature", |_, t, _| {
+        version(t, "python3-django", "3:3.1.14-1");
     }),
     (Prepare, "django.absent", |_, t, _| {
         remove(t, "python3-django")
