@@ -73,6 +73,24 @@ fn read<T: serde::de::DeserializeOwned>(
     })
 }
 
+/// Whether the last drill of it passed; nothing is recorded beside a backup that is one file.
+fn drill_passed(backup: &Backup) -> Option<bool> {
+    let evidence = backup.evidence().ok()?;
+    let drill = evidence.iter().rfind(|record| record.check == "drill")?;
+    Some(drill.passed)
+}
+
+fn size(section: &lava_backup_core::Section) -> plan::Size {
+    plan::Size {
+        entries: section.entries,
+        bytes: section.bytes,
+    }
+}
+
+fn is_repacked(deb: &crate::debs::ArchivedDeb) -> bool {
+    deb.origin == lava_backup_debian::DebOrigin::Repacked
+}
+
 /// The backup as far as a plan has to know it.
 pub(crate) fn for_plan(backup: &Backup) -> Result<plan::Backup, Failure> {
     let facts = facts(backup)?;
@@ -86,6 +104,13 @@ pub(crate) fn for_plan(backup: &Backup) -> Result<plan::Backup, Failure> {
     }
     let debs = crate::debs::of(backup)?.map(|debs| plan::Debs {
         lacking: debs.lacking.iter().map(|deb| deb.package.clone()).collect(),
+        held: Some(debs.debs.iter().map(|deb| deb.package.clone()).collect()),
+        repacked: debs
+            .debs
+            .iter()
+            .filter(|deb| is_repacked(deb))
+            .map(|deb| deb.package.clone())
+            .collect(),
         closed: debs.closed,
         scope: debs.scope,
     });
@@ -130,6 +155,13 @@ pub(crate) fn for_plan(backup: &Backup) -> Result<plan::Backup, Failure> {
         facts,
         database,
         degraded: lacks.map(|p| p.message.clone()).collect(),
+        sizes: Some(
+            seal.sections
+                .iter()
+                .map(|(name, held)| (name.clone(), size(held)))
+                .collect(),
+        ),
+        drill_passed: drill_passed(backup),
     };
     known.normalise();
     Ok(known)

@@ -6,8 +6,8 @@ use lava_backup_debian as debian;
 use lava_backup_pg::{Address, Row, Snapshot};
 use lava_restore_plan::Facts;
 use lava_restore_plan::facts::{
-    ActiveJob, Apache, Confidence, Database, DatabaseState, LavaFacts, Migration, Package,
-    PostgresqlFacts, Role, Settings, ShippedMigration, SuiteFacts,
+    ActiveJob, Apache, Database, DatabaseState, LavaFacts, Migration, PostgresqlFacts, Role,
+    Settings, ShippedMigration,
 };
 use lava_restore_plan::release::{DeviceHealth, Encoding, JobState, RELEASES, Release};
 
@@ -16,6 +16,9 @@ use crate::args::FactsArgs;
 use crate::clock;
 use crate::exit::{CouldNot, Exit, Failure};
 use crate::host::{self, Host};
+
+mod packages;
+mod surroundings;
 
 /// Timers and services that change packages by themselves.
 const TIMERS: [&str; 3] = [
@@ -67,17 +70,8 @@ pub(crate) fn of_files(host: &Host) -> Result<Facts, Failure> {
     let mut facts = Facts::unknown();
     facts.role = host.role();
     facts.hostname = Some(host.name());
-    let base = debian::base(&host.debian).could_not("find out the Debian release")?;
-    facts.suite = SuiteFacts {
-        base: base.suite,
-        confidence: match base.confidence {
-            debian::Confidence::Certain => Confidence::Certain,
-            debian::Confidence::Likely => Confidence::Likely,
-            debian::Confidence::Ambiguous => Confidence::Ambiguous,
-        },
-    };
-    facts.architecture = debian::native_architecture(&host.debian, &host.packages).ok();
-    facts.packages = packages(host)?;
+    packages::add(&mut facts, host)?;
+    facts.locales = surroundings::locales(&host.root);
     facts.lava = host.lava_version().map(|version| LavaFacts {
         version,
         package_version: host.lava_package().and_then(|p| p.version.clone()),
@@ -89,7 +83,9 @@ pub(crate) fn of_files(host: &Host) -> Result<Facts, Failure> {
         media_root: Some(host.settings.media_root.to_string_lossy().into_owned()),
         log_backend: Some(host.settings.log_backend.clone()),
         instance_name: host.settings.instance_name.clone(),
+        allow_version_mismatch: Some(host.settings.allow_version_mismatch),
     };
+    facts.room = Some(surroundings::room(&host.root, &host.settings.media_root));
     facts.apache = Apache {
         lava_site_enabled: host.lava_site_enabled(),
         sites: host.sites(),
@@ -101,8 +97,8 @@ pub(crate) fn of_files(host: &Host) -> Result<Facts, Failure> {
     let of_lava = clusters.iter().find(|c| c.port == Some(wanted));
     facts.postgresql = of_lava.or(clusters.last()).map(|c| PostgresqlFacts {
         major: c.major,
-        server_version: None,
         clusters: clusters.clone(),
+        ..PostgresqlFacts::default()
     });
     Ok(facts)
 }
@@ -115,11 +111,20 @@ pub(crate) fn of_database(
 ) -> Result<(), Failure> {
     let server = snapshot.facts().clone();
     let clusters = facts.postgresql.take().map(|p| p.clusters);
+    let mut names = |sql: &str| {
+        let rows = rows(snapshot, sql)?;
+        let first = |rows: Vec<Row>| rows.into_iter().filter_map(|row| row.into_iter().next()?);
+        Ok::<_, Failure>(rows.map(|rows| first(rows).collect()))
+    };
     facts.postgresql = Some(PostgresqlFacts {
         major: server.major,
         server_version: Some(server.version.clone()),
         clusters: clusters.unwrap_or_default(),
+        roles: names("SELECT rolname FROM pg_catalog.pg_roles WHERE rolname !~ '^pg_'")?,
+        extensions: names("SELECT name FROM pg_catalog.pg_available_extensions")?,
     });
+    let name = |extension: &String| extension.split(' ').next().map(str::to_owned);
+    let extensions = server.extensions.iter().filter_map(name).collect();
     let address = snapshot.address().clone();
     let mut database = Database {
         name: server.database,
@@ -130,6 +135,7 @@ pub(crate) fn of_database(
         collate: Some(server.collate),
         ctype: Some(server.ctype),
         provider: Some(server.provider),
+        extensions: Some(extensions),
         size_bytes: Some(server.size),
         ..Database::default()
     };
@@ -213,47 +219,6 @@ pub(crate) fn rows(snapshot: &mut Snapshot, sql: &str) -> Result<Option<Vec<Row>
 
 fn number(row: &Row, at: usize) -> Option<usize> {
     row.get(at)?.as_deref()?.parse().ok()
-}
-
-fn packages(host: &Host) -> Result<Vec<Package>, Failure> {
-    let auto = debian::auto_installed(&host.debian, &host.packages)
-        .could_not("read which packages apt installed by itself")?;
-    let classes = classes(host);
-    let of = |p: &debian::PackageState| {
-        let state = match p.flag {
-            debian::Flag::Reinstreq => "reinst-required",
-            _ => p.state.as_str(),
-        };
-        Some(Package {
-            name: p.name.clone(),
-            architecture: p.architecture.clone(),
-            version: p.version.clone()?,
-            state: state.to_owned(),
-            hold: p.is_held(),
-            auto: auto.contains(p),
-            origin: classes
-                .get(&(p.name.clone(), p.architecture.clone()))
-                .copied(),
-        })
-    };
-    Ok(host.packages.iter().filter_map(of).collect())
-}
-
-/// Where packages came from, by name and architecture; nothing of one of which
-/// nobody can tell. A host whose sources can't be read still has its packages.
-fn classes(host: &Host) -> BTreeMap<(String, String), debian::Class> {
-    let now = clock::now().for_files().seconds;
-    let read = || {
-        let sources = debian::read_sources(&host.debian)?;
-        let architectures = debian::architectures(&host.debian, &host.packages)?;
-        debian::read_origins(&host.debian, &sources, &host.packages, &architectures, now)
-    };
-    let found = read().map(|origins| origins.packages).unwrap_or_default();
-    found
-        .into_iter()
-        .filter(|package| package.class != debian::Class::Unknown)
-        .map(|package| ((package.name, package.architecture), package.class))
-        .collect()
 }
 
 /// The migrations that the installed packages' files define.

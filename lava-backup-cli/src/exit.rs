@@ -141,7 +141,18 @@ impl From<lava_backup_debian::Error> for Failure {
 
 impl From<lava_restore_plan::Error> for Failure {
     fn from(error: lava_restore_plan::Error) -> Self {
-        Self::new(Exit::Failed, error.to_string())
+        use lava_restore_plan::ErrorKind as Kind;
+        let failure = Self::new(Exit::Failed, error.to_string());
+        match error.kind() {
+            Kind::Malformed => failure.hint(
+                "docs/ci.md has a document to begin with, `lava-backup facts` writes one, and \
+                 schemas/ says what it may hold",
+            ),
+            Kind::UnknownSchema => {
+                failure.hint("write it anew with this version of lava-backup, or use the other one")
+            }
+            _ => failure,
+        }
     }
 }
 

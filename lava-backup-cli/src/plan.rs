@@ -3,8 +3,10 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use lava_restore_plan::facts::{DatabaseState, Role};
-use lava_restore_plan::{ErrorKind, Facts, Host, Intent, Options, Plan, Verdict, render};
+use lava_restore_plan::facts::Role;
+use lava_restore_plan::{
+    ErrorKind, Facts, Host, Intent, Options, Plan, UnknownField, Verdict, render,
+};
 
 use crate::answer::Answer;
 use crate::args::{PlanArgs, PlanFormat, PlanIntent};
@@ -127,32 +129,48 @@ pub(crate) fn this_host() -> Result<Facts, Failure> {
 }
 
 fn facts(path: &Path) -> Result<Facts, Failure> {
+    let what = format!("read the target's facts from {}", path.display());
+    let most = lava_restore_plan::MOST_BYTES as u64;
     let mut text = Vec::new();
-    if path.as_os_str() == "-" {
-        std::io::stdin().lock().read_to_end(&mut text)
+    let read = if path.as_os_str() == "-" {
+        std::io::stdin()
+            .lock()
+            .take(most + 1)
+            .read_to_end(&mut text)
     } else {
-        std::fs::File::open(path).and_then(|mut f| f.read_to_end(&mut text))
+        std::fs::File::open(path).and_then(|f| f.take(most + 1).read_to_end(&mut text))
+    };
+    read.could_not(&what)?;
+    let facts = Facts::from_json(&text).could_not(&what)?;
+    for unknown in Facts::unknown_fields(&text).could_not(&what)? {
+        note(path, &unknown);
     }
-    .could_not(format!("read the target's facts from {}", path.display()))?;
-    Facts::from_json(&text).could_not(format!("read the target's facts from {}", path.display()))
+    Ok(facts)
+}
+
+/// What a slip in facts that are written by hand leaves unknown.
+#[allow(clippy::print_stderr, reason = "the program's edge")]
+fn note(path: &Path, unknown: &UnknownField) {
+    let meant = unknown.nearest.as_ref();
+    let meant = meant.map_or(String::new(), |name| format!("; is `{name}` meant?"));
+    let text = format!(
+        "{}: facts have no field `{:.200}`, so nobody reads it{meant}",
+        path.display(),
+        unknown.path
+    );
+    eprintln!("note: {}", text::printable(&text));
 }
 
 /// Binds a plan to the facts that it was made for.
 pub(crate) fn digest(facts: &Facts) -> String {
-    let mut facts = facts.clone();
-    // When they were gathered is no part of what they are.
-    facts.captured_at = None;
-    // It grows while nobody does anything: workers ping, vacuum works (measured).
-    if let DatabaseState::Present(database) = &mut facts.database {
-        database.size_bytes = None;
-    }
-    facts.normalise();
-    let text = serde_json::to_string(&facts).unwrap_or_default();
+    let text = serde_json::to_string(&facts.lasting()).unwrap_or_default();
     lava_backup_core::FrameName::of(text.as_bytes()).to_string()
 }
 
 #[cfg(test)]
 mod tests {
+    use lava_restore_plan::facts::DatabaseState;
+
     use super::*;
 
     #[test]

@@ -24,6 +24,8 @@ pub(crate) struct LavaSettings {
     pub(crate) log_backend: String,
     /// The instance's name.
     pub(crate) instance_name: Option<String>,
+    /// Are workers of other versions let in?
+    pub(crate) allow_version_mismatch: bool,
 }
 
 /// LAVA's own default.
@@ -161,6 +163,8 @@ impl Layers {
             media_root: text("MEDIA_ROOT").map_or_else(|| MEDIA_ROOT.into(), PathBuf::from),
             log_backend: text("LAVA_LOG_BACKEND").unwrap_or_else(|| LOGS_IN_FILES.into()),
             instance_name: text("INSTANCE_NAME"),
+            allow_version_mismatch: text("ALLOW_VERSION_MISMATCH")
+                .is_some_and(|text| text.eq_ignore_ascii_case("true")),
         })
     }
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::facts::{ActiveJob, Facts, Migration, normalise_content};
+use crate::facts::{ActiveJob, Facts, Migration, normalise_content, sorted};
 use crate::release::{DeviceHealth, JobState};
 use crate::{Error, schema};
 
@@ -32,6 +32,21 @@ pub struct Backup {
     pub database: Option<Dump>,
     /// What could not be read when it was made; empty for a whole backup.
     pub degraded: Vec<String>,
+    /// How much each section holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sizes: Option<BTreeMap<String, Size>>,
+    /// Whether the last drill of it passed; `None` when none is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill_passed: Option<bool>,
+}
+
+/// How much a section holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Size {
+    /// Files, directories and all else.
+    pub entries: u64,
+    /// Bytes in files.
+    pub bytes: u64,
 }
 
 /// The versions of [`Backup`].
@@ -51,6 +66,12 @@ pub struct Debs {
     pub lacking: Vec<String>,
     /// Whether apt installs all of them from nothing else; `None` where that was not asked.
     pub closed: Option<bool>,
+    /// The packages whose .debs it holds; `None` when that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Vec<String>>,
+    /// Those of them that were packed anew from what was installed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repacked: Vec<String>,
 }
 
 /// What a dump holds.
@@ -105,14 +126,14 @@ impl Backup {
         self.paths.sort();
         if let Some(debs) = &mut self.debs {
             debs.lacking.sort();
+            debs.repacked.sort();
+            sorted(&mut debs.held);
         }
         self.degraded.sort();
         self.facts.normalise();
         if let Some(dump) = &mut self.database {
             dump.tables.sort();
-            if let Some(workers) = &mut dump.workers {
-                workers.sort();
-            }
+            sorted(&mut dump.workers);
             normalise_content(
                 &mut dump.migrations,
                 &mut dump.devices_by_health,

@@ -6,6 +6,7 @@ use crate::Intent;
 use crate::facts::{Facts, Package, Role, Unit};
 use crate::finding::Finding;
 use crate::master::Master;
+use crate::name;
 use crate::release::Release;
 use crate::rule::{self, Case};
 use crate::step::{
@@ -19,8 +20,15 @@ mod packages;
 pub(crate) mod names {
     pub(crate) const ACCEPT: &str = "isolate.accept";
     pub(crate) const REPLACE: &str = "isolate.replace";
+    pub(crate) const SITE: &str = "isolate.site";
+    pub(crate) const BY_HAND: &str = "base.by_hand";
     pub(crate) const TIMERS: &str = "base.timers";
+    pub(crate) const LET_GO: &str = "install.let_go";
     pub(crate) const PACKAGES: &str = "install.packages";
+    pub(crate) const LOAD: &str = "database.load";
+    pub(crate) const JOBS: &str = "maintenance.jobs";
+    pub(crate) const DEVICES: &str = "maintenance.devices";
+    pub(crate) const QUEUE: &str = "maintenance.queue";
     pub(crate) const LOGS_ELSEWHERE: &str = "config.logs_elsewhere";
     pub(crate) const WORKER_IDENTITY: &str = "config.identity";
 }
@@ -254,6 +262,17 @@ impl<'a> Draft<'a> {
             None,
             "Another suite has another Django and another PostgreSQL.",
         ));
+        if self.is_named(names::BY_HAND) {
+            self.confirm(
+                Phase::Base,
+                "by_hand",
+                manual_step,
+                "Prepare the base system by hand",
+                "What packages and database stand on must be there before they are (R49, R50, \
+                 R87).",
+                "What the findings that name this step ask for is done on this host.",
+            );
+        }
     }
 
     pub(crate) fn stop(&mut self, manual_step: u8, title: &str, why: &str) {
@@ -366,9 +385,14 @@ impl<'a> Draft<'a> {
     pub(crate) fn started(&self) -> Vec<String> {
         let optional = self.release.optional_units;
         let wanted = |unit: &&String| match &self.case.backup().facts.units {
-            Some(units) => units.iter().any(|known| {
-                known.name == **unit && (known.enabled == Some(true) || known.active == Some(true))
-            }),
+            // In their one order, by name.
+            Some(units) => {
+                let first = units.partition_point(|known| known.name < **unit);
+                let mut same = units[first..]
+                    .iter()
+                    .take_while(|known| known.name == **unit);
+                same.any(|known| known.enabled == Some(true) || known.active == Some(true))
+            }
             None => !optional.contains(&unit.as_str()),
         };
         self.stopped.iter().filter(wanted).cloned().collect()
@@ -473,7 +497,7 @@ pub(crate) fn active(units: &[String]) -> Gate {
 /// Text of a backup on one line of a plan.
 pub(crate) fn one_line(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| if name::is_hidden(c) { '\u{fffd}' } else { c })
         .take(200)
         .collect()
 }

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::name::is_hidden;
+
 /// What went wrong in this crate, where, and why.
 #[derive(Debug)]
 pub struct Error {
@@ -14,6 +16,8 @@ pub struct Error {
 pub enum ErrorKind {
     /// The document is no JSON of the expected shape.
     Malformed,
+    /// The document is longer than any that is read.
+    TooLarge,
     /// The document says it is of a schema that this crate does not read.
     UnknownSchema,
     /// A step's command is not the one its action stands for.
@@ -60,7 +64,11 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = &self.at;
         match self.kind {
-            ErrorKind::Malformed => write!(f, "read {at}: not of its schema"),
+            ErrorKind::Malformed => match &self.source {
+                Some(why) => write!(f, "read {at}: {}", Shown(why.as_ref())),
+                None => write!(f, "read {at}: not of its schema"),
+            },
+            ErrorKind::TooLarge => write!(f, "read {at}: it is longer than any that is read"),
             ErrorKind::UnknownSchema => write!(f, "read {at}: a schema this version does not know"),
             ErrorKind::Altered => write!(f, "trust {at}: its command is not what its action does"),
             ErrorKind::Forbidden => write!(f, "accept {at}: no plan may hold it"),
@@ -75,5 +83,18 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_ref().map(|source| source.as_ref() as _)
+    }
+}
+
+/// A reader's words may quote the document; they are shown with nothing hidden, and in part.
+struct Shown<'a>(&'a (dyn std::error::Error + Send + Sync));
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MOST: usize = 300;
+        let text = self.0.to_string();
+        let shown = |c: char| if is_hidden(c) { '\u{fffd}' } else { c };
+        let shown: String = text.chars().take(MOST).map(shown).collect();
+        f.write_str(&shown)
     }
 }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::release::{DeviceHealth, JobState};
-use crate::schema;
+use crate::schema::{self, UnknownField};
 use crate::{Class, Error, LavaVersion, PackageVersion, Suite};
 
 /// What one host is, the same document whether it was read from a running host, from an offline
@@ -49,6 +49,28 @@ pub struct Facts {
     /// How its worker reaches a master; `None` when there is no worker or nobody could tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<WorkerFacts>,
+    /// The architectures that dpkg installs beside its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign_architectures: Option<Vec<String>>,
+    /// The kinds of archives that apt takes packages from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<String>>")]
+    pub sources: Option<Vec<Class>>,
+    /// What is not in order with its packages and their sources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disorder: Option<Vec<Disorder>>,
+    /// The packages that LAVA's own depend on directly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dependencies: Option<Vec<String>>,
+    /// How many of its packages an archive has a newer version of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updates: Option<u64>,
+    /// The locales that it has, as `locale -a` writes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locales: Option<Vec<String>>,
+    /// How much room there is where a restore writes most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<Vec<Room>>,
 }
 
 impl Facts {
@@ -72,21 +94,76 @@ impl Facts {
             settings: Settings::default(),
             apache: Apache::default(),
             worker: None,
+            foreign_architectures: None,
+            sources: None,
+            disorder: None,
+            dependencies: None,
+            updates: None,
+            locales: None,
+            room: None,
         }
     }
 
-    /// Reads a document.
+    /// The same without what changes from day to day by itself and binds no plan: when it was
+    /// gathered, how much room there is, what archives offer and how old their lists are, and the
+    /// database's size, which grows while nobody does anything (measured: workers ping, vacuum works).
+    #[must_use]
+    pub fn lasting(&self) -> Self {
+        let mut lasting = self.clone();
+        (lasting.captured_at, lasting.room, lasting.updates) = (None, None, None);
+        if let Some(disorder) = &mut lasting.disorder {
+            disorder.retain(|found| !found.kind.starts_with("lists."));
+        }
+        if let DatabaseState::Present(database) = &mut lasting.database {
+            database.size_bytes = None;
+        }
+        lasting.normalise();
+        lasting
+    }
+
+    /// Reads a document. Fields that it should not have are passed over, for a later version may
+    /// have written it; [`unknown_fields`](Self::unknown_fields) names them.
     ///
     /// # Errors
-    /// `UnknownSchema` when the document names another schema, `Malformed` when it is not of its own.
+    /// `TooLarge`, `UnknownSchema` when the document names another schema, `Malformed` when it is not
+    /// of its own or has a key twice.
     pub fn from_json(json: &[u8]) -> Result<Self, Error> {
         schema::read(json, schema::FACTS)
+    }
+
+    /// The fields of a document that facts do not have, and what may be meant: a slip in facts that
+    /// are written by hand leaves what they say unknown.
+    ///
+    /// # Errors
+    /// `TooLarge` and `Malformed`, as for [`from_json`](Self::from_json).
+    pub fn unknown_fields(json: &[u8]) -> Result<Vec<UnknownField>, Error> {
+        let document = schema::value(json, schema::FACTS)?;
+        Ok(schema::unknown_fields(&document, &schema::facts_schema()))
     }
 
     /// The package of this name, of any state.
     #[must_use]
     pub fn package(&self, name: &str) -> Option<&Package> {
         self.packages.iter().find(|package| package.name == name)
+    }
+
+    /// The installed package of this name, of facts whose lists are in their one order.
+    pub(crate) fn installed(&self, name: &str) -> Option<&Package> {
+        let first = self
+            .packages
+            .partition_point(|known| known.name.as_str() < name);
+        let same = self.packages[first..]
+            .iter()
+            .take_while(|known| known.name == name);
+        same.into_iter().find(|package| package.is_installed())
+    }
+
+    /// Whether something of this kind is known not to be in order.
+    pub(crate) fn has_disorder(&self, kind: &str) -> bool {
+        self.disorder
+            .iter()
+            .flatten()
+            .any(|found| found.kind == kind)
     }
 
     /// LAVA's release, from the installed package or, failing that, from LAVA's own version file.
@@ -139,17 +216,26 @@ impl Facts {
             shipped.sort();
             shipped.dedup();
         }
-        if let Some(sites) = &mut self.apache.sites {
-            sites.sort();
+        for names in [
+            &mut self.foreign_architectures,
+            &mut self.dependencies,
+            &mut self.locales,
+        ] {
+            sorted(names);
         }
+        sorted(&mut self.sources);
+        sorted(&mut self.disorder);
+        sorted(&mut self.room);
+        sorted(&mut self.apache.sites);
         if let Some(postgresql) = &mut self.postgresql {
             postgresql.clusters.sort();
+            sorted(&mut postgresql.roles);
+            sorted(&mut postgresql.extensions);
         }
         if let DatabaseState::Present(database) = &mut self.database {
             database.tables.sort();
-            if let Some(workers) = &mut database.worker_names {
-                workers.sort();
-            }
+            sorted(&mut database.worker_names);
+            sorted(&mut database.extensions);
             normalise_content(
                 &mut database.migrations,
                 &mut database.devices_by_health,
@@ -159,22 +245,23 @@ impl Facts {
     }
 }
 
+pub(crate) fn sorted<T: Ord>(list: &mut Option<Vec<T>>) {
+    if let Some(list) = list {
+        list.sort();
+        list.dedup();
+    }
+}
+
 pub(crate) fn normalise_content(
     migrations: &mut Option<Vec<Migration>>,
     devices: &mut Option<BTreeMap<DeviceHealth, Vec<String>>>,
     jobs: &mut Option<Vec<ActiveJob>>,
 ) {
-    if let Some(migrations) = migrations {
-        migrations.sort();
-        migrations.dedup();
-    }
+    sorted(migrations);
     for names in devices.iter_mut().flat_map(BTreeMap::values_mut) {
         names.sort();
     }
-    if let Some(jobs) = jobs {
-        jobs.sort();
-        jobs.dedup();
-    }
+    sorted(jobs);
 }
 
 /// The versions of [`Facts`].
@@ -216,6 +303,12 @@ pub struct SuiteFacts {
     pub base: Option<Suite>,
     /// How far the signals agree.
     pub confidence: Confidence,
+    /// `ID` of its os-release, `debian` for Debian.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distribution: Option<String>,
+    /// Its point release, as `/etc/debian_version` has it (`12.14`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point: Option<String>,
 }
 
 /// How sure a collector is.
@@ -285,7 +378,7 @@ pub struct LavaFacts {
 }
 
 /// The PostgreSQL server that holds LAVA's database.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PostgresqlFacts {
     /// Its major version, such as 15.
     pub major: u32,
@@ -293,6 +386,12 @@ pub struct PostgresqlFacts {
     pub server_version: Option<String>,
     /// Every cluster of the host.
     pub clusters: Vec<Cluster>,
+    /// Its roles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Vec<String>>,
+    /// The extensions that a database of it could have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<Vec<String>>,
 }
 
 /// One PostgreSQL cluster as Debian knows it.
@@ -337,6 +436,9 @@ pub struct Database {
     pub ctype: Option<String>,
     /// The locale provider.
     pub provider: Option<String>,
+    /// Its extensions, but for `plpgsql`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<Vec<String>>,
     /// Its size on disk in bytes.
     pub size_bytes: Option<u64>,
     /// Its tables.
@@ -421,6 +523,30 @@ pub struct Settings {
     pub log_backend: Option<String>,
     /// `INSTANCE_NAME`.
     pub instance_name: Option<String>,
+    /// `ALLOW_VERSION_MISMATCH`; `false` is LAVA's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow_version_mismatch: Option<bool>,
+}
+
+/// Something about a host's packages that is not in order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Disorder {
+    /// What kind of thing: `dpkg.interrupted`, `base.mixed`, `lists.expired` and others that
+    /// `lava-backup-debian` finds.
+    pub kind: String,
+    /// What it is about: a package, an archive, a file.
+    pub subject: String,
+}
+
+/// How much room there is at a place.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Room {
+    /// A directory that a restore writes to, whether or not it is there yet.
+    pub path: String,
+    /// Where its file system is mounted; two places of one file system share their room.
+    pub mount: String,
+    /// How many bytes are free.
+    pub free_bytes: u64,
 }
 
 /// How a worker reaches its master.
@@ -462,6 +588,24 @@ mod tests {
         }));
         let json = serde_json::to_vec(&facts).unwrap();
         assert_eq!(Facts::from_json(&json).unwrap(), facts);
+    }
+
+    #[test]
+    fn what_changes_by_itself_binds_no_plan() {
+        let mut facts = Facts::unknown();
+        facts.disorder = Some(vec![]);
+        let before = facts.lasting();
+        let expired = Disorder {
+            kind: "lists.expired".into(),
+            subject: "bookworm".into(),
+        };
+        facts.disorder = Some(vec![expired]);
+        facts.captured_at = Some("later".into());
+        facts.updates = Some(7);
+        facts.room = Some(vec![]);
+        assert_eq!(facts.lasting(), before);
+        facts.hostname = Some("other".into());
+        assert_ne!(facts.lasting(), before);
     }
 
     #[test]

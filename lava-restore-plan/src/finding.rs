@@ -1,8 +1,12 @@
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::name;
+use crate::rule::Code;
 
 /// How bad it is; a whole plan's verdict is the worst of its findings.
 #[derive(
@@ -48,28 +52,29 @@ pub struct Finding {
     /// What is.
     pub found: String,
     /// Why it matters.
-    pub why: String,
+    pub why: Cow<'static, str>,
     /// What to do about it; empty when nothing is.
     pub remedy: String,
     /// Where the rule comes from: a requirement of LAVA's manual (R1–R131), a contradiction that
     /// had to be decided (C1–C12), or a measurement.
-    pub ground: String,
+    pub ground: Cow<'static, str>,
     /// The steps that see to it, for `prepare`.
     pub steps: Vec<String>,
 }
 
 impl Finding {
-    pub(crate) fn new(severity: Verdict, code: &str, subject: impl Into<String>) -> Self {
+    pub(crate) fn new(severity: Verdict, code: Code, subject: impl Into<String>) -> Self {
+        debug_assert!(code.severities().contains(&severity), "{code} {severity}");
         Self {
             host: String::new(),
-            code: code.to_owned(),
+            code: code.as_str().to_owned(),
             severity,
-            subject: subject.into(),
+            subject: shown(&subject.into()),
             expected: String::new(),
             found: String::new(),
-            why: String::new(),
+            why: code.why().into(),
             remedy: String::new(),
-            ground: String::new(),
+            ground: code.ground().into(),
             steps: Vec::new(),
         }
     }
@@ -79,19 +84,13 @@ impl Finding {
         expected: impl fmt::Display,
         found: impl fmt::Display,
     ) -> Self {
-        self.expected = expected.to_string();
-        self.found = found.to_string();
-        self
-    }
-
-    pub(crate) fn because(mut self, why: &str, ground: &str) -> Self {
-        self.why = why.to_owned();
-        self.ground = ground.to_owned();
+        self.expected = shown(&expected.to_string());
+        self.found = shown(&found.to_string());
         self
     }
 
     pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
-        self.remedy = remedy.into();
+        self.remedy = shown(&remedy.into());
         self
     }
 
@@ -111,15 +110,11 @@ impl Finding {
 
     /// The order of a report: the worst first, then by host, code and subject.
     pub(crate) fn sort(findings: &mut Vec<Self>) {
-        findings.sort_by(|a, b| {
-            let key = |f: &Self| Reverse(f.severity);
-            key(a).cmp(&key(b)).then_with(|| {
-                let text = |f: &'_ Self| {
-                    [&f.host, &f.code, &f.subject, &f.expected, &f.found].map(String::clone)
-                };
-                text(a).cmp(&text(b))
-            })
-        });
+        fn key(f: &Finding) -> (Reverse<Verdict>, [&str; 5]) {
+            let text = [&*f.host, &*f.code, &*f.subject, &*f.expected, &*f.found];
+            (Reverse(f.severity), text)
+        }
+        findings.sort_by(|a, b| key(a).cmp(&key(b)));
         findings.dedup();
     }
 
@@ -128,4 +123,11 @@ impl Finding {
         let worst = findings.iter().map(|finding| finding.severity).max();
         worst.unwrap_or(Verdict::Ok)
     }
+}
+
+/// What is said in the words of a backup or a host is shown as it is and no longer than a few lines.
+fn shown(text: &str) -> String {
+    const MOST: usize = 500;
+    let shown = |c: char| if name::is_hidden(c) { '\u{fffd}' } else { c };
+    text.chars().take(MOST).map(shown).collect()
 }

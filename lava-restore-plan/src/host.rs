@@ -3,9 +3,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::draft::one_line;
 use crate::facts::{Facts, Role};
 use crate::finding::Finding;
-use crate::rule::refuse;
+use crate::rule::{Code, refuse};
 use crate::{Backup, Intent};
 
 /// One host of a lab: which backup is to become it, and what it is now.
@@ -71,10 +72,10 @@ impl PlannedHost {
         Self {
             id,
             role: host.role(),
-            name: host.name().map(str::to_owned),
+            name: host.name().map(one_line),
             backup: host.backup.id.clone(),
             seal_digest: host.backup.seal_digest.clone(),
-            backup_created: host.backup.created.clone(),
+            backup_created: one_line(&host.backup.created),
             target_digest: host.target_digest.clone(),
         }
     }
@@ -159,12 +160,8 @@ pub(crate) fn judge(hosts: &[Host], intent: Intent) -> Vec<Finding> {
     let unknown = hosts.len() - masters - workers;
     let found = format!("{masters} masters, {workers} workers, {unknown} of unknown role");
     vec![
-        refuse("plan.hosts", "backups")
+        refuse(Code::PlanHosts, "backups")
             .compared(expected, found)
-            .because(
-                "a plan is for the hosts of its intent, and a lab has one master",
-                "R85, R88",
-            )
             .remedy("name other backups, or another intent"),
     ]
 }

@@ -28,6 +28,7 @@
 //! - [`plan`] and the [`Plan`] it makes: a [`Verdict`], each [`Finding`] behind it, each [`Step`]
 //!   with its [`Action`] and [`Gate`]s;
 //! - [`render`]: a plan as JSON, as a runbook, as a POSIX shell script;
+//! - [`Code`]: what a finding can be; [`requirement`]: what LAVA's manual asks, and what meets it;
 //! - [`release`]: what is known of LAVA's releases, which collectors read too;
 //! - `run`, with the feature `runner`: a plan is run on its host, and goes on where it stopped.
 
@@ -44,6 +45,7 @@ mod name;
 mod plan;
 pub mod release;
 pub mod render;
+pub mod requirement;
 mod rule;
 #[cfg(feature = "runner")]
 pub mod run;
@@ -52,13 +54,14 @@ mod sql;
 pub mod step;
 mod worker;
 
-pub use backup::{Backup, BackupSchema, Debs, Dump, DumpTable};
+pub use backup::{Backup, BackupSchema, Debs, Dump, DumpTable, Size};
 pub use error::{Error, ErrorKind};
 pub use facts::Facts;
 pub use finding::{Finding, Verdict};
 pub use host::{Host, PlannedHost};
 pub use lava_backup_debian::{Class, LavaVersion, PackageVersion, Suite};
 pub use plan::{Intent, Options, Plan, PlanSchema, plan};
-pub use schema::{facts_schema, plan_schema};
+pub use rule::Code;
+pub use schema::{MOST_BYTES, UnknownField, facts_schema, plan_schema};
 pub use sql::Statement;
 pub use step::{Action, Gate, Phase, Step};

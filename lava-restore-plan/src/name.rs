@@ -55,7 +55,25 @@ pub(crate) fn is_member(text: &str) -> bool {
 
 /// What a caller gave for a command line: anything that is not an option.
 pub(crate) fn is_argument(text: &str) -> bool {
-    !text.is_empty() && !text.starts_with('-') && !text.chars().any(char::is_control)
+    !text.is_empty() && !text.starts_with('-') && !text.chars().any(is_hidden)
+}
+
+/// Whether a reader does not see a character and sees others otherwise for it: what moves a
+/// terminal's cursor, what turns the direction of text, what is no wider than nothing.
+pub(crate) fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
 }
 
 #[cfg(test)]
@@ -86,6 +104,7 @@ mod tests {
             "config//x",
             "/etc",
             "config/a\u{1b}[2J",
+            "config/a\u{202e}fnoc",
         ] {
             assert!(!is_member(hostile), "{hostile}");
         }

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::finding::{Finding, Verdict};
 use crate::host::{self, Host, PlannedHost};
-use crate::rule::{self, Case};
+use crate::rule::{self, Case, Code};
 use crate::step::{Phase, Step};
-use crate::{Error, ErrorKind, draft, forbid, schema};
+use crate::{Error, ErrorKind, draft, forbid, name, schema};
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -106,7 +106,7 @@ pub fn plan(mut hosts: Vec<Host>, intent: Intent, options: &Options) -> Plan {
         // Every command comes from a closed enum and every name was checked, so this never
         // happens; if it did, no plan is better than a wrong one.
         if let Err(error) = check(&steps, &planned) {
-            let finding = Finding::new(Verdict::Refuse, "plan.forbidden", error.at());
+            let finding = Finding::new(Verdict::Refuse, Code::PlanForbidden, error.at());
             findings.push(finding.compared("only allowed commands", error));
             Finding::sort(&mut findings);
             verdict = Verdict::Refuse;
@@ -167,11 +167,11 @@ fn check(steps: &[Step], hosts: &[PlannedHost]) -> Result<(), Error> {
     let mut before: BTreeSet<&str> = BTreeSet::new();
     let mut phases: BTreeMap<&str, Phase> = BTreeMap::new();
     for host in hosts {
-        // Of two hosts with one id, nobody could tell whose a step is.
-        if phases.insert(&host.id, Phase::Isolate).is_some() {
+        // Of two hosts with one id, nobody could tell whose a step is; and ids become names.
+        if phases.insert(&host.id, Phase::Isolate).is_some() || !is_id_part(&host.id) {
             return Err(Error::new(
                 ErrorKind::Disordered,
-                format!("the second host {:.200}", host.id),
+                format!("the host {:.200?}", host.id),
             ));
         }
     }
@@ -179,6 +179,11 @@ fn check(steps: &[Step], hosts: &[PlannedHost]) -> Result<(), Error> {
         forbid::step(step)?;
         let in_order = step.needs.iter().all(|id| before.contains(id.as_str()))
             && is_id(&step.id)
+            && step
+                .pre
+                .iter()
+                .chain(&step.post)
+                .all(|gate| is_gate_of(&gate.id, &step.id))
             && step
                 .id
                 .starts_with(&format!("{}.{}.", step.host, step.phase.name()))
@@ -188,7 +193,7 @@ fn check(steps: &[Step], hosts: &[PlannedHost]) -> Result<(), Error> {
         if !in_order || !before.insert(&step.id) {
             return Err(Error::new(
                 ErrorKind::Disordered,
-                format!("step {:.200}", step.id),
+                format!("step {:.200?}", step.id),
             ));
         }
     }
@@ -197,11 +202,18 @@ fn check(steps: &[Step], hosts: &[PlannedHost]) -> Result<(), Error> {
 
 /// Ids become names of functions and files.
 fn is_id(id: &str) -> bool {
-    let part = |part: &str| {
-        !part.is_empty()
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-    };
-    id.len() <= 160 && id.split('.').count() == 3 && id.split('.').all(part)
+    id.len() <= 160 && id.split('.').count() == 3 && id.split('.').all(is_id_part)
+}
+
+fn is_id_part(part: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    !part.is_empty() && part.bytes().all(plain)
+}
+
+/// A gate's id is its step's and a name.
+fn is_gate_of(id: &str, step: &str) -> bool {
+    let name = id
+        .strip_prefix(step)
+        .and_then(|rest| rest.strip_prefix(':'));
+    name.is_some_and(name::is_plain)
 }

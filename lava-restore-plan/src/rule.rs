@@ -3,14 +3,20 @@
 //! Each rule is a small function that says what it found, also when all is well, so that a report
 //! can be audited. Unknown is never well.
 
+mod archive;
 mod base;
+mod code;
+mod content;
 mod data;
 mod itself;
 mod lab;
 mod package;
 mod postgresql;
+mod target;
 mod worker;
 
+pub(crate) use archive::held;
+pub use code::Code;
 pub(crate) use package::{accepted_versions, critical_packages, differing_packages, is_lava};
 
 use crate::facts::Role;
@@ -75,6 +81,7 @@ impl Case<'_> {
     }
 }
 
+/// Asks one question of a host, and says what it found.
 type Rule = fn(&Case<'_>) -> Vec<Finding>;
 
 /// Of every host.
@@ -82,35 +89,65 @@ const EVERY: &[Rule] = &[
     itself::names,
     itself::sections,
     itself::degraded,
+    itself::drilled,
     itself::release,
-    itself::packages,
+    itself::dpkg,
+    itself::lists,
+    itself::debs,
     base::suite,
+    base::mixed,
+    base::distribution,
+    base::point,
     base::architecture,
-    base::role,
-    base::units,
-    base::unattended,
+    base::foreign_architectures,
+    base::updates,
+    base::clock,
+    base::python,
+    target::role,
+    target::units,
+    target::unattended,
     package::unclean,
     package::lava,
     package::critical,
+    archive::local,
+    archive::sources,
+    archive::lists,
+    archive::holds,
+    archive::backports,
+    archive::dependencies,
+    archive::others,
+    archive::errata,
 ];
 
 /// Of a master, with or without its data.
 const MASTER: &[Rule] = &[
-    base::apache,
+    target::apache,
+    target::hostname,
     package::migrations,
     postgresql::major,
+    postgresql::client,
     data::data,
 ];
 
 /// Of a master whose data comes back.
 const MASTER_DATA: &[Rule] = &[
-    itself::settings,
-    itself::content,
-    itself::migrations,
-    itself::log_backend,
-    itself::next_job,
+    content::settings,
+    content::known,
+    content::migrations,
+    content::log_backend,
+    content::media_root,
+    content::next_job,
+    content::jobs,
+    content::devices,
+    content::queries,
+    target::room,
     postgresql::server,
     postgresql::encoding,
+    postgresql::locale,
+    postgresql::collation,
+    postgresql::role,
+    postgresql::extensions,
+    worker::mismatch,
 ];
 
 /// Of a worker.
@@ -134,22 +171,32 @@ pub(crate) fn judge(cases: &[Case<'_>]) -> Vec<Finding> {
     findings
 }
 
-pub(crate) fn ok(code: &str, subject: &str) -> Finding {
+pub(crate) fn ok(code: Code, subject: &str) -> Finding {
     Finding::new(Verdict::Ok, code, subject)
 }
 
-pub(crate) fn note(code: &str, subject: &str) -> Finding {
+pub(crate) fn note(code: Code, subject: &str) -> Finding {
     Finding::new(Verdict::Note, code, subject)
 }
 
-pub(crate) fn prepare(code: &str, subject: &str, step: &str) -> Finding {
+pub(crate) fn prepare(code: Code, subject: &str, step: &str) -> Finding {
     Finding::new(Verdict::Prepare, code, subject).seen_to_by(step)
 }
 
-pub(crate) fn refuse(code: &str, subject: &str) -> Finding {
+pub(crate) fn refuse(code: Code, subject: &str) -> Finding {
     Finding::new(Verdict::Refuse, code, subject)
 }
 
 pub(crate) fn shown(value: Option<impl std::fmt::Display>) -> String {
     value.map_or_else(|| "unknown".to_owned(), |value| value.to_string())
+}
+
+/// Names for a person to read: the first few and how many more there are.
+pub(crate) fn list<T: AsRef<str>>(names: &[T]) -> String {
+    const SHOWN: usize = 5;
+    let mut text: Vec<&str> = names.iter().take(SHOWN).map(AsRef::as_ref).collect();
+    let more = names.len().saturating_sub(SHOWN);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    text.extend(more.as_deref());
+    text.join(", ")
 }

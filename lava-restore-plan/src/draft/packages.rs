@@ -53,6 +53,18 @@ impl Draft<'_> {
             true => vec![],
             false => rule::differing_packages(self.case),
         };
+        let held = rule::held(self.case);
+        if !held.is_empty() {
+            let step = self.push(
+                Phase::Install,
+                "let_go",
+                manual_step,
+                "Take what must change off hold",
+                "apt changes no package that is on hold; all are held again for the load (R52).",
+                Action::UnholdPackages { packages: held },
+            );
+            step.touch(Danger::None, &[Touch::Packages]);
+        }
         let from = self.from.clone();
         self.push(
             Phase::Install,
@@ -170,7 +182,7 @@ impl Draft<'_> {
     /// Lets go of what the backup's host did not hold itself.
     pub(crate) fn release_holds(&mut self, phase: Phase, manual_step: u8) {
         let own = |name: &String| {
-            let package = self.case.backup().facts.package(name);
+            let package = self.case.backup().facts.installed(name);
             !package.is_some_and(|package| package.hold)
         };
         let packages: Vec<String> = self.critical().into_iter().filter(own).collect();

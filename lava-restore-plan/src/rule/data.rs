@@ -1,6 +1,6 @@
 //! What the target has to lose.
 
-use super::{Case, ok, prepare, refuse};
+use super::{Case, Code, ok, prepare, refuse};
 use crate::draft::names;
 use crate::facts::DatabaseState;
 use crate::finding::Finding;
@@ -27,23 +27,19 @@ pub(super) fn data(case: &Case<'_>) -> Vec<Finding> {
         }
     };
     let finding = match empty {
-        Some(true) => ok("target.empty", "database"),
+        Some(true) => ok(Code::TargetEmpty, "database"),
         // With no lava-server there was never a database of its making, unless somebody says so.
         None if case.lacks_lava() && case.target().postgresql.is_none() => {
-            ok("target.empty", "database")
+            ok(Code::TargetEmpty, "database")
         }
-        _ if case.options.replace_data => prepare("target.has_data", "database", names::REPLACE)
+        _ if case.options.replace_data => prepare(Code::TargetHasData, "database", names::REPLACE)
             .remedy("confirm that this lab may be replaced; its database is kept beside"),
-        Some(false) => refuse("target.has_data", "database")
+        Some(false) => refuse(Code::TargetHasData, "database")
             .remedy("restore to an empty target, or say that this lab is to be replaced"),
-        None => refuse("target.data_unknown", "database").remedy(
+        None => refuse(Code::TargetDataUnknown, "database").remedy(
             "gather the target's facts with its database, or say that it is to \
              be replaced",
         ),
     };
-    vec![
-        finding
-            .compared("no jobs and no devices", found)
-            .because("the restored database takes this one's place", "R91, C10"),
-    ]
+    vec![finding.compared("no jobs and no devices", found)]
 }

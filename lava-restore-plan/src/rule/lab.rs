@@ -1,6 +1,6 @@
 //! What a lab's hosts must have in common.
 
-use super::{Case, note, ok, refuse, shown};
+use super::{Case, Code, note, ok, refuse, shown};
 use crate::facts::Role;
 use crate::finding::Finding;
 use crate::release::Release;
@@ -14,7 +14,11 @@ pub(super) fn judge(cases: &[Case<'_>]) -> Vec<Finding> {
         .iter()
         .filter(|case| case.planned.role == Role::Worker);
     let of = |worker: &Case<'_>| {
-        let found = [release(master, worker), known(master, worker)];
+        let found = [
+            release(master, worker),
+            known(master, worker),
+            address(master, worker),
+        ];
         let found = found.into_iter().flatten();
         found
             .map(|finding| finding.on(&worker.planned.id))
@@ -34,17 +38,15 @@ fn release(master: &Case<'_>, worker: &Case<'_>) -> Option<Finding> {
     };
     let speaks = |version| Release::of(version).map(|release| release.gunicorn_serves_workers);
     let finding = if speaks(master) != speaks(worker) {
-        refuse("worker.protocol", "LAVA").remedy("name backups of one release, as the lab had")
+        refuse(Code::WorkerProtocol, "LAVA").remedy("name backups of one release, as the lab had")
     } else if master != worker {
-        refuse("worker.version", "LAVA")
+        refuse(Code::WorkerVersion, "LAVA")
             .remedy("name a backup of this worker from when it had the master's release")
     } else {
-        ok("worker.version", "LAVA")
+        ok(Code::WorkerVersion, "LAVA")
     };
-    let why = "a master puts a worker of another version offline; before and after 2020.09 they \
-               do not even speak the same language";
     let finding = finding.compared(shown(m), shown(w));
-    Some(finding.because(why, "R129; measured"))
+    Some(finding)
 }
 
 /// Whether the master's database knows the worker.
@@ -52,10 +54,13 @@ fn known(master: &Case<'_>, worker: &Case<'_>) -> Option<Finding> {
     let workers = master.backup().database.as_ref()?.workers.as_ref()?;
     let name = worker.worker_name()?;
     let finding =
-        if workers.iter().any(|known| known == name) {
-            ok("worker.known", "worker").compared("known", name)
+        if workers
+            .binary_search_by(|known| known.as_str().cmp(name))
+            .is_ok()
+        {
+            ok(Code::WorkerKnown, "worker").compared("known", name)
         } else {
-            refuse("worker.known", "worker")
+            refuse(Code::WorkerKnown, "worker")
             .compared(format!("one of the {} that the master knows", workers.len()), name)
             .remedy(
                 "name a backup of a worker that the master's backup knows, or leave this one out \
@@ -64,10 +69,34 @@ fn known(master: &Case<'_>, worker: &Case<'_>) -> Option<Finding> {
         };
     let others = workers.len();
     if others == 0 {
-        return Some(note("worker.known", "worker").compared("known", "the master knows none"));
+        return Some(note(Code::WorkerKnown, "worker").compared("known", "the master knows none"));
     }
-    Some(finding.because(
-        "a master answers a worker that it does not know with an error",
-        "R126, R131; measured: error 404",
-    ))
+    Some(finding)
+}
+
+/// Whether the worker's restored settings lead to the master that is restored.
+fn address(master: &Case<'_>, worker: &Case<'_>) -> Option<Finding> {
+    let server = worker.backup().facts.worker.as_ref()?.server.as_deref();
+    let host = server.map(host_of);
+    let now = master.host.name();
+    let same = |host: &str, name: &str| {
+        let short = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+        host == name || short(host) == short(name)
+    };
+    let finding = match (host, now) {
+        (Some(host), Some(name)) if same(host, name) => ok(Code::WorkerMaster, "worker"),
+        _ => note(Code::WorkerMaster, "worker")
+            .remedy("see that this name leads to the restored master, or change it there"),
+    };
+    Some(finding.compared(shown(now), shown(host)))
+}
+
+/// `lava.example.org` of `http://lava.example.org:8000/x`.
+fn host_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let rest = rest.split('/').next().unwrap_or_default();
+    let host = rest
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+    host.map_or(rest, |(host, _)| host)
 }

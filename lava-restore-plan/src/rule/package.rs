@@ -1,11 +1,11 @@
 //! The packages that must be the backup's.
 
-use super::{Case, note, ok, prepare, refuse, shown};
+use super::{Case, Code, note, ok, prepare, refuse, shown};
 use crate::draft::names;
 use crate::facts::{Facts, Package, Role};
 use crate::finding::{Finding, Verdict};
 use crate::migration::{Difference, list};
-use crate::{LavaVersion, PackageVersion};
+use crate::{Class, LavaVersion, PackageVersion};
 
 /// What a critical package is to LAVA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,11 @@ fn is_server_or_client(name: &str) -> bool {
         || rest.strip_prefix("client-").is_some_and(number)
 }
 
+/// Whether a package must be the backup's.
+pub(super) fn is_critical(name: &str) -> bool {
+    Kind::of(name).is_some()
+}
+
 /// Whether a package is one of LAVA's own.
 pub(crate) fn is_lava(name: &str) -> bool {
     Kind::of(name) == Some(Kind::Lava)
@@ -62,11 +67,13 @@ pub(crate) fn critical_packages(facts: &Facts, role: Role) -> impl Iterator<Item
     facts.packages.iter().filter(critical)
 }
 
-/// The critical packages of the backup that are not on the target as they must be.
+/// The packages of the backup that are not on the target as they must be.
 pub(crate) fn differing_packages(case: &Case<'_>) -> Vec<String> {
     let critical = critical_packages(&case.backup().facts, case.planned.role);
     let differing = critical.filter(|p| judge(case, p).severity == Verdict::Prepare);
     let mut names: Vec<String> = differing.map(|package| package.name.clone()).collect();
+    names.extend(super::archive::differing_dependencies(case));
+    names.sort();
     names.dedup();
     names
 }
@@ -75,7 +82,7 @@ pub(crate) fn differing_packages(case: &Case<'_>) -> Vec<String> {
 /// loaded: the backup's, or the target's where the difference was judged harmless.
 pub(crate) fn accepted_versions(case: &Case<'_>) -> Vec<(String, PackageVersion)> {
     let accepted = |package: &Package| {
-        let found = installed(case.target(), &package.name);
+        let found = case.target().installed(&package.name);
         let version = match (judge(case, package).severity, found) {
             (Verdict::Ok | Verdict::Note, found) => found?.version.clone(),
             _ => package.version.clone(),
@@ -92,72 +99,100 @@ pub(crate) fn accepted_versions(case: &Case<'_>) -> Vec<(String, PackageVersion)
 /// Packages that dpkg left off in the middle of. Finishing one later would run lava-server's
 /// maintainer script, and so a migration, on the restored database.
 pub(super) fn unclean(case: &Case<'_>) -> Vec<Finding> {
-    let unclean: Vec<_> = case
+    const REMEDY: &str = "finish or remove it on the target now, and gather the facts again";
+    let unclean = case
         .target()
         .packages
         .iter()
-        .filter(|package| package.is_unclean())
+        .filter(|package| package.is_unclean());
+    let mut findings: Vec<Finding> = unclean
+        .map(|package| {
+            refuse(Code::PkgUnclean, &package.name)
+                .compared("installed", &package.state)
+                .remedy(REMEDY)
+        })
         .collect();
-    let why = "whoever finishes it after the load configures LAVA, and that \
-     migrates the database";
-    let ground = "R34; measured: dpkg configures it with the next package";
-    if unclean.is_empty() {
-        return vec![
-            ok("pkg.clean", "dpkg")
-                .compared("nothing left undone", "nothing")
-                .because(why, ground),
-        ];
+    if case.target().has_disorder("dpkg.interrupted") {
+        let finding = refuse(Code::PkgInterrupted, "dpkg").compared("idle", "interrupted");
+        findings.push(finding.remedy(REMEDY));
     }
-    let finding = |package: &&Package| {
-        refuse("pkg.unclean", &package.name)
-            .compared("installed", &package.state)
-            .because(why, ground)
-            .remedy("finish or remove it on the target now, and gather the facts again")
-    };
-    unclean.iter().map(finding).collect()
+    if findings.is_empty() {
+        findings.push(ok(Code::PkgClean, "dpkg").compared("nothing left undone", "nothing"));
+    }
+    findings
 }
 
 /// lava-server itself.
 pub(super) fn lava(case: &Case<'_>) -> Vec<Finding> {
-    if case.target().packages.is_empty() || case.backup().facts.packages.is_empty() {
-        let whose = if case.target().packages.is_empty() {
-            "target"
-        } else {
-            "backup"
-        };
-        return vec![
-            refuse("pkg.unknown", whose)
-                .compared("dpkg's packages", "unknown")
-                .because("database and packages must match precisely", "R30, R36")
-                .remedy("gather the facts again"),
-        ];
+    let unknown = |facts: &Facts| facts.packages.is_empty();
+    let whose = match (unknown(case.target()), unknown(&case.backup().facts)) {
+        (true, _) => Some("target"),
+        (_, true) => Some("backup"),
+        _ => None,
+    };
+    if let Some(whose) = whose {
+        let finding = refuse(Code::PkgUnknown, whose).compared("dpkg's packages", "unknown");
+        return vec![finding.remedy("gather the facts again")];
     }
     let main = case.planned.role.package();
-    let wanted = case.backup().facts.package(main);
-    let Some(wanted) = wanted.filter(|package| package.is_installed()) else {
+    let Some(wanted) = case.backup().facts.installed(main) else {
         return vec![
-            refuse("lava.unknown", main)
+            refuse(Code::LavaUnknown, main)
                 .compared("installed", "not among the backup's packages")
-                .because("a backup is restored to its very release", "R89, R129")
                 .remedy("give the backup of a host of this role"),
         ];
     };
     let mut findings = vec![judge_lava(case, wanted)];
     // An older LAVA is brought to the backup's by its package, and that migrates what it finds.
-    let older = findings[0].code == "lava.older" && case.planned.role == Role::Master;
-    if older && !matches!(super::data::data(case)[0].severity, Verdict::Ok) {
+    let older = findings[0].code == Code::LavaOlder.as_str();
+    if older
+        && case.planned.role == Role::Master
+        && !matches!(super::data::data(case)[0].severity, Verdict::Ok)
+    {
         findings.push(
-            refuse("lava.older_with_data", "lava-server")
+            refuse(Code::LavaOlderWithData, "lava-server")
                 .compared("an empty database", "a lab")
-                .because(
-                    "bringing LAVA forward migrates the database that is there now, and \
-                     this one is to be kept",
-                    "R34",
-                )
                 .remedy("restore to a fresh target"),
         );
     }
+    findings.extend(partial(case));
     findings
+}
+
+/// Whether the target's packages of LAVA's one source disagree.
+fn partial(case: &Case<'_>) -> Option<Finding> {
+    const ONE_SOURCE: [&str; 6] = [
+        "lava",
+        "lava-common",
+        "lava-dispatcher",
+        "lava-dispatcher-host",
+        "lava-server",
+        "lava-server-doc",
+    ];
+    let there = ONE_SOURCE
+        .iter()
+        .filter_map(|name| case.target().installed(name));
+    let there: Vec<&Package> = there.collect();
+    let releases = there
+        .iter()
+        .filter_map(|package| LavaVersion::of(&package.version).ok());
+    let releases: std::collections::BTreeSet<String> =
+        releases.map(|release| release.to_string()).collect();
+    if releases.len() < 2 {
+        return None;
+    }
+    let as_in_backup = |package: &&Package| {
+        let wanted = case.backup().facts.installed(&package.name);
+        wanted.is_some_and(|wanted| wanted.version == package.version)
+    };
+    let finding = if there.iter().all(as_in_backup) {
+        note(Code::LavaPartial, "LAVA")
+    } else {
+        prepare(Code::LavaPartial, "LAVA", names::PACKAGES)
+            .remedy("install the backup's packages, all of one release")
+    };
+    let found: Vec<String> = releases.into_iter().collect();
+    Some(finding.compared("one release", found.join(", ")))
 }
 
 /// Every other critical package of the backup.
@@ -174,16 +209,11 @@ pub(super) fn critical(case: &Case<'_>) -> Vec<Finding> {
     }
     // Any LAVA package newer than lava-server's own release would pull it along.
     let newest = case.backup().facts.lava_version();
-    for extra in critical_packages(case.target(), case.planned.role)
-        .filter(|p| Kind::of(&p.name) == Some(Kind::Lava))
-    {
+    for extra in critical_packages(case.target(), case.planned.role).filter(|p| is_lava(&p.name)) {
         let release = LavaVersion::of(&extra.version).ok();
-        if installed(&case.backup().facts, &extra.name).is_none() && release > newest {
-            findings.push(refuse_newer(
-                &extra.name,
-                shown(newest.as_ref()),
-                &extra.version,
-            ));
+        if case.backup().facts.installed(&extra.name).is_none() && release > newest {
+            let newest = shown(newest.as_ref());
+            findings.push(refuse_newer(&extra.name, newest, &extra.version));
         }
     }
     findings
@@ -191,32 +221,23 @@ pub(super) fn critical(case: &Case<'_>) -> Vec<Finding> {
 
 /// The migrations that the target's packages ship against those that the backup's database had.
 pub(super) fn migrations(case: &Case<'_>) -> Vec<Finding> {
-    let why = "the package migrates a database that lacks one, and breaks on one \
-     that has more; LAVA's checks see neither";
-    let ground = "R30, C4; measured on three releases";
-    let Some(applied) = case
-        .backup()
-        .database
-        .as_ref()
-        .and_then(|dump| dump.migrations.as_ref())
-    else {
-        return vec![]; // `itself::migrations` refuses
+    const SUBJECT: &str = "django_migrations";
+    const THOSE: &str = "those of the backup's database";
+    let dump = case.backup().database.as_ref();
+    let Some(applied) = dump.and_then(|dump| dump.migrations.as_ref()) else {
+        return vec![]; // `content::migrations` refuses
     };
-    let subject = "django_migrations";
     let finding = match &case.target().migrations_shipped {
-        _ if case.lacks_lava() => prepare("target.migrations", subject, names::PACKAGES)
-            .compared("those of the backup's database", "no LAVA yet")
+        _ if case.lacks_lava() => prepare(Code::TargetMigrations, SUBJECT, names::PACKAGES)
+            .compared(THOSE, "no LAVA yet")
             .remedy("install the backup's packages"),
-        None => refuse("target.migrations_unknown", subject)
-            .compared("those of the backup's database", "unknown")
-            .remedy(
-                "gather the target's facts again, with its packages' migration \
-             files",
-            ),
+        None => refuse(Code::TargetMigrationsUnknown, SUBJECT)
+            .compared(THOSE, "unknown")
+            .remedy("gather the target's facts again, with its packages' migration files"),
         Some(shipped) => {
             let difference = Difference::of(applied, shipped);
             if difference.is_empty() {
-                ok("target.migrations", subject).compared(applied.len(), applied.len())
+                ok(Code::TargetMigrations, SUBJECT).compared(applied.len(), applied.len())
             } else {
                 let mut found = Vec::new();
                 if !difference.unknown.is_empty() {
@@ -225,20 +246,16 @@ pub(super) fn migrations(case: &Case<'_>) -> Vec<Finding> {
                 if !difference.pending.is_empty() {
                     found.push(format!("has more: {}", list(&difference.pending)));
                 }
-                refuse("target.migrations_differ", subject)
-                    .compared("those of the backup's database", found.join("; "))
+                refuse(Code::TargetMigrationsDiffer, SUBJECT)
+                    .compared(THOSE, found.join("; "))
                     .remedy(
-                        "bring the packages to the backup's exact versions on an empty \
-                     target, and gather the facts again",
+                        "bring the packages to the backup's exact versions on an empty target, \
+                         and gather the facts again",
                     )
             }
         }
     };
-    vec![finding.because(why, ground)]
-}
-
-fn installed<'a>(facts: &'a Facts, name: &str) -> Option<&'a Package> {
-    facts.package(name).filter(|package| package.is_installed())
+    vec![finding]
 }
 
 /// One critical package of the backup against the target.
@@ -253,144 +270,135 @@ fn judge(case: &Case<'_>, wanted: &Package) -> Finding {
 
 fn judge_lava(case: &Case<'_>, wanted: &Package) -> Finding {
     let is_main = wanted.name == case.planned.role.package();
-    let code = |main: &'static str, other: &'static str| if is_main { main } else { other };
+    let code = |main: Code, other: Code| if is_main { main } else { other };
     let name = &wanted.name;
-    let Some(found) = installed(case.target(), name) else {
+    let Some(found) = case.target().installed(name) else {
         return prepare(
-            code("lava.absent", "pkg.critical_differs"),
+            code(Code::LavaAbsent, Code::PkgCriticalDiffers),
             name,
             names::PACKAGES,
         )
         .compared(&wanted.version, "not installed")
-        .because(
-            "the backup's database belongs to exactly this release",
-            "R88, R89",
-        )
         .remedy(install(wanted));
     };
-    if found.version.as_str() == wanted.version.as_str() {
-        return ok(code("lava.equal", "pkg.same"), name).compared(&wanted.version, &found.version);
-    }
     let release = |package: &Package| LavaVersion::of(&package.version).ok();
-    let (Some(b), Some(t)) = (release(wanted), release(found)) else {
-        return refuse("lava.unknown", name)
-            .compared(&wanted.version, &found.version)
-            .because("which of the two releases is newer can't be told", "R90")
-            .remedy("bring the target to the backup's exact version while it is empty");
-    };
-    if t > b && case.planned.role == Role::Master {
+    let (b, t) = (release(wanted), release(found));
+    let finding = if found.version.as_str() == wanted.version.as_str() {
+        ok(code(Code::LavaEqual, Code::PkgSame), name)
+    } else if b.is_none() || t.is_none() {
+        refuse(Code::LavaUnknown, name)
+            .remedy("bring the target to the backup's exact version while it is empty")
+    } else if t > b && case.planned.role == Role::Master {
         return refuse_newer(name, &wanted.version, &found.version);
-    }
-    if t != b && case.planned.role != Role::Master {
-        return prepare("worker.package", name, names::PACKAGES)
-            .compared(&wanted.version, &found.version)
-            .because("a master puts a worker of another version offline", "R129")
-            .remedy(install(wanted));
-    }
-    if t < b {
-        return prepare(
-            code("lava.older", "pkg.critical_differs"),
+    } else if t != b && case.planned.role != Role::Master {
+        prepare(Code::WorkerPackage, name, names::PACKAGES).remedy(install(wanted))
+    } else if t < b {
+        prepare(
+            code(Code::LavaOlder, Code::PkgCriticalDiffers),
             name,
             names::PACKAGES,
         )
-        .compared(&wanted.version, &found.version)
-        .because(
-            "brought forward later, the package migrates the restored database; \
-             brought forward now, it meets an empty one",
-            "R89, C4",
-        )
-        .remedy(install(wanted));
-    }
-    // Another build of the same release: `migrations` refuses when it ships another set.
-    note(code("lava.other_build", "pkg.other_build"), name)
-        .compared(&wanted.version, &found.version)
-        .because(
-            "another build of the same release; the sets of migrations decide",
-            "C4",
-        )
+        .remedy(install(wanted))
+    } else {
+        // Another build of the same release: `migrations` refuses when it ships another set.
+        note(code(Code::LavaOtherBuild, Code::PkgOtherBuild), name)
+    };
+    finding.compared(&wanted.version, &found.version)
 }
 
 fn refuse_newer(name: &str, wanted: impl std::fmt::Display, found: &PackageVersion) -> Finding {
-    refuse("lava.newer", name)
-        .compared(wanted, found)
-        .because(
-            "a newer LAVA migrates the backup's database, silently and for good",
-            "R33, R90; measured: 2020.12 into 2023.01 and 2026.10",
-        )
-        .remedy(
-            "prepare a fresh target with the backup's exact version; there is \
-         no way back for this one",
-        )
-}
-
-fn judge_django(case: &Case<'_>, wanted: &Package) -> Finding {
-    let finding = match installed(case.target(), &wanted.name) {
-        None => prepare("django", &wanted.name, names::PACKAGES)
-            .compared(&wanted.version, "not installed")
-            .remedy(install(wanted)),
-        Some(found) => {
-            let same =
-                |parts: usize| leading(&wanted.version, parts) == leading(&found.version, parts);
-            let finding = match () {
-                () if found.version.as_str() == wanted.version.as_str() => {
-                    ok("django", &wanted.name)
-                }
-                () if wanted.version.upstream() == found.version.upstream() => {
-                    note("django", &wanted.name)
-                }
-                () if same(2) => {
-                    prepare("django", &wanted.name, names::PACKAGES).remedy(install(wanted))
-                }
-                () => refuse("django", &wanted.name)
-                    .remedy("prepare a target with the backup's suite and Django"),
-            };
-            finding.compared(&wanted.version, &found.version)
-        }
-    };
-    finding.because(
-        "Django makes tables of its own: with another feature release the \
-         same LAVA has another schema",
-        "R36; measured: auth has 11 migrations in Django 2.2, 12 in 3.2",
+    refuse(Code::LavaNewer, name).compared(wanted, found).remedy(
+        "prepare a fresh target with the backup's exact version; there is no way back for this one",
     )
 }
 
-fn judge_companion(case: &Case<'_>, wanted: &Package) -> Finding {
-    let found = installed(case.target(), &wanted.name);
-    let finding = match found {
-        Some(found) if found.version.as_str() == wanted.version.as_str() => {
-            ok("pkg.same", &wanted.name)
-        }
-        Some(found) if found.version.upstream() == wanted.version.upstream() => {
-            note("pkg.other_revision", &wanted.name)
-        }
-        _ => prepare("pkg.critical_differs", &wanted.name, names::PACKAGES).remedy(install(wanted)),
+fn judge_django(case: &Case<'_>, wanted: &Package) -> Finding {
+    let name = &wanted.name;
+    let Some(found) = case.target().installed(name) else {
+        return prepare(Code::DjangoAbsent, name, names::PACKAGES)
+            .compared(&wanted.version, "not installed")
+            .remedy(install(wanted));
     };
-    let found = found.map_or_else(|| "not installed".to_owned(), |p| p.version.to_string());
-    finding
-        .compared(&wanted.version, found)
-        .because("LAVA's code and its tables stand on it", "R36, R37, R41")
+    let same = |parts: usize| leading(&wanted.version, parts) == leading(&found.version, parts);
+    let finding = if found.version.as_str() == wanted.version.as_str() {
+        ok(Code::DjangoSame, name)
+    } else if !same(2) {
+        refuse(Code::DjangoFeature, name)
+            .remedy("prepare a target with the backup's suite and Django")
+    } else if let Some(finding) = judge_backport(wanted, found) {
+        finding
+    } else if wanted.version.upstream() == found.version.upstream() {
+        note(Code::DjangoRevision, name)
+    } else {
+        prepare(Code::DjangoPatch, name, names::PACKAGES).remedy(install(wanted))
+    };
+    finding.compared(&wanted.version, &found.version)
+}
+
+fn judge_companion(case: &Case<'_>, wanted: &Package) -> Finding {
+    let name = &wanted.name;
+    let Some(found) = case.target().installed(name) else {
+        return prepare(Code::PkgCriticalDiffers, name, names::PACKAGES)
+            .compared(&wanted.version, "not installed")
+            .remedy(install(wanted));
+    };
+    let finding = if found.version.as_str() == wanted.version.as_str() {
+        ok(Code::PkgSame, name)
+    } else if let Some(finding) = judge_backport(wanted, found) {
+        finding
+    } else if found.version.upstream() == wanted.version.upstream() {
+        note(Code::PkgOtherRevision, name)
+    } else if found.version > wanted.version {
+        prepare(Code::PkgDowngrade, name, names::PACKAGES).remedy(install(wanted))
+    } else {
+        prepare(Code::PkgCriticalDiffers, name, names::PACKAGES).remedy(install(wanted))
+    };
+    finding.compared(&wanted.version, &found.version)
 }
 
 fn judge_postgresql(case: &Case<'_>, wanted: &Package) -> Finding {
     let major = |facts: &Facts| facts.postgresql.as_ref().map(|server| server.major);
-    let other_major =
-        major(case.target()).is_some() && major(case.target()) != major(&case.backup().facts);
-    let found = installed(case.target(), &wanted.name);
+    let target = major(case.target());
+    let other_major = target.is_some() && target != major(&case.backup().facts);
+    let found = case.target().installed(&wanted.name);
     let finding = match found {
         Some(found) if found.version.as_str() == wanted.version.as_str() => {
-            ok("pkg.same", &wanted.name)
+            ok(Code::PkgSame, &wanted.name)
         }
         // A minor release changes no format; of another major, `postgresql::major` speaks.
-        Some(_) => note("pkg.other_revision", &wanted.name),
-        None if other_major => note("pkg.other_major", &wanted.name),
+        Some(_) => note(Code::PkgOtherRevision, &wanted.name),
+        None if other_major => note(Code::PkgOtherMajor, &wanted.name),
         None => {
-            prepare("pkg.critical_differs", &wanted.name, names::PACKAGES).remedy(install(wanted))
+            prepare(Code::PkgCriticalDiffers, &wanted.name, names::PACKAGES).remedy(install(wanted))
         }
     };
     let found = found.map_or_else(|| "not installed".to_owned(), |p| p.version.to_string());
-    finding
-        .compared(&wanted.version, found)
-        .because("the server and its tools take the dump", "R38")
+    finding.compared(&wanted.version, found)
+}
+
+/// Two versions that one of the two hosts has from backports.
+fn judge_backport(wanted: &Package, found: &Package) -> Option<Finding> {
+    match (is_backport(wanted), is_backport(found)) {
+        (true, false) => {
+            Some(prepare(Code::BpoMissing, &wanted.name, names::PACKAGES).remedy(install(wanted)))
+        }
+        (false, true) => Some(
+            refuse(Code::BpoExtra, &wanted.name)
+                .remedy("prepare a target with the suite's own version"),
+        ),
+        _ => None,
+    }
+}
+
+/// By where it came from, and by its name where nobody knows.
+pub(super) fn is_backport(package: &Package) -> bool {
+    match package.origin {
+        Some(Class::Backports | Class::BackportsSloppy) => true,
+        Some(Class::Superseded | Class::Local | Class::Unknown) | None => {
+            package.version.as_str().contains("~bpo")
+        }
+        Some(_) => false,
+    }
 }
 
 /// The first parts of an upstream version, between its dots.
@@ -398,7 +406,7 @@ fn leading(version: &PackageVersion, parts: usize) -> Vec<&str> {
     version.upstream().split('.').take(parts).collect()
 }
 
-fn install(package: &Package) -> String {
+pub(super) fn install(package: &Package) -> String {
     format!(
         "install {}={} from the backup or its suite",
         package.name, package.version

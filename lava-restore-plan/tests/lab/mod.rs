@@ -92,6 +92,7 @@ fn host(hostname: &str) -> Facts {
             name: "main".into(),
             port: Some(5432),
         }],
+        ..PostgresqlFacts::default()
     });
     facts.migrations_shipped = Some(shipped());
     facts.units = Some(vec![
@@ -210,6 +211,8 @@ pub fn backup() -> Backup {
         }),
         degraded: vec![],
         debs: None,
+        sizes: None,
+        drill_passed: None,
     }
 }
 
