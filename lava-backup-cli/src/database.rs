@@ -113,10 +113,9 @@ fn show(args: &BackupArgs) -> Result<Answer, Failure> {
     );
     for table in &shown.tables {
         out += &format!(
-            "{:>12} {:>9}  {}  {}\n",
+            "{:>12} {:>9}  {}\n",
             text::grouped(table.rows),
             text::bytes(table.bytes),
-            table.digest,
             table.table
         );
     }

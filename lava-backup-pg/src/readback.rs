@@ -5,6 +5,7 @@ mod session;
 use serde::Serialize;
 
 use crate::archive::{DumpContents, TableInfo, TableSummary};
+use crate::digest::TableHasher;
 use crate::error::{Error, ErrorKind, Result};
 use crate::superuser::Superuser;
 use blobs::{PAGES, Pages};
@@ -69,7 +70,7 @@ pub fn compare(
     let mut session = Session::start(admin, database, encoding, statements)?;
     for summary in &dumped.tables {
         each(&summary.table);
-        match session.table()? {
+        match session.table(&summary.digest)? {
             Ok((rows, digest)) if rows == summary.rows && digest == summary.digest => {
                 comparison.equal += 1;
                 comparison.rows += rows;
@@ -161,16 +162,15 @@ fn unread(
 
 /// The last thing that the session reads.
 fn large_objects(mut session: Session, dumped: &DumpContents) -> Result<Option<TableDifference>> {
-    let mut pages = Pages::default();
+    let digest = dumped.large_objects_digest.as_ref();
+    let mut pages = Pages::new(digest.map_or_else(TableHasher::unkeyed, TableHasher::like));
     if let Err(state) = session.rows(|row| pages.take(row))? {
         let what = format!("read large objects back: the server ends with error {state}");
         return Err(Error::new(ErrorKind::Query, what));
     }
     let found = pages.finish();
     let same = found.count() == dumped.large_objects
-        && dumped
-            .large_objects_digest
-            .is_none_or(|digest| digest == found.digest());
+        && digest.is_none_or(|digest| *digest == found.digest());
     Ok((!same).then(|| difference("large objects", dumped.large_objects, found.count())))
 }
 

@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 
 use common::lab::{Kept, bring, cluster, databases, dump_of, server_user, skip, spec};
-use lava_backup_pg::archive::{DumpContents, TableInfo};
+use lava_backup_pg::archive::{DumpContents, DumpReader, TableInfo};
 use lava_backup_pg::{
     Address, DumpSink, ErrorKind, Pace, Password, Programs, RoleAttributes, Scratch, Snapshot,
     WorkOfOthers, compare, dump,
@@ -52,6 +52,33 @@ fn a_dump_shows_the_instant_of_its_snapshot() {
     let comparison = compare(cluster.superuser(), "lab", &contents, &mut |_| ()).unwrap();
     assert_eq!(comparison.differ[0].table, "public.job");
     assert_eq!(comparison.differ[0].found, Some(5001));
+}
+
+/// Digests without a key: what the first versions put into seals.
+#[test]
+fn a_seal_of_an_earlier_version_proves_a_database_too() {
+    let cluster = cluster();
+    let large = "SELECT lo_from_bytea(7, convert_to(repeat('x', 9000), 'UTF8'))";
+    cluster.superuser().query("postgres", LAB).unwrap();
+    cluster.superuser().query("lab", large).unwrap();
+    let (kept, _) = dump_of(&cluster, "lab");
+    let mut reader = DumpReader::new();
+    reader.feed(&kept.bytes, &mut ()).unwrap();
+    let sealed = serde_json::to_string(&reader.finish().unwrap()).unwrap();
+    assert_eq!(
+        sealed.matches(r#"digest":"lthash16:"#).count(),
+        3,
+        "{sealed}"
+    );
+    let contents: DumpContents = serde_json::from_str(&sealed).unwrap();
+
+    let compared = || compare(cluster.superuser(), "lab", &contents, &mut |_| ()).unwrap();
+    assert!(compared().holds(), "{:?}", compared());
+    let change = "UPDATE job SET spent = spent + 1 WHERE id = 7; \
+        SELECT lo_put(7, 8999, 'y')";
+    cluster.superuser().query("lab", change).unwrap();
+    let differ: Vec<_> = compared().differ.into_iter().map(|d| d.table).collect();
+    assert_eq!(differ, ["public.job", "large objects"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 
 use crate::archive::copy_text;
+use crate::digest::TableHasher;
 use crate::large_objects::LargeObjects;
 
 /// A page of a large object for each row, and how long a page is.
@@ -11,13 +12,20 @@ pub(super) const PAGES: &str = "COPY (SELECT m.oid, l.pageno, pg_catalog.encode(
 
 /// Puts pages together. One that is not there, and what one lacks before the
 /// next, reads as zeros.
-#[derive(Default)]
 pub(super) struct Pages {
     objects: LargeObjects,
     oid: Option<u32>,
 }
 
 impl Pages {
+    /// Into a table without rows.
+    pub(super) fn new(table: TableHasher) -> Self {
+        Self {
+            objects: LargeObjects::new(table),
+            oid: None,
+        }
+    }
+
     /// Takes a row of [`PAGES`].
     pub(super) fn take(&mut self, row: &[u8]) {
         let mut fields = copy_text::fields(row).map(|field| field.unwrap_or_default());
