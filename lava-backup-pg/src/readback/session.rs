@@ -34,6 +34,10 @@ pub(super) struct Session {
     doing: String,
 }
 
+/// How many rows a table has, and their digest; or the SQLSTATE, if the server
+/// would not give them.
+pub(super) type Rows = Result<(u64, TableDigest), String>;
+
 impl Session {
     /// Begins to run `COPY … TO STDOUT` statements, each without its semicolon.
     pub(super) fn start(
@@ -71,13 +75,9 @@ impl Session {
         })
     }
 
-    /// How many rows the next statement gives, whatever their length, and a
-    /// digest to compare with this one; the SQLSTATE if the server would not give
-    /// them.
-    pub(super) fn table(
-        &mut self,
-        like: &TableDigest,
-    ) -> Result<Result<(u64, TableDigest), String>> {
+    /// The rows of the next statement, whatever their length, with a digest to
+    /// compare with this one.
+    pub(super) fn table(&mut self, like: &TableDigest) -> Result<Rows> {
         let mut rows = RowSum::new(TableHasher::like(like));
         let mut head = Vec::with_capacity(MARK_LENGTH);
         loop {
