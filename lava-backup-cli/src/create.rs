@@ -293,7 +293,7 @@ impl Making {
         let meta = Meta::private(Class::Secret, self.taken.for_files());
         let of_tables = snapshot.facts().tables.len();
         let member = self.writer.stream(path.clone(), meta)?;
-        let mut sink = Sink::new(member, &self.progress, of_tables);
+        let mut sink = Sink::new(member, &self.progress, of_tables)?;
         let dumped = dump(snapshot, pace, &mut sink).could_not("dump the database")?;
         sink.finish().could_not("store the dump")?;
         let contents = dumped.contents;

@@ -113,10 +113,9 @@ fn show(args: &BackupArgs) -> Result<Answer, Failure> {
     );
     for table in &shown.tables {
         out += &format!(
-            "{:>12} {:>9}  {}  {}\n",
+            "{:>12} {:>9}  {}\n",
             text::grouped(table.rows),
             text::bytes(table.bytes),
-            table.digest,
             table.table
         );
     }
@@ -226,6 +225,7 @@ fn restore(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
         Stage::Removing(name) => progress.say(format!("removing the unfinished {name}")),
         Stage::Loading(1) => progress.say("loading the dump"),
         Stage::Loading(jobs) => progress.say(format!("loading the dump by {jobs} jobs")),
+        Stage::LoadingAgain(_) => progress.say("loading the dump anew, by one job"),
         Stage::Analysing => progress.say("making statistics"),
         Stage::Comparing(table) => progress.say(format!("comparing {}", table.name)),
         Stage::Swapping => progress.say("swapping the databases"),
@@ -244,6 +244,9 @@ fn restore(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
     let mut out = said(&compared);
     if let Some(removed) = restored.removed {
         out += &format!("{removed}, which an interrupted restore had left, is removed\n");
+    }
+    if let Some(why) = restored.loaded_alone {
+        out += &format!("one job loaded it, for several could not: {why}\n");
     }
     if let Some(kept) = &compared.kept {
         out += &format!("the database that was there is kept as {kept}\n");

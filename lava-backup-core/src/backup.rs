@@ -189,7 +189,8 @@ impl Backup {
         }
         let mut spread = Spread::new(entry)?;
         let mut told = 0;
-        Frames::new(&self.store, frames).content(entry, &mut |mut bytes| {
+        let mut stored = Frames::new(&self.store, frames).by_all_cores();
+        stored.content(entry, &mut |mut bytes| {
             while let Some((at, run)) = spread.next(&mut bytes) {
                 hole(out, at - told).at("write", &place)?;
                 out.write_all(run).at("write", &place)?;

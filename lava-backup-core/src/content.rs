@@ -1,5 +1,6 @@
 //! The content of a member, out of the frames that hold it.
 
+use crate::ahead::Ahead;
 use crate::attributes::Extent;
 use crate::entry::Entry;
 use crate::error::{Error, Result};
@@ -13,7 +14,11 @@ pub(crate) struct Frames<'f> {
     names: &'f [FrameName],
     number: Option<u64>,
     bytes: Vec<u8>,
+    by_all_cores: bool,
 }
+
+/// Of a file with less content than this, few frames would be decoded at once.
+const WORTH_ALL_CORES: u64 = 8 << 20;
 
 impl<'f> Frames<'f> {
     pub(crate) fn new(store: &'f Store, names: &'f [FrameName]) -> Self {
@@ -22,7 +27,14 @@ impl<'f> Frames<'f> {
             names,
             number: None,
             bytes: Vec::new(),
+            by_all_cores: false,
         }
+    }
+
+    /// Decodes the frames of a large file by all cores, ahead of their use.
+    pub(crate) fn by_all_cores(mut self) -> Self {
+        self.by_all_cores = true;
+        self
     }
 
     /// Gives the stored content of a file, run by run.
@@ -39,8 +51,21 @@ impl<'f> Frames<'f> {
         let mut left = stored_size(entry);
         let mut number = entry.frame;
         let mut offset = usize::try_from(entry.offset).unwrap_or(usize::MAX);
+        let mut ahead = (self.by_all_cores && left >= WORTH_ALL_CORES).then(|| {
+            let names = usize::try_from(number)
+                .ok()
+                .and_then(|at| self.names.get(at..));
+            Ahead::new(self.store, names.unwrap_or_default().to_vec())
+        });
         while left > 0 {
-            let bytes = self.frame(number, entry)?;
+            let decoded;
+            let bytes = match &mut ahead {
+                None => self.frame(number, entry)?,
+                Some(ahead) => {
+                    decoded = ahead.next().ok_or_else(|| beyond(entry))??;
+                    &*decoded
+                }
+            };
             let bytes = bytes.get(offset..).unwrap_or_default();
             let upto = usize::try_from(left).unwrap_or(usize::MAX);
             let bytes = &bytes[..bytes.len().min(upto)];
@@ -62,16 +87,18 @@ impl<'f> Frames<'f> {
     fn frame(&mut self, number: u64, entry: &Entry) -> Result<&[u8]> {
         if self.number != Some(number) {
             let place = usize::try_from(number).unwrap_or(usize::MAX);
-            let name = self.names.get(place).ok_or_else(|| {
-                let what = "its content lies beyond the last frame";
-                Error::damaged(entry.path.to_string(), what)
-            })?;
+            let name = self.names.get(place).ok_or_else(|| beyond(entry))?;
             self.number = None;
             self.store.read_frame_into(*name, &mut self.bytes)?;
             self.number = Some(number);
         }
         Ok(&self.bytes)
     }
+}
+
+fn beyond(entry: &Entry) -> Error {
+    let what = "its content lies beyond the last frame";
+    Error::damaged(entry.path.to_string(), what)
 }
 
 /// Where the stored bytes of a file lie in it, from the first to the last.

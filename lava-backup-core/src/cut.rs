@@ -22,46 +22,80 @@ pub(crate) fn after_file(length: usize, path: &[u8]) -> bool {
 
 /// Cuts one large stream by its content.
 ///
-/// Measured on the dump of 5,000 jobs taken again after 50 more: 15 % of the
-/// bytes were new at an average of 256 KiB, 56 % at 1 MiB, and compression
-/// gained under 1 % from the longer frames.
+/// Frames of a part are short where it begins, and longer further on: a part that
+/// grew is written anew from its last cut on, which costs about the same share of
+/// it whatever its length. Measured on the dump of a lab at work, taken again after
+/// 1 % more jobs: of 36 MB 3.5 % were stored instead of 7 %, of 145 MB 1.1 % instead
+/// of 1.6 %, for a first dump that is larger by 2 % and 0.5 %.
 pub(crate) struct ContentCutter {
     waiting: Vec<u8>,
+    /// Bytes that were cut off since the part began; of a stream whose producer
+    /// tells of no parts, none is known.
+    of_part: Option<usize>,
 }
 
-impl ContentCutter {
-    const MIN: usize = 64 << 10;
-    const AVERAGE: usize = 256 << 10;
-    const MAX: usize = 1 << 20;
+/// How long frames are.
+#[derive(Clone, Copy)]
+struct Lengths {
+    min: usize,
+    average: usize,
+    max: usize,
+}
 
+impl Lengths {
+    const fn around(average: usize) -> Self {
+        Self {
+            min: average / 4,
+            average,
+            max: average * 4,
+        }
+    }
+}
+
+const SHORT: Lengths = Lengths::around(16 << 10);
+const MIDDLE: Lengths = Lengths::around(64 << 10);
+const LONG: Lengths = Lengths::around(256 << 10);
+
+impl ContentCutter {
     pub(crate) fn new() -> Self {
         Self {
             waiting: Vec::new(),
+            of_part: None,
         }
     }
 
     /// Takes bytes and gives each run that is cut off to `frame`.
     pub(crate) fn push<E>(
         &mut self,
-        bytes: &[u8],
+        mut bytes: &[u8],
         mut frame: impl FnMut(Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
-        for part in bytes.chunks(Self::MAX) {
-            self.waiting.extend_from_slice(part);
-            while self.waiting.len() >= Self::MAX {
+        while !bytes.is_empty() {
+            let room = self.lengths().max - self.waiting.len();
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.waiting.extend_from_slice(now);
+            bytes = later;
+            if self.waiting.len() == self.lengths().max {
                 self.cut_one(&mut frame)?;
             }
         }
         Ok(())
     }
 
-    /// Would what waits make a short frame?
-    pub(crate) fn is_short(&self) -> bool {
-        self.waiting.len() < Self::MIN
+    /// A part begins: cuts here, unless what waits is so short that it may go with
+    /// it.
+    pub(crate) fn begin_part<E>(
+        &mut self,
+        frame: impl FnMut(Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.waiting.len() >= SHORT.min {
+            self.flush(frame)?;
+        }
+        self.of_part = Some(0);
+        Ok(())
     }
 
-    /// Gives what is left: at a place where the producer begins something new,
-    /// or at the end.
+    /// Gives what is left.
     pub(crate) fn flush<E>(
         &mut self,
         mut frame: impl FnMut(Vec<u8>) -> Result<(), E>,
@@ -72,12 +106,21 @@ impl ContentCutter {
         Ok(())
     }
 
+    fn lengths(&self) -> Lengths {
+        match self.of_part {
+            Some(..0x4_0000) => SHORT,
+            Some(0x4_0000..0x40_0000) => MIDDLE,
+            _ => LONG,
+        }
+    }
+
     fn cut_one<E>(&mut self, frame: &mut impl FnMut(Vec<u8>) -> Result<(), E>) -> Result<(), E> {
-        let chunk = FastCDC::new(&self.waiting, Self::MIN, Self::AVERAGE, Self::MAX).next();
+        let Lengths { min, average, max } = self.lengths();
+        let chunk = FastCDC::new(&self.waiting, min, average, max).next();
         let length = chunk.map_or(self.waiting.len(), |c| c.length);
-        let rest = self.waiting.split_off(length);
-        let mut cut = std::mem::replace(&mut self.waiting, rest);
-        cut.shrink_to_fit();
+        let cut = self.waiting[..length].to_vec();
+        self.waiting.drain(..length);
+        self.of_part = self.of_part.map(|before| before + length);
         frame(cut)
     }
 }
@@ -97,31 +140,40 @@ mod tests {
     }
 
     fn cuts(bytes: &[u8], piece: usize) -> Vec<Vec<u8>> {
+        cuts_of_parts(&[bytes], piece)
+    }
+
+    /// Each part after the first is said to begin.
+    fn cuts_of_parts(parts: &[&[u8]], piece: usize) -> Vec<Vec<u8>> {
         let mut cutter = ContentCutter::new();
         let mut frames = Vec::new();
-        for piece in bytes.chunks(piece) {
-            cutter
-                .push::<()>(piece, |f| {
-                    frames.push(f);
-                    Ok(())
-                })
-                .unwrap();
+        let mut keep = |frame| {
+            frames.push(frame);
+            Ok::<(), ()>(())
+        };
+        for (at, part) in parts.iter().enumerate() {
+            if at > 0 {
+                cutter.begin_part(&mut keep).unwrap();
+            }
+            for piece in part.chunks(piece) {
+                cutter.push(piece, &mut keep).unwrap();
+            }
         }
-        cutter
-            .flush::<()>(|f| {
-                frames.push(f);
-                Ok(())
-            })
-            .unwrap();
+        cutter.flush(&mut keep).unwrap();
         frames
     }
 
     #[test]
     fn cuts_depend_on_the_bytes_and_not_on_how_they_arrive() {
-        let bytes = noise(5 << 20, 1);
+        let bytes = noise(9 << 20, 1);
         let whole = cuts(&bytes, bytes.len());
         assert_eq!(whole.concat(), bytes);
         assert_eq!(whole, cuts(&bytes, 4093));
+
+        let parts = [&bytes[..100], &bytes[100..5 << 20], &bytes[5 << 20..]];
+        let whole = cuts_of_parts(&parts, bytes.len());
+        assert_eq!(whole.concat(), bytes);
+        assert_eq!(whole, cuts_of_parts(&parts, 4093));
     }
 
     #[test]
@@ -133,5 +185,52 @@ mod tests {
         let new = cuts(&changed, 1 << 16);
         let shared = new.iter().filter(|f| old.contains(f)).count();
         assert!(shared + 3 >= old.len(), "{shared} of {} shared", old.len());
+    }
+
+    #[test]
+    fn a_part_that_grew_is_stored_anew_from_near_its_end() {
+        let next = noise(1 << 20, 3);
+        for (length, most_new) in [
+            (100 << 10, 64 << 10),
+            (1 << 20, 256 << 10),
+            (9 << 20, 1 << 20),
+        ] {
+            let (before, more) = (noise(length, 4), noise(1000, 5));
+            let grown = [&before[..], &more].concat();
+            let old = cuts_of_parts(&[&[], &before, &next], 1 << 16);
+            let new = cuts_of_parts(&[&[], &grown, &next], 1 << 16);
+            let stored = new.iter().filter(|f| !old.contains(f)).map(Vec::len);
+            let stored: usize = stored.sum();
+            assert!(
+                (1..=most_new + 1000).contains(&stored),
+                "{stored} of {length}"
+            );
+        }
+    }
+
+    #[test]
+    fn frames_are_longer_the_further_a_part_goes() {
+        let bytes = noise(16 << 20, 6);
+        let frames = cuts_of_parts(&[&[], &bytes], 1 << 16);
+        let mut at = 0;
+        for (number, frame) in frames.iter().enumerate() {
+            let lengths = match at {
+                0..0x4_0000 => SHORT,
+                0x4_0000..0x40_0000 => MIDDLE,
+                _ => LONG,
+            };
+            at += frame.len();
+            let last = number + 1 == frames.len();
+            assert!(frame.len() <= lengths.max && (last || frame.len() > lengths.min));
+        }
+        let long = cuts(&bytes, 1 << 16);
+        assert!(long[0].len() > LONG.min, "nobody told of parts");
+    }
+
+    #[test]
+    fn parts_that_are_very_short_share_a_frame() {
+        let parts: Vec<Vec<u8>> = (0..10).map(|seed| noise(500, seed)).collect();
+        let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+        assert_eq!(cuts_of_parts(&parts, 100).len(), 2);
     }
 }

@@ -85,7 +85,7 @@ fn a_stream_of_unknown_length_is_stored_with_its_length() {
     let mut member = writer.stream(path("database/dump"), meta.clone()).unwrap();
     for piece in content.chunks(70_001) {
         member.write_all(piece).unwrap();
-        member.cut_here().unwrap();
+        member.begin_part().unwrap();
     }
     member.finish().unwrap();
     let empty = writer.stream(path("database/empty"), meta.clone()).unwrap();
@@ -126,7 +126,7 @@ fn a_frame_ends_where_its_producer_says_so_unless_it_would_be_short() {
         let meta = Meta::private(Class::Secret, Time::default());
         let mut member = writer.stream(path("database/dump"), meta).unwrap();
         member.write_all(&noise(length, 4)).unwrap();
-        member.cut_here().unwrap();
+        member.begin_part().unwrap();
         member.write_all(b"something new").unwrap();
         member.finish().unwrap();
         writer
@@ -137,9 +137,9 @@ fn a_frame_ends_where_its_producer_says_so_unless_it_would_be_short() {
             .frames
     };
     let whole = frames(1);
-    assert_eq!(frames((64 << 10) - 1), whole);
-    assert_eq!(frames(64 << 10), whole + 1);
-    assert_eq!(frames((64 << 10) + 1), whole + 1);
+    assert_eq!(frames((4 << 10) - 1), whole);
+    assert_eq!(frames(4 << 10), whole + 1);
+    assert_eq!(frames((4 << 10) + 1), whole + 1);
 }
 
 /// Two checks may find the same in the same second.

@@ -451,7 +451,7 @@ fn a_script_written_from_the_page_alone_reads_every_member() {
     let mut member = writer.stream(path("database/dump"), meta.clone()).unwrap();
     for piece in common::noise(300_000, 3).chunks(70_001) {
         member.write_all(piece).unwrap();
-        member.cut_here().unwrap();
+        member.begin_part().unwrap();
     }
     member.finish().unwrap();
     writer

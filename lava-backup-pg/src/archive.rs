@@ -64,6 +64,7 @@ pub use error::{ArchiveError, ArchiveErrorKind};
 pub use header::{ArchiveVersion, DumpHeader, DumpTime};
 pub use toc::{Section, TocEntry};
 
+use crate::digest::{DigestKey, TableHasher};
 use header::HeaderReader;
 use ledger::{Block, Ledger};
 use rows::RowReader;
@@ -122,6 +123,8 @@ pub struct DumpReader {
     row_limit: usize,
     failed: Option<ArchiveError>,
     ledger: Ledger,
+    /// A table without rows.
+    no_rows: TableHasher,
 }
 
 /// Where in the dump the reader is.
@@ -162,8 +165,19 @@ impl DumpReader {
             offset: 0,
             row_limit: DEFAULT_ROW_LIMIT,
             failed: None,
-            ledger: Ledger::default(),
+            ledger: Ledger::new(TableHasher::unkeyed()),
+            no_rows: TableHasher::unkeyed(),
         }
+    }
+
+    /// Digests rows with a key that nobody knew while they could be chosen, in place of without
+    /// one: far faster, but digests of two dumps then say nothing about each other. To be called
+    /// before anything is fed.
+    #[must_use]
+    pub fn with_digest_key(mut self, key: &DigestKey) -> Self {
+        self.no_rows = TableHasher::keyed(key);
+        self.ledger = Ledger::new(self.no_rows.clone());
+        self
     }
 
     /// Sets the greatest length of a row of a wanted table, in bytes, in place of
@@ -250,6 +264,7 @@ impl DumpReader {
             stage,
             ledger,
             row_limit,
+            no_rows,
             ..
         } = self;
         loop {
@@ -293,7 +308,8 @@ impl DumpReader {
                         (BLOCK_TABLE, Block::Table(table)) => {
                             observer.table_begins(&table, *at);
                             let wanted = observer.wants(&table);
-                            let rows = Box::new(RowReader::new(table, wanted, *row_limit));
+                            let rows = RowReader::new(table, no_rows.clone(), wanted, *row_limit);
+                            let rows = Box::new(rows);
                             Stage::Table { rows, chunk: 0 }
                         }
                         (BLOCK_LARGE_OBJECTS, Block::LargeObjects) => Stage::LargeObjects,

@@ -4,10 +4,18 @@
 //! with the same rows in other places. What proves a restore is therefore a digest of the
 //! *multiset* of rows: the order never matters, the number of times a row occurs does.
 //!
-//! It is LtHash (Bellare and Micciancio's AdHash over lattices, with the parameters of Lewi, Kim,
-//! Maykov and Weis, 2019): each row is expanded by BLAKE3 to 2048 bytes, taken as 1024 lanes of 16
-//! bits, and the lanes of all rows are added, each modulo 2^16. The number of rows is counted
-//! beside it. The digest is the BLAKE3 of both.
+//! There are two, which a [`TableDigest`] tells apart:
+//!
+//! * **Keyed**: each row is hashed by BLAKE3 with a [`DigestKey`], and the hashes, as numbers of 256
+//!   bits, are added modulo 2^256 (MSet-Add-Hash of Clarke, Devadas, van Dijk, Gassend and Suh, 2003).
+//!   The key is drawn anew for each dump and stands in the digest. Made by [`dump`](crate::dump);
+//!   digests of two dumps can't be compared with each other.
+//! * **Unkeyed**: LtHash (Bellare and Micciancio's AdHash over lattices, with the parameters of Lewi,
+//!   Kim, Maykov and Weis, 2019). Each row is expanded by BLAKE3 to 2048 bytes, taken as 1024 lanes
+//!   of 16 bits, and the lanes of all rows are added, each modulo 2^16; the digest is the BLAKE3 of
+//!   the number of rows and the lanes. Ten times as slow (measured) for the short rows that most
+//!   tables have. Equal tables have equal digests, whoever made them; seals of the first versions
+//!   have it.
 //!
 //! # What a row is
 //!
@@ -20,75 +28,141 @@
 //! types of extensions (their version). A table that has such a column and is restored elsewhere
 //! may be told to differ; it is never told to be the same when it is not.
 //!
-//! # Why not add or XOR 256-bit hashes
+//! # Why two different tables don't meet
 //!
-//! XOR drops every row that occurs twice. Worse, Wagner's generalised birthday attack finds other
-//! rows whose hashes combine to a wanted 256-bit value, for XOR and for addition alike, with about
-//! 2^(256/(1+log2 k)) work when k rows may be chosen: thousands of free rows, as any job log
-//! offers, bring that near 2^20. With 1024 lanes of 16 bits the same question is a short-integer
-//! problem in a lattice, for which the best known attack is above 2^200, however many rows.
+//! *Who does not know the key* can't do better than to choose two tables and hope. If they differ,
+//! there is a row that one has d times more often than the other, 0 < d < 2^64. Whatever the other
+//! rows add up to, d times this row's hash must be one certain number. The hash is uniform among
+//! 2^256, or BLAKE3 with a secret key could be told from a random function; so that happens with a
+//! chance of at most 2^64 in 2^256.
+//!
+//! Nobody who chooses rows knows it. Users of a lab choose rows of its database, but those of a dump
+//! are fixed by its snapshot, and the key is drawn after that was taken. What the server makes of the
+//! dump when it is restored may depend on code in the database; no server is ever told the key, and
+//! the rows are summed up where the key is, by us.
+//!
+//! *Who knows the key*, because he can read the seal, can find rows whose hashes add up to what he
+//! wants: a sum of 256 bits falls to Wagner's generalised birthday attack, in some
+//! 2^(256/(1 + log2 k)) steps where k rows may be chosen. The dump itself is out of his reach, for
+//! the names of its frames fix every byte of it. But if he may also write to a database, he can
+//! change it so that [`compare`](crate::compare) finds it equal to that backup's. To read
+//! the store is the right of whoever owns it, so this takes the lab's own administrator, who could as
+//! well replace the program. Without a key (1024 lanes of 16 bits) the same question is a
+//! short-integer problem in a lattice, for which the best known attack is above 2^200, however many
+//! rows: whoever needs that reads the dump without one.
+//!
+//! XOR in place of the sum would drop every row that occurs twice.
 //!
 //! ```
-//! use lava_backup_pg::digest::TableHasher;
+//! use lava_backup_pg::digest::{DigestKey, TableHasher};
 //!
-//! let mut dumped = TableHasher::new();
+//! let key = DigestKey::random()?;
+//! let mut dumped = TableHasher::keyed(&key);
 //! dumped.add_row(b"1\tone");
 //! dumped.add_row(b"2\ttwo");
-//! let mut restored = TableHasher::new();
+//! let written = dumped.digest().to_string();
+//!
+//! let mut restored = TableHasher::like(&written.parse()?);
 //! restored.add_row(b"2\ttwo");
 //! restored.add_row(b"1\tone");
-//! assert_eq!(dumped.digest(), restored.digest());
-//! assert!(dumped.digest().to_string().starts_with("lthash16:"));
+//! assert_eq!(restored.digest().to_string(), written);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod lanes;
+mod sum;
+#[cfg(test)]
+mod tests;
+mod text;
+
 use std::fmt;
-use std::str::FromStr;
+use std::io;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use lanes::Lanes;
+use sum::Sum;
+pub use text::ParseDigestError;
 
-const LANES: usize = 1024;
-const ROW_CONTEXT: &str = "lava-backup-pg 2026 row of a table, COPY text, LtHash16 lanes";
-const TABLE_CONTEXT: &str = "lava-backup-pg 2026 table digest, row count and LtHash16 lanes";
-const PREFIX: &str = "lthash16:";
-
-/// The digest of a table: 256 bits that stand for its rows and how often each occurs.
+/// The digest of a table: stands for its rows and how often each occurs.
 ///
-/// Shown and serialised as `lthash16:` and 64 lower-case hexadecimal digits.
+/// Shown and serialised as `keyed256:`, the key, `:`, the sum; or as `lthash16:` and the digest. Each
+/// of these is 64 lower-case hexadecimal digits; a sum is written least byte first. Digests that are
+/// equal are of equal rows; of keyed ones that are not equal that says something only if their key is
+/// the same.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TableDigest([u8; 32]);
+pub struct TableDigest(Kind);
 
-/// Adds up the rows of one table. About 2 KiB, whatever the table's size.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Kind {
+    Keyed { key: DigestKey, sum: [u8; 32] },
+    Unkeyed([u8; 32]),
+}
+
+/// What the rows of a dump are hashed with: 256 bits that nobody knows while the rows can still be
+/// chosen. They are no secret afterwards.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DigestKey([u8; 32]);
+
+impl TableDigest {
+    /// The key that the rows were hashed with, if with one.
+    #[must_use]
+    pub fn key(&self) -> Option<DigestKey> {
+        match self.0 {
+            Kind::Keyed { key, .. } => Some(key),
+            Kind::Unkeyed(_) => None,
+        }
+    }
+}
+
+impl DigestKey {
+    /// One that was never used.
+    ///
+    /// # Errors
+    /// If the system gives no random numbers.
+    pub fn random() -> io::Result<Self> {
+        let mut key = [0; 32];
+        let mut missing = &mut key[..];
+        while !missing.is_empty() {
+            let given =
+                rustix::rand::getrandom(&mut *missing, rustix::rand::GetRandomFlags::empty())?;
+            missing = &mut missing[given..];
+        }
+        Ok(Self(key))
+    }
+}
+
+impl From<[u8; 32]> for DigestKey {
+    fn from(key: [u8; 32]) -> Self {
+        Self(key)
+    }
+}
+
+impl fmt::Debug for DigestKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&blake3::Hash::from(self.0).to_hex())
+    }
+}
+
+/// Adds up the rows of one table. At most 2 KiB, whatever the table's size.
 #[derive(Clone)]
 pub struct TableHasher {
-    lanes: Box<[u16; LANES]>,
+    adder: Adder,
     rows: u64,
 }
 
-/// Hashes one row, in as many pieces as it comes in. About 2 KiB, whatever the row's size.
+#[derive(Clone)]
+enum Adder {
+    Keyed { key: DigestKey, sum: Sum },
+    Unkeyed(Lanes),
+}
+
+/// Hashes one row of a table in as many pieces as it comes in. About 2 KiB, whatever the row's size.
 #[derive(Clone)]
 pub struct RowHasher(blake3::Hasher);
 
 impl RowHasher {
-    /// A row of which nothing has been seen.
-    #[must_use]
-    pub fn new() -> Self {
-        Self(blake3::Hasher::new_derive_key(ROW_CONTEXT))
-    }
-
     /// Takes the next bytes of the row. How a row is cut into pieces makes no difference.
     pub fn update(&mut self, piece: &[u8]) {
         self.0.update(piece);
-    }
-
-    /// Forgets what was taken, to begin another row.
-    pub fn reset(&mut self) {
-        self.0.reset();
-    }
-}
-
-impl Default for RowHasher {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -99,38 +173,60 @@ impl fmt::Debug for RowHasher {
 }
 
 impl TableHasher {
-    /// A table with no rows.
+    /// A table with no rows, for a digest without a key.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn unkeyed() -> Self {
         Self {
-            lanes: Box::new([0; LANES]),
+            adder: Adder::Unkeyed(Lanes::default()),
             rows: 0,
         }
     }
 
-    /// Adds a row that was hashed in pieces.
-    pub fn add(&mut self, row: &RowHasher) {
-        let mut expanded = [0; LANES * 2];
-        row.0.finalize_xof().fill(&mut expanded);
-        for (lane, bytes) in self.lanes.iter_mut().zip(expanded.chunks_exact(2)) {
-            *lane = lane.wrapping_add(u16::from_le_bytes([bytes[0], bytes[1]]));
+    /// A table with no rows, for a digest with this key.
+    #[must_use]
+    pub fn keyed(key: &DigestKey) -> Self {
+        Self {
+            adder: Adder::Keyed {
+                key: *key,
+                sum: Sum::default(),
+            },
+            rows: 0,
         }
-        self.rows = self.rows.wrapping_add(1);
+    }
+
+    /// A table with no rows, for a digest that can be compared with this one.
+    #[must_use]
+    pub fn like(digest: &TableDigest) -> Self {
+        digest
+            .key()
+            .map_or_else(Self::unkeyed, |key| Self::keyed(&key))
     }
 
     /// Adds a row that is at hand as a whole: a line of COPY text without its newline.
     pub fn add_row(&mut self, row: &[u8]) {
-        let mut hasher = RowHasher::new();
-        hasher.update(row);
-        self.add(&hasher);
+        self.rows = self.rows.wrapping_add(1);
+        match &mut self.adder {
+            Adder::Keyed { key, sum } => sum.add(&blake3::keyed_hash(&key.0, row)),
+            Adder::Unkeyed(lanes) => lanes.add(Lanes::row().update(row)),
+        }
     }
 
-    /// Adds all rows of another part of the same table.
-    pub fn merge(&mut self, other: &Self) {
-        for (lane, more) in self.lanes.iter_mut().zip(other.lanes.iter()) {
-            *lane = lane.wrapping_add(*more);
+    /// Begins a row that comes in pieces.
+    #[must_use]
+    pub fn begin_row(&self) -> RowHasher {
+        RowHasher(match &self.adder {
+            Adder::Keyed { key, .. } => blake3::Hasher::new_keyed(&key.0),
+            Adder::Unkeyed(_) => Lanes::row(),
+        })
+    }
+
+    /// Adds a row that this table [began](Self::begin_row) and that has ended.
+    pub fn end_row(&mut self, row: &RowHasher) {
+        self.rows = self.rows.wrapping_add(1);
+        match &mut self.adder {
+            Adder::Keyed { sum, .. } => sum.add(&row.0.finalize()),
+            Adder::Unkeyed(lanes) => lanes.add(&row.0),
         }
-        self.rows = self.rows.wrapping_add(other.rows);
     }
 
     /// How many rows were added.
@@ -142,20 +238,13 @@ impl TableHasher {
     /// The digest of the rows added so far.
     #[must_use]
     pub fn digest(&self) -> TableDigest {
-        let mut hasher = blake3::Hasher::new_derive_key(TABLE_CONTEXT);
-        hasher.update(&self.rows.to_le_bytes());
-        let mut lanes = [0; LANES * 2];
-        for (bytes, lane) in lanes.chunks_exact_mut(2).zip(self.lanes.iter()) {
-            bytes.copy_from_slice(&lane.to_le_bytes());
-        }
-        hasher.update(&lanes);
-        TableDigest(*hasher.finalize().as_bytes())
-    }
-}
-
-impl Default for TableHasher {
-    fn default() -> Self {
-        Self::new()
+        TableDigest(match &self.adder {
+            Adder::Keyed { key, sum } => Kind::Keyed {
+                key: *key,
+                sum: sum.to_bytes(),
+            },
+            Adder::Unkeyed(lanes) => Kind::Unkeyed(lanes.digest(self.rows)),
+        })
     }
 }
 
@@ -165,191 +254,5 @@ impl fmt::Debug for TableHasher {
             .field("rows", &self.rows)
             .field("digest", &self.digest())
             .finish()
-    }
-}
-
-impl TableDigest {
-    /// The 256 bits.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Display for TableDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(PREFIX)?;
-        f.write_str(&blake3::Hash::from(self.0).to_hex())
-    }
-}
-
-impl fmt::Debug for TableDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// A text that is not a [`TableDigest`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("read a table digest: not `lthash16:` and 64 lower-case hexadecimal digits")]
-pub struct ParseDigestError(());
-
-impl FromStr for TableDigest {
-    type Err = ParseDigestError;
-
-    /// # Errors
-    ///
-    /// When the text differs in any way from what `Display` writes: there is one spelling, so that
-    /// texts can be compared.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let hex = text.strip_prefix(PREFIX).ok_or(ParseDigestError(()))?;
-        if hex.bytes().any(|b| b.is_ascii_uppercase()) {
-            return Err(ParseDigestError(()));
-        }
-        let hash = blake3::Hash::from_hex(hex).map_err(|_| ParseDigestError(()))?;
-        Ok(Self(*hash.as_bytes()))
-    }
-}
-
-impl Serialize for TableDigest {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for TableDigest {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-    use proptest::prelude::*;
-
-    fn table<R: AsRef<[u8]>>(rows: impl IntoIterator<Item = R>) -> TableHasher {
-        let mut table = TableHasher::new();
-        for row in rows {
-            table.add_row(row.as_ref());
-        }
-        table
-    }
-
-    #[test]
-    fn a_row_twice_is_not_a_row_once() {
-        let once = table(["a"]).digest();
-        let twice = table(["a", "a"]).digest();
-        let thrice = table(["a", "a", "a"]).digest();
-        assert_ne!(once, twice);
-        assert_ne!(once, thrice);
-        assert_ne!(twice, table(["b", "b"]).digest());
-    }
-
-    #[test]
-    fn an_empty_row_is_not_no_row() {
-        assert_ne!(table([""]).digest(), table::<&str>([]).digest());
-    }
-
-    #[test]
-    fn bytes_swapped_between_rows_show() {
-        assert_ne!(
-            table(["1\tred", "2\tblue"]).digest(),
-            table(["1\tblue", "2\tred"]).digest()
-        );
-        assert_ne!(table(["ab", "c"]).digest(), table(["a", "bc"]).digest());
-    }
-
-    /// Lanes that wrapped 2^16 times would otherwise be back where they began.
-    #[test]
-    fn the_count_is_part_of_the_digest() {
-        let mut many = table(["a"]);
-        for _ in 0..16 {
-            let same = many.clone();
-            many.merge(&same);
-        }
-        assert_eq!(many.rows(), 1 << 16);
-        assert_eq!(many.lanes, TableHasher::new().lanes);
-        assert_ne!(many.digest(), TableHasher::new().digest());
-    }
-
-    /// Digests stand in seals that are read for ever.
-    #[test]
-    fn the_digest_of_known_rows_never_changes() {
-        assert_eq!(
-            table(["1\tone", "2\t\\N"]).digest().to_string(),
-            "lthash16:21f24b7cb14b4bdf41c037fdd41573920eb70a379b0956d34819e8c8b345d9e1"
-        );
-    }
-
-    #[test]
-    fn only_the_written_form_is_read_back() {
-        let digest = table(["a"]).digest();
-        let text = digest.to_string();
-        assert_eq!(text.parse::<TableDigest>().unwrap(), digest);
-        for wrong in [
-            text.to_uppercase(),
-            text.replace("lthash16:", "LTHASH16:"),
-            text[PREFIX.len()..].to_owned(),
-            format!("{text}0"),
-            text[..text.len() - 1].to_owned(),
-            format!("{PREFIX}{}", text[PREFIX.len()..].to_uppercase()),
-        ] {
-            assert!(wrong.parse::<TableDigest>().is_err(), "{wrong}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn order_never_matters(
-            (rows, shuffled) in prop::collection::vec(any::<Vec<u8>>(), 0..20)
-                .prop_flat_map(|rows| (Just(rows.clone()), Just(rows).prop_shuffle()))
-        ) {
-            prop_assert_eq!(table(&rows).digest(), table(&shuffled).digest());
-        }
-
-        #[test]
-        fn parts_merged_are_the_whole(
-            rows in prop::collection::vec(any::<Vec<u8>>(), 0..20),
-            at in any::<prop::sample::Index>(),
-        ) {
-            let (left, right) = rows.split_at(at.index(rows.len() + 1));
-            let mut merged = table(left);
-            merged.merge(&table(right));
-            prop_assert_eq!(merged.rows(), rows.len() as u64);
-            prop_assert_eq!(merged.digest(), table(&rows).digest());
-        }
-
-        #[test]
-        fn pieces_of_a_row_are_the_row(row in any::<Vec<u8>>(), at in any::<prop::sample::Index>()) {
-            let (left, right) = row.split_at(at.index(row.len() + 1));
-            let mut pieces = RowHasher::new();
-            pieces.update(b"another row");
-            pieces.reset();
-            pieces.update(left);
-            pieces.update(right);
-            let mut by_pieces = TableHasher::new();
-            by_pieces.add(&pieces);
-            prop_assert_eq!(by_pieces.digest(), table([&row]).digest());
-        }
-
-        #[test]
-        fn one_changed_byte_shows(
-            mut rows in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..30), 1..10),
-            row in any::<prop::sample::Index>(),
-            byte in any::<prop::sample::Index>(),
-            flip in 1..=255u8,
-        ) {
-            let before = table(&rows).digest();
-            let row = row.get(&rows).clone();
-            let position = rows.iter().position(|r| *r == row).unwrap();
-            let byte = byte.index(row.len());
-            rows[position][byte] ^= flip;
-            prop_assert_ne!(before, table(&rows).digest());
-        }
     }
 }

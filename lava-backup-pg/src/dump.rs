@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crate::archive::{DumpContents, DumpReader, Observer, TableInfo, TableSummary};
+use crate::digest::DigestKey;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pace::{self, Brake, Pace, Rate, Work};
 use crate::readback::dump_encoding;
@@ -229,7 +230,9 @@ fn pass(
     alive: &dyn Fn() -> bool,
 ) -> Result<DumpReader> {
     let to_sink = |e| Error::with(ErrorKind::Io, "write the dump", e);
-    let mut reader = DumpReader::new();
+    // Only now, when the snapshot has fixed the rows.
+    let key = DigestKey::random().map_err(|e| Error::with(ErrorKind::Io, "draw a key", e))?;
+    let mut reader = DumpReader::new().with_digest_key(&key);
     let mut brake = Brake::new(rate);
     let mut buffer = vec![0; 256 << 10];
     let stdout = child.child.stdout.as_mut();

@@ -3,7 +3,7 @@
 use crate::digest::{RowHasher, TableDigest, TableHasher};
 
 /// A row is an object's number, a tab, its bytes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LargeObjects {
     ended: TableHasher,
     open: Option<RowHasher>,
@@ -11,10 +11,19 @@ pub(crate) struct LargeObjects {
 }
 
 impl LargeObjects {
+    /// None yet, into a table without rows.
+    pub(crate) fn new(table: TableHasher) -> Self {
+        Self {
+            ended: table,
+            open: None,
+            length: 0,
+        }
+    }
+
     /// One begins; the one before is over.
     pub(crate) fn begin(&mut self, oid: u32) {
         self.end();
-        let mut row = RowHasher::new();
+        let mut row = self.ended.begin_row();
         row.update(format!("{oid}\t").as_bytes());
         self.open = Some(row);
         self.length = 0;
@@ -40,7 +49,7 @@ impl LargeObjects {
     /// The one that was open is over.
     pub(crate) fn end(&mut self) {
         if let Some(row) = self.open.take() {
-            self.ended.add(&row);
+            self.ended.end_row(&row);
         }
     }
 

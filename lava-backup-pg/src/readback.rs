@@ -1,14 +1,17 @@
 mod blobs;
 mod sequences;
 mod session;
+mod share;
+
+use std::sync::mpsc;
 
 use serde::Serialize;
 
 use crate::archive::{DumpContents, TableInfo, TableSummary};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
+use crate::large_objects::LargeObjects;
 use crate::superuser::Superuser;
-use blobs::{PAGES, Pages};
-use session::Session;
+use share::{Found, Share};
 
 /// How a database differs from the dump it should hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -50,7 +53,7 @@ impl Comparison {
 
 /// Reads every table of the dump back from a database and compares rows and
 /// digests; then large objects, tables too many, and sequences, which may be
-/// ahead but not behind.
+/// ahead but not behind. By one session, for others may be at work.
 ///
 /// # Errors
 /// [`ErrorKind::Connection`], [`ErrorKind::Query`] or [`ErrorKind::Failed`] if
@@ -61,34 +64,71 @@ pub fn compare(
     dumped: &DumpContents,
     each: &mut dyn FnMut(&TableInfo),
 ) -> Result<Comparison> {
-    let mut comparison = Comparison::default();
+    compare_by(1, admin, database, dumped, each)
+}
+
+/// As [`compare`], by so many sessions at once.
+pub(crate) fn compare_by(
+    sessions: usize,
+    admin: &Superuser,
+    database: &str,
+    dumped: &DumpContents,
+    each: &mut dyn FnMut(&TableInfo),
+) -> Result<Comparison> {
     let encoding = admin.value(database, "SHOW server_encoding")?;
     let encoding = dump_encoding(encoding.as_deref().unwrap_or_default());
-    let statements = dumped.tables.iter().map(|t| copy(&t.table));
-    let statements = statements.chain([PAGES.to_owned()]);
-    let mut session = Session::start(admin, database, encoding, statements)?;
-    for summary in &dumped.tables {
-        each(&summary.table);
-        match session.table()? {
-            Ok((rows, digest)) if rows == summary.rows && digest == summary.digest => {
+    let shares = Share::all(dumped, sessions);
+    let (begin, begun) = mpsc::channel();
+    let read = std::thread::scope(|threads| {
+        let read = |share| {
+            let begin = begin.clone();
+            threads.spawn(move || Share::read(share, admin, database, encoding, dumped, &begin))
+        };
+        let readers: Vec<_> = shares.iter().map(read).collect();
+        drop(begin);
+        for at in begun {
+            each(&dumped.tables[at].table);
+        }
+        let ended = readers.into_iter().map(|reader| match reader.join() {
+            Ok(found) => found,
+            Err(panicked) => std::panic::resume_unwind(panicked),
+        });
+        ended.collect::<Result<Vec<Found>>>()
+    })?;
+
+    let mut comparison = Comparison::default();
+    let mut tables: Vec<_> = read.iter().flat_map(|found| &found.tables).collect();
+    tables.sort_by_key(|(at, _)| *at);
+    for (at, found) in tables {
+        let summary = &dumped.tables[*at];
+        let name = name(&summary.table);
+        match found {
+            Ok(found) if *found == (summary.rows, summary.digest) => {
                 comparison.equal += 1;
-                comparison.rows += rows;
+                comparison.rows += summary.rows;
             }
-            Ok((rows, _)) => {
-                let difference = difference(&name(&summary.table), summary.rows, rows);
-                comparison.differ.push(difference);
-            }
-            Err(state) => {
-                let unread = unread(admin, database, summary, &state);
-                comparison.differ.push(unread);
-            }
+            Ok((rows, _)) => comparison
+                .differ
+                .push(difference(&name, summary.rows, *rows)),
+            Err(state) => comparison
+                .differ
+                .push(unread(admin, database, summary, state)),
         }
     }
-    comparison.differ.extend(large_objects(session, dumped)?);
+    let large_objects = read.iter().filter_map(|found| found.large_objects.as_ref());
+    let differ = large_objects.filter(|found| !are_those_of(found, dumped));
+    let differ =
+        differ.map(|found| difference("large objects", dumped.large_objects, found.count()));
+    comparison.differ.extend(differ);
     comparison.extra = extra(admin, database, dumped)?;
     comparison.sequences_behind = sequences::behind(admin, database, &dumped.sequences)?;
     comparison.sequences_low = sequences::low(admin, database)?;
     Ok(comparison)
+}
+
+fn are_those_of(found: &LargeObjects, dumped: &DumpContents) -> bool {
+    let digest = dumped.large_objects_digest;
+    found.count() == dumped.large_objects && digest.is_none_or(|d| d == found.digest())
 }
 
 /// The encoding that a dump of a database of this encoding is made in, and that
@@ -157,21 +197,6 @@ fn unread(
         found: None,
         what: format!("can't be read: {why}"),
     }
-}
-
-/// The last thing that the session reads.
-fn large_objects(mut session: Session, dumped: &DumpContents) -> Result<Option<TableDifference>> {
-    let mut pages = Pages::default();
-    if let Err(state) = session.rows(|row| pages.take(row))? {
-        let what = format!("read large objects back: the server ends with error {state}");
-        return Err(Error::new(ErrorKind::Query, what));
-    }
-    let found = pages.finish();
-    let same = found.count() == dumped.large_objects
-        && dumped
-            .large_objects_digest
-            .is_none_or(|digest| digest == found.digest());
-    Ok((!same).then(|| difference("large objects", dumped.large_objects, found.count())))
 }
 
 /// Tables that the dump does not have, but for those that an extension makes.

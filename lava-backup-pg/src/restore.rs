@@ -85,6 +85,8 @@ pub struct Restored {
     /// An unfinished database that an interrupted restore had left, and that
     /// was removed.
     pub removed: Option<String>,
+    /// Why several jobs could not load it, where one could.
+    pub loaded_alone: Option<String>,
     /// What was compared.
     pub comparison: Comparison,
 }
@@ -97,6 +99,8 @@ pub enum Stage<'s> {
     Removing(&'s str),
     /// The rows are loaded, by so many jobs.
     Loading(u32),
+    /// Several jobs could not do it, for a reason in words: one does it anew.
+    LoadingAgain(&'s str),
     /// The planner's statistics are made.
     Analysing,
     /// A table is read back.
@@ -141,7 +145,7 @@ pub fn restore(
     target::make_roles(admin, spec)?;
     let built = target::create(admin, spec, &names.new)
         .and_then(|()| build(admin, spec, &names.new, dump, observe))
-        .and_then(|comparison| {
+        .and_then(|(loaded_alone, comparison)| {
             observe(Stage::Swapping);
             if old_is_there {
                 // Time has passed.
@@ -151,6 +155,7 @@ pub fn restore(
             Ok(Restored {
                 kept: old_is_there.then(|| names.aside.clone()),
                 removed,
+                loaded_alone,
                 comparison,
             })
         });
@@ -167,12 +172,19 @@ fn build(
     new: &str,
     dump: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
     observe: &mut dyn FnMut(Stage<'_>),
-) -> Result<Comparison> {
-    load::load(admin, spec, new, dump, observe)?;
+) -> Result<(Option<String>, Comparison)> {
+    let loaded_alone = load::load(admin, spec, new, dump, observe)?;
     observe(Stage::Analysing);
-    admin.query(new, "ANALYZE")?;
-    let comparison = readback::compare(admin, new, spec.contents, &mut |table| {
-        observe(Stage::Comparing(table));
+    // Beside reading back, which is the longer of the two.
+    let comparison = std::thread::scope(|threads| {
+        let analysed = threads.spawn(|| admin.query(new, "ANALYZE"));
+        let mut each = |table: &TableInfo| observe(Stage::Comparing(table));
+        let sessions = spec.spool.as_ref().map_or(1, |spool| spool.jobs as usize);
+        let compared = readback::compare_by(sessions, admin, new, spec.contents, &mut each)?;
+        match analysed.join() {
+            Ok(analysed) => analysed.map(|_| compared),
+            Err(panicked) => std::panic::resume_unwind(panicked),
+        }
     })?;
     let what = |why: String| format!("restore the database {}: {why}", spec.database);
     let differs = |why: String| Err(Error::new(ErrorKind::Differs, what(why)));
@@ -196,6 +208,6 @@ fn build(
             let what = what(format!("there is the sequence {first}"));
             Err(Error::new(ErrorKind::LowSequence, what))
         }
-        _ => Ok(comparison),
+        _ => Ok((loaded_alone, comparison)),
     }
 }

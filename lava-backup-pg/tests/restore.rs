@@ -4,14 +4,14 @@
 
 mod common;
 
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
 use common::lab::{Kept, bring, cluster, databases, dump_of, server_user, skip, spec};
-use lava_backup_pg::archive::{DumpContents, TableInfo};
+use lava_backup_pg::archive::{DumpContents, DumpReader, TableInfo};
 use lava_backup_pg::{
     Address, DumpSink, ErrorKind, Pace, Password, Programs, RoleAttributes, Scratch, Snapshot,
-    WorkOfOthers, compare, dump,
+    Spool, compare, dump, restore,
 };
 
 const LAB: &str = "
@@ -52,6 +52,33 @@ fn a_dump_shows_the_instant_of_its_snapshot() {
     let comparison = compare(cluster.superuser(), "lab", &contents, &mut |_| ()).unwrap();
     assert_eq!(comparison.differ[0].table, "public.job");
     assert_eq!(comparison.differ[0].found, Some(5001));
+}
+
+/// Digests without a key: what the first versions put into seals.
+#[test]
+fn a_seal_of_an_earlier_version_proves_a_database_too() {
+    let cluster = cluster();
+    let large = "SELECT lo_from_bytea(7, convert_to(repeat('x', 9000), 'UTF8'))";
+    cluster.superuser().query("postgres", LAB).unwrap();
+    cluster.superuser().query("lab", large).unwrap();
+    let (kept, _) = dump_of(&cluster, "lab");
+    let mut reader = DumpReader::new();
+    reader.feed(&kept.bytes, &mut ()).unwrap();
+    let sealed = serde_json::to_string(&reader.finish().unwrap()).unwrap();
+    assert_eq!(
+        sealed.matches(r#"digest":"lthash16:"#).count(),
+        3,
+        "{sealed}"
+    );
+    let contents: DumpContents = serde_json::from_str(&sealed).unwrap();
+
+    let compared = || compare(cluster.superuser(), "lab", &contents, &mut |_| ()).unwrap();
+    assert!(compared().holds(), "{:?}", compared());
+    let change = "UPDATE job SET spent = spent + 1 WHERE id = 7; \
+        SELECT lo_put(7, 8999, 'y')";
+    cluster.superuser().query("lab", change).unwrap();
+    let differ: Vec<_> = compared().differ.into_iter().map(|d| d.table).collect();
+    assert_eq!(differ, ["public.job", "large objects"]);
 }
 
 #[test]
@@ -347,106 +374,42 @@ fn facts_tell_what_roles_may_do_and_how_large_tables_are() {
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Query);
 }
 
+/// Each of two tables has a check that looks into the other: two jobs that load them
+/// wait for each other, until the server ends one.
 #[test]
-fn work_of_others_is_seen_and_our_own_is_not() {
+fn a_database_that_several_jobs_can_not_load_is_loaded_by_one() {
     let cluster = cluster();
-    let admin = cluster.superuser();
-    admin.query("postgres", LAB).unwrap();
-    admin.query("postgres", "CREATE DATABASE large").unwrap();
-    // More than the pipe to us holds, so that the server waits for us.
-    let large = "CREATE TABLE t AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)";
-    admin.query("large", large).unwrap();
-    let mut snapshot = Snapshot::take(&cluster.address("lab")).unwrap();
-    // pg_dump is at work while its rows are held back here.
-    struct Look<'s>(&'s mut Snapshot, Vec<u64>);
-    impl DumpSink for Look<'_> {
-        fn write(&mut self, _: &[u8]) -> io::Result<()> {
-            Ok(())
-        }
-        fn table_begins(&mut self, _: &TableInfo) -> io::Result<()> {
-            let sql = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' \
-                       AND application_name = 'lava-backup' AND pid <> pg_backend_pid()";
-            let ours = self.0.query(sql).unwrap()[0][0].clone().unwrap();
-            if ours != "0" {
-                self.1.push(self.0.work_of_others().unwrap().sessions);
-            }
-            Ok(())
-        }
-    }
-    let mut of_dump = Snapshot::take(&cluster.address("large")).unwrap();
-    let mut look = Look(&mut snapshot, Vec::new());
-    dump(&mut of_dump, Pace::Yielding, &mut look).unwrap();
-    assert!(!look.1.is_empty(), "the dump was not seen at work");
-    assert!(look.1.iter().all(|sessions| *sessions == 0), "{:?}", look.1);
-
-    let nobody = snapshot.work_of_others().unwrap();
-    assert_eq!(nobody.sessions, 0);
-    let address = cluster.address("lab");
-    let psql = |sql: &str| {
-        let mut psql = std::process::Command::new("psql");
-        psql.args([
-            "-XAtq",
-            "-U",
-            "postgres",
-            "-h",
-            &address.host,
-            "lab",
-            "-c",
-            sql,
-        ])
-        .stderr(std::process::Stdio::null());
-        psql
-    };
-    let until = |snapshot: &mut Snapshot, there: &dyn Fn(WorkOfOthers) -> bool| {
-        for _ in 0..3000 {
-            if there(snapshot.work_of_others().unwrap()) {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        panic!("it was never seen");
-    };
-    assert!(psql("CREATE TABLE more ()").status().unwrap().success());
-    until(&mut snapshot, &|seen| {
-        seen.transactions > nobody.transactions
+    let script = "CREATE ROLE lavaserver; CREATE DATABASE lab OWNER lavaserver;
+        \\connect lab
+        CREATE TABLE one AS SELECT n AS id, repeat('x', 1000) AS filled FROM generate_series(1, 35000) n;
+        CREATE TABLE other AS TABLE one;
+        CREATE FUNCTION look(of text) RETURNS boolean LANGUAGE plpgsql AS
+            'BEGIN EXECUTE format(''SELECT FROM public.%I LIMIT 1'', of); RETURN true; END';
+        ALTER TABLE one ADD CHECK (id > 1 OR look('other'));
+        ALTER TABLE other ADD CHECK (id > 1 OR look('one'));
+        CREATE TABLE job (id int)";
+    cluster.superuser().query("postgres", script).unwrap();
+    let (kept, contents) = dump_of(&cluster, "lab");
+    assert!(kept.bytes.len() > 64 << 20, "{}", kept.bytes.len());
+    let mut spec = spec(&contents);
+    spec.spool = Some(Spool {
+        dir: "/var/tmp".into(),
+        jobs: 2,
     });
-    let mut other = psql("SELECT pg_sleep(600)").spawn().unwrap();
-    until(&mut snapshot, &|seen| seen.sessions == 1);
-    // The server ends with the cluster; psql is ours.
-    let end =
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'";
-    cluster.superuser().query("postgres", end).unwrap();
-    other.wait().unwrap();
-    until(&mut snapshot, &|seen| seen.sessions == 0);
-}
-
-#[test]
-fn a_server_that_does_not_tell_who_is_at_work_is_dumped_all_the_same() {
-    let cluster = cluster();
-    let admin = cluster.superuser();
-    admin.query("postgres", LAB).unwrap();
-    let sql = "REVOKE SELECT ON pg_catalog.pg_stat_activity FROM PUBLIC";
-    admin.query("lab", sql).unwrap();
-    let by_lava = Address {
-        user: "lavaserver".into(),
-        ..cluster.address("lab")
-    };
-    let mut snapshot = Snapshot::take(&by_lava).unwrap();
-    let untold = snapshot.work_of_others().unwrap_err();
-    assert_eq!(untold.kind(), ErrorKind::Query, "{untold}");
-    // It looks at least once.
-    struct Slow;
-    impl DumpSink for Slow {
-        fn write(&mut self, _: &[u8]) -> io::Result<()> {
-            Ok(())
-        }
-        fn table_begins(&mut self, _: &TableInfo) -> io::Result<()> {
-            std::thread::sleep(std::time::Duration::from_millis(300));
-            Ok(())
-        }
-    }
-    let dumped = dump(&mut snapshot, Pace::Yielding, &mut Slow).unwrap();
-    assert_eq!(dumped.contents.table("public", "job").unwrap().rows, 5000);
+    let mut stages = Vec::new();
+    let mut feed = |out: &mut dyn Write| out.write_all(&kept.bytes);
+    let restored = restore(cluster.superuser(), &spec, &mut feed, &mut |stage| {
+        stages.push(format!("{stage:?}"));
+    });
+    let restored = restored.unwrap();
+    assert_eq!(stages[0], "Loading(2)");
+    assert!(stages[1].starts_with("LoadingAgain"), "{stages:?}");
+    let why = restored.loaded_alone.unwrap();
+    assert!(why.contains("deadlock detected"), "{why}");
+    assert!(!why.contains("xxx"), "a row is told: {why}");
+    assert!(restored.comparison.holds());
+    assert_eq!(restored.comparison.equal, 3);
+    assert_eq!(databases(&cluster, "lab"), ["lab", "lab_before_20261122"]);
 }
 
 #[test]

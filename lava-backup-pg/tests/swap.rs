@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use common::lab::{STAMP, bring, cluster, databases, dump_of, server_user, spec};
 use lava_backup_pg::archive::DumpContents;
-use lava_backup_pg::{ErrorKind, Programs, Restore, Restored, Scratch, Stage, Superuser, restore};
+use lava_backup_pg::{
+    ErrorKind, Programs, Restore, Restored, Scratch, Stage, Superuser, compare, restore,
+};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
 const LAB: &str = "
@@ -242,6 +244,24 @@ fn a_server_that_crashes_under_a_restore_keeps_the_old_database_and_the_next_one
     let restored = bring(&cluster, &replacing(&contents), &bytes).unwrap();
     assert_eq!(restored.removed, left);
     assert_eq!(jobs(&cluster, "lab"), "500");
+}
+
+/// The rows are loaded without waiting for the disk; who swaps them in waits.
+#[test]
+fn a_server_that_crashes_right_after_a_restore_has_the_new_database_whole() {
+    let (cluster, bytes, contents) = lab();
+    let admin = cluster.superuser();
+    let sql = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'";
+    let checkpointer = admin.value("postgres", sql).unwrap().unwrap();
+    let checkpointer = Pid::from_raw(checkpointer.parse().unwrap()).unwrap();
+    bring(&cluster, &replacing(&contents), &bytes).unwrap();
+    kill_process(checkpointer, Signal::KILL).unwrap();
+    while admin.query("postgres", "SELECT 1").is_err() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let again = compare(admin, "lab", &contents, &mut |_| ()).unwrap();
+    assert!(again.holds(), "{again:?}");
+    assert_eq!(jobs(&cluster, "lab_before_20261122"), "501");
 }
 
 const VICTIM: &str = "LAVA_BACKUP_TEST_VICTIM";

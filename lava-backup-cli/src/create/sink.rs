@@ -24,8 +24,14 @@ pub(super) struct Sink<'s> {
 const TELL_EVERY: u64 = 1 << 20;
 
 impl<'s> Sink<'s> {
-    pub(super) fn new(member: StreamMember<'s>, progress: &'s Progress, of_tables: usize) -> Self {
-        Self {
+    pub(super) fn new(
+        mut member: StreamMember<'s>,
+        progress: &'s Progress,
+        of_tables: usize,
+    ) -> lava_backup_core::Result<Self> {
+        // The table of contents, which holds the values of sequences.
+        member.begin_part()?;
+        Ok(Self {
             member,
             progress,
             bytes: 0,
@@ -33,7 +39,7 @@ impl<'s> Sink<'s> {
             of_tables,
             table: String::new(),
             told: 0,
-        }
+        })
     }
 
     /// The dump is whole.
@@ -66,6 +72,6 @@ impl DumpSink for Sink<'_> {
         self.tables += 1;
         self.table = format!("{}.{}", table.schema, table.name);
         self.tell();
-        self.member.cut_here().map_err(io::Error::other)
+        self.member.begin_part().map_err(io::Error::other)
     }
 }

@@ -220,7 +220,7 @@ fn make(store: &Store, name: &str, previous: Option<Previous>) -> Result<()> {
     let mut log = writer.stream("data/log".parse().unwrap(), meta())?;
     for part in ["one", "two", name] {
         log.write_all(&text(part, 1100)).map_err(written)?;
-        log.cut_here()?;
+        log.begin_part()?;
     }
     log.finish()?;
     writer.add_file("facts/id".parse().unwrap(), meta(), name.as_bytes())?;

@@ -38,16 +38,17 @@ impl<'w> StreamMember<'w> {
 }
 
 impl StreamMember<'_> {
-    /// Says that something new begins here: a good place to cut, unless the
-    /// frame would be short.
+    /// Says that a part begins here: a good place to cut. Of a part that grew until
+    /// the next backup, only a small share near its end is stored anew.
     ///
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind::Io) from the store.
-    pub fn cut_here(&mut self) -> Result<()> {
-        if self.cutter.is_short() {
-            return Ok(());
-        }
-        self.flush_frames()
+    pub fn begin_part(&mut self) -> Result<()> {
+        let pipeline = &mut self.writer.pipeline;
+        self.cutter.begin_part(|bytes| {
+            let number = pipeline.reserve();
+            pipeline.put(number, bytes)
+        })
     }
 
     fn flush_frames(&mut self) -> Result<()> {

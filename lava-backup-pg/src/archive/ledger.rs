@@ -5,13 +5,14 @@ use super::copy_statement;
 use super::error::{ArchiveError, ArchiveErrorKind, excerpt};
 use super::header::DumpHeader;
 use super::toc::TocEntry;
+use crate::digest::TableHasher;
 use crate::large_objects::LargeObjects;
 
 /// How much may be kept of a table of contents, in bytes.
 pub(super) const MEMORY_LIMIT: u64 = 256 * 1024 * 1024;
 
 /// What is known of the dump so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ledger {
     pub(super) header: Option<DumpHeader>,
     pub(super) entries: u64,
@@ -39,6 +40,19 @@ pub(super) enum Block {
 }
 
 impl Ledger {
+    /// Of nothing yet; large objects are digested into a table without rows.
+    pub(super) fn new(table: TableHasher) -> Self {
+        Self {
+            header: None,
+            entries: 0,
+            announced: BTreeMap::new(),
+            memory: 0,
+            tables: Vec::new(),
+            sequences: Vec::new(),
+            large_objects: LargeObjects::new(table),
+        }
+    }
+
     /// Keeps of an entry what must be known later.
     pub(super) fn keep(&mut self, entry: TocEntry, at: u64) -> Result<(), ArchiveError> {
         if entry.desc == "SEQUENCE SET" {

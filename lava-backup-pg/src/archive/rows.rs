@@ -2,6 +2,7 @@ use super::Observer;
 use super::contents::{TableInfo, TableSummary};
 use super::error::ArchiveError;
 use super::scan::Input;
+use crate::digest::TableHasher;
 use crate::rowsum::RowSum;
 
 /// What `pg_dump` writes after the last row: the end mark, which no row can be since a backslash in
@@ -28,10 +29,10 @@ pub(super) struct RowReader {
 }
 
 impl RowReader {
-    pub(super) fn new(table: TableInfo, wanted: bool, row_limit: usize) -> Self {
+    pub(super) fn new(table: TableInfo, rows: TableHasher, wanted: bool, row_limit: usize) -> Self {
         Self {
             table,
-            rows: RowSum::new(),
+            rows: RowSum::new(rows),
             length: 0,
             head: [0; 2],
             kept: Vec::new(),
@@ -51,24 +52,35 @@ impl RowReader {
     ) -> Result<usize, ArchiveError> {
         let mut at = input.offset;
         let data = input.take(n);
-        for line in data.split_inclusive(|&b| b == b'\n') {
-            match line.strip_suffix(b"\n") {
-                _ if self.ended.is_some() => self.trail(line, at)?,
-                None => self.begin_or_go_on(line, at)?,
-                Some(rest) => self.end_row(rest, at, observer)?,
-            }
-            at += line.len() as u64;
+        let mut rest = data;
+        while let Some(first) = rest.first() {
+            let used = match memchr::memchr(b'\n', rest) {
+                _ if self.ended.is_some() => {
+                    self.trail(*first, at)?;
+                    1
+                }
+                None => {
+                    self.begin_or_go_on(rest, at)?;
+                    rest.len()
+                }
+                Some(end) => {
+                    self.end_row(&rest[..end], at, observer)?;
+                    end + 1
+                }
+            };
+            rest = &rest[used..];
+            at += used as u64;
         }
         Ok(data.len())
     }
 
     /// The table is over: what it held.
-    pub(super) fn finish(&mut self, at: u64) -> Result<TableSummary, ArchiveError> {
+    pub(super) fn finish(&self, at: u64) -> Result<TableSummary, ArchiveError> {
         let what = "the end of a table's data";
         let name = || format!("{}.{}", self.table.schema, self.table.name);
         match self.ended {
             Some(EMPTY_LINES) => {
-                let (rows, digest) = std::mem::replace(&mut self.rows, RowSum::new()).finish();
+                let (rows, digest) = self.rows.total();
                 Ok(TableSummary {
                     table: self.table.clone(),
                     rows,
@@ -88,7 +100,8 @@ impl RowReader {
     }
 
     fn begin_or_go_on(&mut self, piece: &[u8], at: u64) -> Result<(), ArchiveError> {
-        self.take_in(piece);
+        self.measure(piece);
+        self.rows.update(piece);
         if self.wanted {
             self.check_length(piece, at)?;
             self.kept.extend_from_slice(piece);
@@ -102,13 +115,13 @@ impl RowReader {
         at: u64,
         observer: &mut impl Observer,
     ) -> Result<(), ArchiveError> {
-        self.take_in(piece);
+        self.measure(piece);
         if self.length == END_MARK.len() as u64 && self.head == END_MARK {
             self.ended = Some(0);
             self.rows.forget_row();
             return Ok(());
         }
-        self.rows.end_row();
+        self.rows.end_row(piece);
         self.bytes += self.length + 1;
         if self.wanted {
             self.check_length(piece, at)?;
@@ -124,11 +137,10 @@ impl RowReader {
         Ok(())
     }
 
-    fn take_in(&mut self, piece: &[u8]) {
+    fn measure(&mut self, piece: &[u8]) {
         for (at, &byte) in (self.length..2).zip(piece) {
             self.head[at as usize] = byte;
         }
-        self.rows.update(piece);
         self.length += piece.len() as u64;
     }
 
@@ -143,11 +155,11 @@ impl RowReader {
         Ok(())
     }
 
-    fn trail(&mut self, line: &[u8], at: u64) -> Result<(), ArchiveError> {
-        match (&mut self.ended, line) {
-            (Some(lines), b"\n") if *lines < EMPTY_LINES => *lines += 1,
+    fn trail(&mut self, byte: u8, at: u64) -> Result<(), ArchiveError> {
+        match (&mut self.ended, byte) {
+            (Some(lines), b'\n') if *lines < EMPTY_LINES => *lines += 1,
             _ => {
-                let found = format!("\"{}\"", line[..line.len().min(1)].escape_ascii());
+                let found = format!("\"{}\"", byte.escape_ascii());
                 let what = "what follows a table's end mark";
                 return Err(ArchiveError::malformed(what, "two empty lines", found, at));
             }

@@ -40,6 +40,12 @@ impl Scan {
     pub(super) fn bytes<const N: usize>(&mut self, input: &mut Input<'_>) -> Poll<[u8; N]> {
         if self.partial.is_empty() && self.length.is_none() {
             self.start = input.offset;
+            // A table is a chunk for each row on some versions: mostly all is at hand.
+            if let Some((&whole, rest)) = input.rest.split_first_chunk::<N>() {
+                input.rest = rest;
+                input.offset += N as u64;
+                return Poll::Ready(whole);
+            }
         }
         let missing = N.saturating_sub(self.partial.len());
         self.partial.extend_from_slice(input.take(missing));

@@ -1,6 +1,9 @@
 use std::borrow::Cow;
 
-use crate::archive::copy_text;
+use super::session::Session;
+use crate::archive::{DumpContents, copy_text};
+use crate::digest::TableHasher;
+use crate::error::{Error, ErrorKind, Result};
 use crate::large_objects::LargeObjects;
 
 /// A page of a large object for each row, and how long a page is.
@@ -9,17 +12,38 @@ pub(super) const PAGES: &str = "COPY (SELECT m.oid, l.pageno, pg_catalog.encode(
     FROM pg_catalog.pg_largeobject_metadata m \
     LEFT JOIN pg_catalog.pg_largeobject l ON l.loid = m.oid ORDER BY 1, 2) TO STDOUT";
 
+/// Reads the large objects of a session whose next statement is [`PAGES`], to be
+/// compared with those of a dump.
+pub(super) fn read(session: &mut Session, dumped: &DumpContents) -> Result<LargeObjects> {
+    let digest = dumped.large_objects_digest.as_ref();
+    let mut pages = Pages::new(digest.map_or_else(TableHasher::unkeyed, TableHasher::like));
+    match session.rows(|row| pages.take(row))? {
+        Ok(()) => Ok(pages.finish()),
+        Err(state) => {
+            let what = format!("read large objects back: the server ends with error {state}");
+            Err(Error::new(ErrorKind::Query, what))
+        }
+    }
+}
+
 /// Puts pages together. One that is not there, and what one lacks before the
 /// next, reads as zeros.
-#[derive(Default)]
-pub(super) struct Pages {
+struct Pages {
     objects: LargeObjects,
     oid: Option<u32>,
 }
 
 impl Pages {
+    /// Into a table without rows.
+    fn new(table: TableHasher) -> Self {
+        Self {
+            objects: LargeObjects::new(table),
+            oid: None,
+        }
+    }
+
     /// Takes a row of [`PAGES`].
-    pub(super) fn take(&mut self, row: &[u8]) {
+    fn take(&mut self, row: &[u8]) {
         let mut fields = copy_text::fields(row).map(|field| field.unwrap_or_default());
         let number = |field: Option<Cow<'_, [u8]>>| {
             let field = field.unwrap_or_default();
@@ -40,7 +64,7 @@ impl Pages {
     }
 
     /// All rows have been taken.
-    pub(super) fn finish(mut self) -> LargeObjects {
+    fn finish(mut self) -> LargeObjects {
         self.objects.end();
         self.objects
     }

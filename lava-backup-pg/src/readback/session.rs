@@ -2,7 +2,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Stdio};
 use std::thread::JoinHandle;
 
-use crate::digest::TableDigest;
+use crate::digest::{TableDigest, TableHasher};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rowsum::RowSum;
 use crate::server::{self, PrivateFile};
@@ -33,6 +33,10 @@ pub(super) struct Session {
     said: Option<JoinHandle<Vec<u8>>>,
     doing: String,
 }
+
+/// How many rows a table has, and their digest; or the SQLSTATE, if the server
+/// would not give them.
+pub(super) type Rows = Result<(u64, TableDigest), String>;
 
 impl Session {
     /// Begins to run `COPY … TO STDOUT` statements, each without its semicolon.
@@ -71,26 +75,29 @@ impl Session {
         })
     }
 
-    /// The rows of the next statement, whatever their length, and their
-    /// digest; the SQLSTATE if the server would not give them.
-    pub(super) fn table(&mut self) -> Result<Result<(u64, TableDigest), String>> {
-        let mut rows = RowSum::new();
+    /// The rows of the next statement, whatever their length, with a digest to
+    /// compare with this one.
+    pub(super) fn table(&mut self, like: &TableDigest) -> Result<Rows> {
+        let mut rows = RowSum::new(TableHasher::like(like));
         let mut head = Vec::with_capacity(MARK_LENGTH);
         loop {
-            let ended = self.piece(|piece| {
-                rows.update(piece);
+            let over = self.piece(|piece, ended| {
                 let room = MARK_LENGTH - head.len();
                 head.extend_from_slice(&piece[..piece.len().min(room)]);
+                match (ended, state(&head)) {
+                    (false, _) => rows.update(piece),
+                    (true, Some(state)) => return Some(outcome(state)),
+                    (true, None) => {
+                        rows.end_row(piece);
+                        head.clear();
+                    }
+                }
+                None
             })?;
-            if !ended {
-                continue;
-            }
-            if let Some(state) = state(&head) {
+            if let Some(outcome) = over {
                 rows.forget_row();
-                return Ok(outcome(state).map(|()| rows.finish()));
+                return Ok(outcome.map(|()| rows.total()));
             }
-            rows.end_row();
-            head.clear();
         }
     }
 
@@ -99,7 +106,11 @@ impl Session {
     pub(super) fn rows(&mut self, mut each: impl FnMut(&[u8])) -> Result<Result<(), String>> {
         let mut row = Vec::new();
         loop {
-            if !self.piece(|piece| row.extend_from_slice(piece))? {
+            let ended = self.piece(|piece, ended| {
+                row.extend_from_slice(piece);
+                ended
+            })?;
+            if !ended {
                 continue;
             }
             if let Some(state) = state(&row) {
@@ -110,18 +121,18 @@ impl Session {
         }
     }
 
-    /// Gives the next piece of a line; did the line end with it?
-    fn piece(&mut self, mut take: impl FnMut(&[u8])) -> Result<bool> {
+    /// Gives the next piece of a line, and whether the line ends with it.
+    fn piece<T>(&mut self, take: impl FnOnce(&[u8], bool) -> T) -> Result<T> {
         let io = |e| Error::with(ErrorKind::Io, self.doing.clone(), e);
         let piece = self.rows.fill_buf().map_err(io)?;
         if piece.is_empty() {
             return Err(self.lost());
         }
-        let end = piece.iter().position(|b| *b == b'\n');
-        take(&piece[..end.unwrap_or(piece.len())]);
+        let end = memchr::memchr(b'\n', piece);
+        let taken = take(&piece[..end.unwrap_or(piece.len())], end.is_some());
         let used = end.map_or(piece.len(), |at| at + 1);
         self.rows.consume(used);
-        Ok(end.is_some())
+        Ok(taken)
     }
 
     /// The session ended before all was read.

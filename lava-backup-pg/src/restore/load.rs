@@ -7,7 +7,8 @@ use rustix::fs::{FallocateFlags, Mode, fallocate, fchmod, fchown, statvfs};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
-use super::{Restore, Stage};
+use super::{Restore, Stage, target};
+use crate::dump::SESSION;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server;
 use crate::superuser::Superuser;
@@ -15,8 +16,9 @@ use crate::superuser::Superuser;
 /// How several jobs may load a dump at once.
 ///
 /// They need all of it at hand, so it is written to a file first: without a
-/// name, with room for it taken beforehand, and only where far more is left. Where the dump is too small to
-/// gain by it, or the file can't be had, it goes through a pipe to one job.
+/// name, with room for it taken beforehand, and only where far more is left. Where
+/// the dump is too small to gain by it, where the file can't be had, and where the
+/// jobs fail, it goes through a pipe to one job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spool {
     /// Where the file is to be.
@@ -35,7 +37,8 @@ const SLACK: u64 = 1 << 30;
 /// Gives the dump to whoever takes it.
 pub(super) type Dump<'d> = dyn FnMut(&mut dyn Write) -> io::Result<()> + 'd;
 
-/// Loads a dump into an empty database, stopping at the first error.
+/// Loads a dump into a new database, stopping at the first error. Gives what
+/// kept several jobs from it, if one had to do it alone.
 ///
 /// # Errors
 /// [`ErrorKind::Failed`] with what `pg_restore` said.
@@ -45,18 +48,23 @@ pub(super) fn load(
     database: &str,
     dump: &mut Dump<'_>,
     observe: &mut dyn FnMut(Stage<'_>),
-) -> Result<()> {
+) -> Result<Option<String>> {
     let what = format!("load the dump into the database {database}");
-    match spool(admin, spec) {
-        Some((file, jobs)) => {
-            observe(Stage::Loading(jobs));
-            from_file(admin, database, file, jobs, dump, &what)
-        }
-        None => {
-            observe(Stage::Loading(1));
-            from_pipe(admin, database, dump, &what)
-        }
-    }
+    let Some((copy, jobs)) = spool(admin, spec) else {
+        observe(Stage::Loading(1));
+        return from_pipe(admin, database, dump, &what).map(|()| None);
+    };
+    observe(Stage::Loading(jobs));
+    let Err(why) = from_copy(admin, database, copy, jobs, dump, &what)? else {
+        return Ok(None);
+    };
+    // Some databases load only in the order of the dump, such as one with a check
+    // that looks into another table.
+    observe(Stage::LoadingAgain(&why));
+    target::drop_unfinished(admin, database)?;
+    target::create(admin, spec, database)?;
+    from_pipe(admin, database, dump, &what)?;
+    Ok(Some(why))
 }
 
 fn pg_restore(admin: &Superuser, database: &str) -> Command {
@@ -64,6 +72,10 @@ fn pg_restore(admin: &Superuser, database: &str) -> Command {
     command
         .args(["--exit-on-error", "--format=custom"])
         .arg(server::dbname(database))
+        // Hundreds of statements would wait for the disk, one by one. What a crash
+        // forgets here is an unfinished database of ours; the swap waits for all
+        // that was logged before it.
+        .env("PGOPTIONS", format!("{SESSION} -c synchronous_commit=off"))
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     command
@@ -85,22 +97,52 @@ fn from_pipe(admin: &Superuser, database: &str, dump: &mut Dump<'_>, what: &str)
     }
 }
 
-fn from_file(
+/// Loads it by several jobs; the inner error says in words why they could not.
+fn from_copy(
     admin: &Superuser,
     database: &str,
-    mut file: File,
+    mut copy: Copy,
     jobs: u32,
     dump: &mut Dump<'_>,
     what: &str,
-) -> Result<()> {
-    let io = |e| Error::with(ErrorKind::Io, what, e);
-    dump(&mut file).map_err(io)?;
+) -> Result<Result<(), String>> {
+    let given = dump(&mut copy);
+    if let Some(e) = copy.unwritten {
+        return Ok(Err(format!("write a copy of the dump: {e}")));
+    }
+    given.map_err(|e| Error::with(ErrorKind::Io, what, e))?;
     let mut command = pg_restore(admin, database);
     // Every job opens the file anew, by the name that it has as their standard
     // input.
     command.arg(format!("--jobs={jobs}")).arg("/proc/self/fd/0");
-    let child = start(command.stdin(file), what)?;
-    beside(child, what, || ()).1
+    let child = start(command.stdin(copy.file), what)?;
+    match beside(child, what, || ()).1 {
+        Err(e) if e.kind() == ErrorKind::Failed => Ok(Err(e.to_string())),
+        ended => ended.map(Ok),
+    }
+}
+
+/// A copy of the dump in a file. That it could not be written is nothing against
+/// the dump: who gives it is told that nobody takes it.
+struct Copy {
+    file: File,
+    unwritten: Option<io::Error>,
+}
+
+impl Write for Copy {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes).map_err(|e| match e.kind() {
+            io::ErrorKind::Interrupted => e,
+            _ => {
+                self.unwritten = Some(e);
+                io::ErrorKind::BrokenPipe.into()
+            }
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn start(command: &mut Command, what: &str) -> Result<Child> {
@@ -130,7 +172,7 @@ fn beside<T>(mut child: Child, what: &str, work: impl FnOnce() -> T) -> (T, Resu
 
 /// A file that the whole dump fits into, for `pg_restore`'s user alone, and how
 /// many jobs are to load it.
-fn spool(admin: &Superuser, spec: &Restore<'_>) -> Option<(File, u32)> {
+fn spool(admin: &Superuser, spec: &Restore<'_>) -> Option<(Copy, u32)> {
     let Spool { dir, jobs } = spec.spool.as_ref()?;
     let bytes = spec.contents.bytes;
     if *jobs < 2 || bytes < WORTH_IT {
@@ -152,5 +194,29 @@ fn spool(admin: &Superuser, spec: &Restore<'_>) -> Option<(File, u32)> {
         let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
         fchown(&file, Some(uid), Some(gid)).ok()?;
     }
-    Some((file, *jobs))
+    let copy = Copy {
+        file,
+        unwritten: None,
+    };
+    Some((copy, *jobs))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_copy_that_finds_no_room_looks_like_a_pipe_that_nobody_reads() {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        let mut copy = Copy {
+            file: full.unwrap(),
+            unwritten: None,
+        };
+        let given = copy.write_all(b"dump").unwrap_err();
+        assert_eq!(given.kind(), io::ErrorKind::BrokenPipe);
+        let kept = copy.unwritten.unwrap();
+        assert_eq!(kept.kind(), io::ErrorKind::StorageFull);
+    }
 }
