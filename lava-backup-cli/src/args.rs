@@ -396,8 +396,12 @@ pub(crate) enum Admitted {
 pub(crate) enum PlanFormat {
     /// A runbook to read
     Markdown,
+    /// A runbook to print, or to tick in a browser
+    Html,
     /// A script to run
     Sh,
+    /// A playbook to run
+    Ansible,
     /// A document for programs
     Json,
 }
@@ -422,7 +426,11 @@ pub(crate) enum PlanIntent {
     has the master first whatever their order.\n\nExit codes: 0 the plan can be run, 3 refused, \
     4 the plan can be run and prepares the target first."
 )]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct PlanArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<PlanCommand>,
+
     #[command(flatten)]
     pub(crate) store: OptionalStore,
 
@@ -454,6 +462,22 @@ pub(crate) struct PlanArgs {
     /// The id of the restored lab's next job: one more than the highest that anybody saw
     #[arg(long, value_name = "N")]
     pub(crate) next_job_id: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PlanCommand {
+    /// Tell what differs between two plans, by the ids of steps and gates
+    Diff(PlanDiffArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Ends with 0 if they are the same plan, and with 3 if they are not.")]
+pub(crate) struct PlanDiffArgs {
+    /// The earlier plan, as `plan --format json` printed it; `-` for standard input
+    pub(crate) old: PathBuf,
+
+    /// The later plan
+    pub(crate) new: PathBuf,
 }
 
 fn rate(text: &str) -> Result<Pace, String> {

@@ -9,12 +9,17 @@ use lava_restore_plan::{
 };
 
 use crate::answer::Answer;
-use crate::args::{PlanArgs, PlanFormat, PlanIntent};
+use crate::args::{PlanArgs, PlanCommand, PlanFormat, PlanIntent};
 use crate::exit::{CouldNot, Exit, Failure};
 use crate::named::{self, Named};
 use crate::{backup_facts, collect, text};
 
+mod diff;
+
 pub(crate) fn plan(args: &PlanArgs) -> Result<Answer, Failure> {
+    if let Some(PlanCommand::Diff(args)) = &args.command {
+        return diff::diff(args);
+    }
     let targets = targets(args)?;
     let mut hosts = Vec::with_capacity(targets.len());
     for (name, target) in args.backups.iter().zip(targets) {
@@ -44,7 +49,9 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<Answer, Failure> {
     let json = render::json(&plan).could_not("print the plan")?;
     let text = match args.format {
         PlanFormat::Markdown => render::markdown(&plan).could_not("print the plan")?,
+        PlanFormat::Html => render::html(&plan).could_not("print the plan")?,
         PlanFormat::Sh => script(args, &plan)?,
+        PlanFormat::Ansible => render::ansible(&plan).could_not("print the plan")?,
         PlanFormat::Json => json.clone(),
     };
     let exit = match plan.verdict {
@@ -130,17 +137,7 @@ pub(crate) fn this_host() -> Result<Facts, Failure> {
 
 fn facts(path: &Path) -> Result<Facts, Failure> {
     let what = format!("read the target's facts from {}", path.display());
-    let most = lava_restore_plan::MOST_BYTES as u64;
-    let mut text = Vec::new();
-    let read = if path.as_os_str() == "-" {
-        std::io::stdin()
-            .lock()
-            .take(most + 1)
-            .read_to_end(&mut text)
-    } else {
-        std::fs::File::open(path).and_then(|f| f.take(most + 1).read_to_end(&mut text))
-    };
-    read.could_not(&what)?;
+    let text = read(path).could_not(&what)?;
     let facts = Facts::from_json(&text).could_not(&what)?;
     for unknown in Facts::unknown_fields(&text).could_not(&what)? {
         note(path, &unknown);
@@ -159,6 +156,20 @@ fn note(path: &Path, unknown: &UnknownField) {
         unknown.path
     );
     eprintln!("note: {}", text::printable(&text));
+}
+
+/// A document from a file, or with `-` from standard input; no more of it than any document has.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let most = lava_restore_plan::MOST_BYTES as u64 + 1;
+    let mut text = Vec::new();
+    if path.as_os_str() == "-" {
+        std::io::stdin().lock().take(most).read_to_end(&mut text)?;
+    } else {
+        std::fs::File::open(path)?
+            .take(most)
+            .read_to_end(&mut text)?;
+    }
+    Ok(text)
 }
 
 /// Binds a plan to the facts that it was made for.

@@ -137,6 +137,60 @@ fn a_plan_is_made_from_facts_alone() {
     assert!(!document["findings"].as_array().unwrap().is_empty());
     let same = host.run("plan", &["--target", &target, "--format", "json"]);
     assert_eq!(same.out, plan.out, "the same input gives the same bytes");
+    let begins = [
+        ("markdown", "# Restore of backup"),
+        ("html", "<!DOCTYPE html>"),
+        ("sh", "#!/bin/sh"),
+        ("ansible", "---\n# Restores backup"),
+    ];
+    for (format, begin) in begins {
+        let ran = host.run("plan", &["--target", &target, "--format", format]);
+        assert!(
+            ran.code == plan.code && ran.out.starts_with(begin),
+            "{}",
+            ran.out
+        );
+    }
+}
+
+#[test]
+fn two_plans_are_the_same_or_what_differs_is_told() {
+    let host = Host::new(2);
+    host.create();
+    let facts = lava_backup(&["facts", "--root", &host.text("root")])
+        .ends(0)
+        .out;
+    for (name, facts) in [
+        ("old", facts.clone()),
+        ("new", facts.replace("bookworm", "trixie")),
+    ] {
+        fs::write(host.at(&format!("{name}.facts")), facts).unwrap();
+        let target = host.text(&format!("{name}.facts"));
+        let plan = host.run("plan", &["--target", &target, "--format", "json"]);
+        fs::write(host.at(name), plan.out).unwrap();
+    }
+    let (old, new) = (host.text("old"), host.text("new"));
+    // The store that the environment names is no argument beside a subcommand.
+    let diff = |arguments: &[&str]| {
+        let mut command = common::program();
+        command
+            .env("LAVA_BACKUP_STORE", host.store())
+            .args(["plan", "diff"])
+            .args(arguments);
+        common::Ran::from(command.output().unwrap())
+    };
+    assert_eq!(diff(&[&old, &old]).ends(0).out, "the same plan\n");
+    let differ = diff(&[&old, &new]).ends(3);
+    assert!(differ.out.contains("finding suite.other"), "{}", differ.out);
+    let document = diff(&[&old, &new, "--json"]).ends(3).json();
+    assert_eq!(document["schema"], "lava-restore-plan/plan-diff/1");
+    assert!(!document["findings"].as_array().unwrap().is_empty());
+
+    diff(&["-", "-"]).says(2, &["standard input"]);
+    diff(&[&old, &host.text("old.facts")]).says(1, &["could not read a plan from", "old.facts"]);
+    diff(&[&old, "/nowhere"]).says(1, &["could not read a plan from /nowhere"]);
+    diff(&[&old]).ends(2);
+    host.run("plan", &["diff", &old, &new]).ends(2);
 }
 
 /// Promise 6: no secret is in a seal, a plan, a listing or an error.
@@ -181,6 +235,9 @@ fn no_secret_is_printed_or_sealed() {
     ] {
         keep(host.run(command, &[]));
         keep(host.run(command, &["--json"]));
+    }
+    for format in ["html", "sh", "ansible"] {
+        keep(host.run("plan", &["--format", format]));
     }
     keep(lava_backup(&["facts", "--root", &root]));
     keep(host.run(

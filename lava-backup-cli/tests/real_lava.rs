@@ -9,10 +9,13 @@ mod common;
 #[path = "common/real.rs"]
 mod real;
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use common::Ran;
 use real::{ACTIVE, AWAKE, Master};
 use serde_json::Value;
 
@@ -35,15 +38,20 @@ fn a_real_master_is_backed_up_at_work_and_brought_back_on_a_pristine_one() {
     let before = job_files(&lab);
     let backup = back_up_at_work(&lab);
 
-    let new = Master::clone_of(&pristine, dir.path().join("new"), Path::new(PROGRAM));
-    new.take_other_credentials();
-    let copied = Command::new("cp")
-        .arg("-a")
-        .args([lab.dir.join("srv/store"), new.dir.join("srv/store")])
-        .status();
-    assert!(copied.unwrap().success());
-    bring_back(&new, &backup);
-    is_the_lab_again(&new, &lab, &backup, &before);
+    for (name, way) in [
+        ("script", by_script as fn(&Master, &str)),
+        ("playbook", by_playbook),
+    ] {
+        let new = Master::clone_of(&pristine, dir.path().join(name), Path::new(PROGRAM));
+        new.take_other_credentials();
+        let copied = Command::new("cp")
+            .arg("-a")
+            .args([lab.dir.join("srv/store"), new.dir.join("srv/store")])
+            .status();
+        assert!(copied.unwrap().success());
+        way(&new, &backup);
+        is_the_lab_again(&new, &lab, &backup, &before);
+    }
 }
 
 /// With all services running and jobs being added: `create`, `verify`, `drill`.
@@ -84,83 +92,131 @@ fn back_up_at_work(lab: &Master) -> String {
     made["backup"].as_str().unwrap().to_owned()
 }
 
-/// Runs the script that `plan` prints, in its order, with a stop on the way.
-fn bring_back(new: &Master, backup: &str) {
-    let planned = "set -e; cd /root; lava-backup facts > facts.json\n\
-        lava-backup plan --store /srv/store BACKUP --target facts.json --format sh > plan.sh";
-    let planned = planned.replace("BACKUP", backup);
-    new.run(&["sh", "-c", &planned]).ends(0);
-    let plan = new.lava_backup(
-        &[
-            "plan",
-            "--store",
-            STORE,
-            backup,
-            "--target",
-            "/root/facts.json",
-        ],
-        0,
-    );
-    let steps = plan["steps"].as_array().unwrap();
-    let asks = |step: &&Value| {
-        let kind = step["action"]["type"].as_str().unwrap();
-        ["confirm", "decide-queue", "review-logs"].contains(&kind)
-    };
-    let ids: Vec<&str> = steps
-        .iter()
-        .filter(asks)
-        .map(|step| step["id"].as_str().unwrap())
-        .collect();
-    assert!(ids.contains(&"master.maintenance.queue"), "{ids:?}");
-    let mut answers = ids.join(" ");
-    let script = |answers: &str| {
+/// By the script that `plan` prints.
+fn by_script(new: &Master, backup: &str) {
+    fs::write(new.dir.join("root/plan.sh"), plan(new, backup, "sh")).unwrap();
+    let run = |answers: &str| {
         let answers = format!("LAVA_RESTORE_CONFIRM={answers}");
         new.run(&["env", &answers, "sh", "/root/plan.sh"])
     };
+    bring_back(new, backup, 7, run);
+}
+
+/// By its playbook; Ansible comes from outside, as it would through ssh.
+fn by_playbook(new: &Master, backup: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let playbook = at("plan.yml", &plan(new, backup, "ansible"));
+    let ssh = "#!/bin/sh\nfor command; do :; done\nexec 'TOOL' run 'DIR' sh -c \"$command\"\n";
+    let place = new.dir.to_str().unwrap();
+    let ssh = at(
+        "ssh",
+        &ssh.replace("TOOL", real::TOOL).replace("DIR", place),
+    );
+    let host = format!(
+        "[lava_master]\nnew ansible_ssh_executable={ssh} ansible_ssh_transfer_method=piped \
+         ansible_python_interpreter=/usr/bin/python3 ansible_become=false\n"
+    );
+    let (inventory, config) = (at("inventory", &host), at("ansible.cfg", ""));
+    let run = |arguments: &[&str], answers: &str| -> Ran {
+        let mut command = Command::new("ansible-playbook");
+        command.args(["-i", &inventory, &playbook]).args(arguments);
+        command
+            .env("ANSIBLE_CONFIG", &config)
+            .env("ANSIBLE_HOME", dir.path());
+        command
+            .env("ANSIBLE_PIPELINING", "1")
+            .env("LC_ALL", "C.UTF-8");
+        command
+            .env("LAVA_RESTORE_CONFIRM", answers)
+            .stdin(Stdio::null());
+        command.output().unwrap().into()
+    };
+
+    // Of a host to which nothing was done yet, it tells which gates hold and which do not yet.
+    let checked = run(&["--check"], "").ends(0).out;
+    let fails = |gate: &str| checked.contains(&format!("gate {gate} does not hold"));
+    for gate in [
+        "base.suite:suite",
+        "install.exact:lava-server",
+        "smoke.deploy:deploy",
+    ] {
+        let gate = format!("master.{gate}");
+        assert!(
+            checked.contains(&format!("[{gate}]")) && !fails(&gate),
+            "{checked}"
+        );
+    }
+    for gate in ["isolate.closed:closed", "database.load:equal"] {
+        assert!(fails(&format!("master.{gate}")), "{checked}");
+    }
+    services_are(new, "active");
+    assert!(!new.dir.join("var/lib/lava-backup/restore").exists());
+
+    bring_back(new, backup, 2, |answers| run(&[], answers));
+}
+
+/// Runs what `plan` printed until all is done, with stops on the way.
+fn bring_back(new: &Master, backup: &str, stop: i32, run: impl Fn(&str) -> Ran) {
+    let document: Value = serde_json::from_str(&plan(new, backup, "json")).unwrap();
+    let answers = real::answers(&document, "master");
+    let without = |id: &str| {
+        let others = answers.iter().filter(|answer| !answer.starts_with(id));
+        let others: Vec<&str> = others.map(String::as_str).collect();
+        assert_eq!(others.len() + 1, answers.len(), "{id} in {answers:?}");
+        let stopped = run(&others.join(" ")).ends(stop);
+        let said = stopped.out + &stopped.err;
+        assert!(
+            said.contains(&format!("step {id} is not confirmed")),
+            "{said}"
+        );
+    };
 
     // Nobody has decided on the queue: it stops there, the lab safe and closed.
-    let stopped = script(&answers);
-    assert_eq!(stopped.code, 7, "{}\n{}", stopped.out, stopped.err);
-    assert!(
-        stopped.err.contains("master.maintenance.queue"),
-        "{}",
-        stopped.err
-    );
+    without("master.maintenance.queue");
     assert_eq!(new.sql(ACTIVE), "0");
     assert_eq!(new.sql(AWAKE), "0");
-    assert_ne!(
-        new.sql("SELECT count(*) FROM lava_scheduler_app_device"),
-        "0"
-    );
-    let services = ["lava-server-gunicorn", "lava-scheduler", "lava-publisher"];
-    for service in services {
-        let active = new.run(&["systemctl", "is-active", service]);
-        assert_eq!(active.out.trim(), "inactive", "{service}");
-    }
+    let devices = "SELECT count(*) FROM lava_scheduler_app_device";
+    assert_ne!(new.sql(devices), "0");
+    services_are(new, "inactive");
     let (closed, _) = new.page("/scheduler/alljobs");
     assert_eq!(closed, 404, "users are not kept out");
 
     // Workers are let in before users are.
-    answers += " master.maintenance.queue=keep";
-    let users = "master.workers.health_checks";
-    let workers = script(&answers.replace(users, ""));
-    assert_eq!(workers.code, 7, "{}\n{}", workers.out, workers.err);
-    assert!(workers.err.contains(users), "{}", workers.err);
+    without("master.workers.health_checks");
     let (status, _) = new.page("/scheduler/alljobs");
     assert_eq!(status, 403, "users are not kept out");
     let (status, answer) = new.page("/scheduler/internal/v1/workers/nobody/?version=1");
     assert_eq!(status, 404, "{answer}");
     assert!(answer.contains("Unknown worker"), "{answer}");
 
-    let finished = script(&answers).ends(0);
-    assert!(
-        finished.out.contains("done before: master.database.load"),
-        "{}",
-        finished.out
+    // What is done is not done again: it would put jobs and devices back as they were.
+    let load = new.dir.join(format!(
+        "var/lib/lava-backup/restore/{backup}/done/master.database.load"
+    ));
+    let loaded = fs::metadata(&load).unwrap().modified().unwrap();
+    run(&answers.join(" ")).ends(0);
+    assert_eq!(fs::metadata(&load).unwrap().modified().unwrap(), loaded);
+    services_are(new, "active");
+}
+
+fn plan(new: &Master, backup: &str, format: &str) -> String {
+    let script = format!(
+        "lava-backup facts >/root/facts.json && exec lava-backup plan --store {STORE} {backup} \
+         --target /root/facts.json --format {format}"
     );
-    for service in services {
+    new.run(&["sh", "-c", &script]).ends(0).out
+}
+
+fn services_are(new: &Master, state: &str) {
+    for service in ["lava-server-gunicorn", "lava-scheduler", "lava-publisher"] {
         let active = new.run(&["systemctl", "is-active", service]);
-        assert_eq!(active.out.trim(), "active", "{service}");
+        assert_eq!(active.out.trim(), state, "{service}");
     }
 }
 

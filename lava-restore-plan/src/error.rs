@@ -28,6 +28,8 @@ pub enum ErrorKind {
     UnknownHost,
     /// The order of the steps contradicts what they need.
     Disordered,
+    /// A rendering has no way to write it as it is meant.
+    Unwritable,
 }
 
 impl Error {
@@ -73,6 +75,7 @@ impl fmt::Display for Error {
             ErrorKind::Altered => write!(f, "trust {at}: its command is not what its action does"),
             ErrorKind::Forbidden => write!(f, "accept {at}: no plan may hold it"),
             ErrorKind::UnknownHost => write!(f, "render {at}: the plan is not for it"),
+            ErrorKind::Unwritable => write!(f, "write {at}"),
             ErrorKind::Disordered => {
                 write!(f, "follow {at}: it needs a step that is not before it")
             }

@@ -33,6 +33,10 @@ const FORBIDDEN: &[&str] = &[
 pub(crate) const WARNING_BEGINS: &str = "<!-- never run: begin -->";
 /// Where that warning ends.
 pub(crate) const WARNING_ENDS: &str = "<!-- never run: end -->";
+/// Marks where a rendered page quotes findings, which may be about a package named `apt`.
+pub(crate) const FINDINGS_BEGIN: &str = "<!-- findings: begin -->";
+/// Where they end.
+pub(crate) const FINDINGS_END: &str = "<!-- findings: end -->";
 
 /// Checks a step's commands and gates.
 pub(crate) fn step(step: &Step) -> Result<(), Error> {
@@ -61,13 +65,13 @@ pub(crate) fn step(step: &Step) -> Result<(), Error> {
 
 /// Checks a rendered text, word by word.
 pub(crate) fn text(name: &str, text: &str) -> Result<(), Error> {
-    let mut warning = false;
+    let mut tells = false;
     for (number, line) in text.lines().enumerate() {
         match line {
-            WARNING_BEGINS => warning = true,
-            WARNING_ENDS => warning = false,
+            WARNING_BEGINS | FINDINGS_BEGIN => tells = true,
+            WARNING_ENDS | FINDINGS_END => tells = false,
             // A comment of the script runs nothing, and quotes findings in a backup's own words.
-            _ if warning || line.starts_with("# ") => {}
+            _ if tells || line.starts_with("# ") => {}
             _ if has_forbidden_word(line) => {
                 let at = format!("line {} of the {name}", number + 1);
                 return Err(Error::new(ErrorKind::Forbidden, at));

@@ -27,12 +27,14 @@
 //! - [`Intent`] and [`Options`]: what is wanted;
 //! - [`plan`] and the [`Plan`] it makes: a [`Verdict`], each [`Finding`] behind it, each [`Step`]
 //!   with its [`Action`] and [`Gate`]s;
-//! - [`render`]: a plan as JSON, as a runbook, as a POSIX shell script;
+//! - [`render`]: a plan as JSON, as a runbook in Markdown or HTML, as a POSIX shell script, as an
+//!   Ansible playbook; [`diff`]: what differs between two plans;
 //! - [`Code`]: what a finding can be; [`requirement`]: what LAVA's manual asks, and what meets it;
 //! - [`release`]: what is known of LAVA's releases, which collectors read too;
 //! - `run`, with the feature `runner`: a plan is run on its host, and goes on where it stopped.
 
 mod backup;
+mod diff;
 mod draft;
 mod error;
 pub mod facts;
@@ -55,6 +57,7 @@ pub mod step;
 mod worker;
 
 pub use backup::{Backup, BackupSchema, Debs, Dump, DumpTable, Size};
+pub use diff::{Difference, FieldChange, PlanDiff, PlanDiffSchema, Side, diff};
 pub use error::{Error, ErrorKind};
 pub use facts::Facts;
 pub use finding::{Finding, Verdict};
@@ -62,6 +65,6 @@ pub use host::{Host, PlannedHost};
 pub use lava_backup_debian::{Class, LavaVersion, PackageVersion, Suite};
 pub use plan::{Intent, Options, Plan, PlanSchema, plan};
 pub use rule::Code;
-pub use schema::{MOST_BYTES, UnknownField, facts_schema, plan_schema};
+pub use schema::{MOST_BYTES, UnknownField, facts_schema, plan_diff_schema, plan_schema};
 pub use sql::Statement;
 pub use step::{Action, Gate, Phase, Step};

@@ -2,10 +2,15 @@
 //!
 //! A rendered text is looked through for forbidden operations before it is handed out.
 
+mod ansible;
+mod bound;
+mod html;
 mod json;
 mod markdown;
 mod shell;
 
+pub use ansible::ansible;
+pub use html::html;
 pub use json::json;
 pub use markdown::markdown;
 pub use shell::shell;
@@ -24,15 +29,25 @@ fn title(plan: &Plan) -> String {
     }
 }
 
-/// Text from a backup or a person on one line, so that it can't begin another.
-fn one_line(text: &str) -> String {
+/// Text from a backup or a person on one line, so that it can't begin another, and without what
+/// steers a terminal or turns the direction of writing, so that it reads as it is.
+pub(crate) fn one_line(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| if is_unseen(c) { '\u{fffd}' } else { c })
         .collect()
 }
 
+/// Whether a character has no shape of its own but may change what is seen of others.
+fn is_unseen(c: char) -> bool {
+    let turns_or_joins = matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+    let none = matches!(c, '\u{fffe}' | '\u{ffff}');
+    c.is_control() || turns_or_joins || none
+}
+
 /// A command as a line of POSIX shell that gives exactly these arguments.
-fn command(argv: &[String]) -> String {
+pub(crate) fn command(argv: &[String]) -> String {
     let mut line = Vec::with_capacity(argv.len());
     for (position, word) in argv.iter().enumerate() {
         line.push(quote(word, position == 0));

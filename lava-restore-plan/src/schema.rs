@@ -75,3 +75,9 @@ pub fn facts_schema() -> serde_json::Value {
 pub fn plan_schema() -> serde_json::Value {
     schemars::schema_for!(crate::Plan).to_value()
 }
+
+/// The JSON Schema of [`crate::PlanDiff`], as published under `schemas/`.
+#[must_use]
+pub fn plan_diff_schema() -> serde_json::Value {
+    schemars::schema_for!(crate::PlanDiff).to_value()
+}

@@ -28,14 +28,6 @@ fn worst(plan: &Plan) -> Vec<String> {
         .collect()
 }
 
-/// A master whose database knows these workers.
-fn master_of(workers: &[&str]) -> Host {
-    let mut backup = lab::backup();
-    let dump = backup.database.as_mut().unwrap();
-    dump.workers = Some(workers.iter().map(|name| (*name).to_owned()).collect());
-    lab::onto(&backup, &lab::target())
-}
-
 fn position(plan: &Plan, id: &str) -> usize {
     let at = plan.steps.iter().position(|step| step.id == id);
     at.unwrap_or_else(|| panic!("no step {id}"))
@@ -88,7 +80,7 @@ fn a_lab_is_its_master_and_then_one_worker_after_the_other() {
     let hosts = || {
         vec![
             lab::worker("rack-b"),
-            master_of(&["rack-a", "rack-b"]),
+            lab::master_of(&["rack-a", "rack-b"]),
             lab::worker("rack-a"),
         ]
     };
@@ -138,9 +130,9 @@ fn a_lab_is_refused_when_its_hosts_do_not_belong_together() {
         }
         facts.lava = None;
     }
-    let two_masters = vec![master_of(&[]), master_of(&[])];
-    let unknown = vec![master_of(&["rack-b"]), lab::worker("rack-a")];
-    let versions = vec![master_of(&["rack-a"]), newer];
+    let two_masters = vec![lab::master_of(&[]), lab::master_of(&[])];
+    let unknown = vec![lab::master_of(&["rack-b"]), lab::worker("rack-a")];
+    let versions = vec![lab::master_of(&["rack-a"]), newer];
     for (hosts, code) in [
         (two_masters, "plan.hosts"),
         (unknown, "worker.known"),
@@ -161,7 +153,7 @@ fn a_lab_is_refused_when_its_hosts_do_not_belong_together() {
 
 #[test]
 fn a_new_lab_takes_packages_and_configuration_and_no_data_and_no_secret() {
-    let mut host = master_of(&[]);
+    let mut host = lab::master_of(&[]);
     host.target.hostname = Some("new.example.org".into());
     let plan = make(vec![host], Intent::Grow);
     assert!(plan.verdict < Verdict::Prepare, "{:#?}", worst(&plan));
@@ -198,7 +190,7 @@ fn a_new_lab_takes_packages_and_configuration_and_no_data_and_no_secret() {
 
 #[test]
 fn a_drill_asks_nobody_and_begins_by_seeing_that_there_is_no_network() {
-    let plan = make(vec![master_of(&[])], Intent::Drill);
+    let plan = make(vec![lab::master_of(&[])], Intent::Drill);
     assert!(plan.verdict < Verdict::Prepare, "{:#?}", worst(&plan));
     assert!(
         plan.steps
@@ -212,7 +204,7 @@ fn a_drill_asks_nobody_and_begins_by_seeing_that_there_is_no_network() {
 
 #[test]
 fn ids_that_were_seen_elsewhere_are_not_given_again() {
-    let hosts = || vec![master_of(&[])];
+    let hosts = || vec![lab::master_of(&[])];
     let mut options = Options::default();
     let mut with = |id| {
         options.next_job_id = id;
@@ -243,7 +235,7 @@ fn ids_that_were_seen_elsewhere_are_not_given_again() {
 
 /// A host of a release, as far as a plan has to know it.
 fn of_release(version: &str, units: &[&str]) -> Host {
-    let mut host = master_of(&[]);
+    let mut host = lab::master_of(&[]);
     for facts in [&mut host.backup.facts, &mut host.target] {
         for package in &mut facts.packages {
             if package.name.starts_with("lava-") {
@@ -355,7 +347,7 @@ fn hosts_of_one_name_and_of_hostile_names_get_ids_of_their_own() {
         "a.b",
     ];
     let mut hosts: Vec<Host> = names.iter().map(|name| lab::worker(name)).collect();
-    hosts.push(master_of(&[]));
+    hosts.push(lab::master_of(&[]));
     let plan = plan(hosts, Intent::RestoreLab, &Options::default());
     assert_eq!(plan.verdict, Verdict::Refuse);
     let mut ids: Vec<&str> = plan.hosts.iter().map(|host| host.id.as_str()).collect();

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lava_restore_plan::facts::{ActiveJob, DatabaseState, Facts};
 use lava_restore_plan::release::{DeviceHealth, JobState};
 use lava_restore_plan::{Action, Backup, Intent, LavaVersion, Options, Phase, Plan, Verdict};
-use lava_restore_plan::{plan, render};
+use lava_restore_plan::{diff, plan, render};
 use proptest::prelude::*;
 
 fn make(backup: &Backup, target: &Facts, options: &Options) -> Plan {
@@ -127,6 +127,17 @@ fn starts(plan: &Plan) -> Vec<(usize, &str)> {
     starts
 }
 
+/// A plan in every form.
+fn renderings(plan: &Plan) -> [(&'static str, String); 5] {
+    [
+        ("json", render::json(plan).unwrap()),
+        ("markdown", render::markdown(plan).unwrap()),
+        ("html", render::html(plan).unwrap()),
+        ("shell", render::shell(plan, "master").unwrap()),
+        ("ansible", render::ansible(plan).unwrap()),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -172,17 +183,50 @@ proptest! {
     #[test]
     fn no_rendering_holds_an_operation_that_migrates((backup, target, options) in cases()) {
         let plan = make(&backup, &target, &options);
-        let script = render::shell(&plan, "master").unwrap();
-        let page = render::markdown(&plan).unwrap();
-        let (head, rest) = page.split_once("<!-- never run: begin -->").unwrap_or((&page, ""));
-        let rest = rest.split_once("<!-- never run: end -->").map_or("", |(_, rest)| rest);
-        for text in [script.as_str(), head, rest] {
-            for word in ["manage migrate", "makemigrations", "dpkg-reconfigure", "postinst.py", "apt-get", "--configure", "autoremove", "--force"] {
-                prop_assert!(!text.contains(word), "{}", word);
+        for (name, text) in renderings(&plan) {
+            // A page may name them in one box that warns of them.
+            let (head, rest) = text.split_once("<!-- never run: begin -->").unwrap_or((&text, ""));
+            let rest = rest.split_once("<!-- never run: end -->").map_or("", |(_, rest)| rest);
+            prop_assert_eq!(rest.is_empty(), !["markdown", "html"].contains(&name) || plan.steps.is_empty());
+            for text in [head, rest] {
+                for word in ["manage migrate", "makemigrations", "dpkg-reconfigure", "postinst.py", "apt-get", "--configure", "autoremove", "--force"] {
+                    prop_assert!(!text.contains(word), "{} in {}", word, name);
+                }
             }
+            // As a word of its own, as it would be on a line below `argv:`.
+            prop_assert!(![head, rest].iter().any(|text| text.contains("- \"migrate\"")), "{}", name);
         }
         for argv in plan.steps.iter().flat_map(|step| &step.argv) {
             prop_assert!(!argv.iter().any(|word| word == "migrate" || word == "sh"));
+        }
+    }
+
+    #[test]
+    fn every_rendering_has_the_same_steps_in_the_same_order((backup, target, options) in cases()) {
+        let plan = make(&backup, &target, &options);
+        let ids: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
+        let gates: Vec<&str> = plan.steps.iter().flat_map(|step| step.pre.iter().chain(&step.post)).map(|gate| gate.id.as_str()).collect();
+        let [(_, json), readable @ ..] = renderings(&plan);
+        prop_assert_eq!(&Plan::from_json(json.as_bytes()).unwrap(), &plan);
+        for (name, text) in readable {
+            // Where a step begins, in that form, and where a gate does.
+            let (step, gate, end) = match name {
+                "markdown" => ("\n- [ ] `", "heck `", "`"),
+                "html" => ("<article class=\"step\" id=\"", "<li class=\"gate\" id=\"", "\""),
+                "shell" => ("\nstep ", "\n    gate ", " "),
+                _ => ("\n        - name: \"[", "] Ask", "]"),
+            };
+            let begin = |begin: &str| -> Vec<String> {
+                text.split(begin).skip(1).map(|rest| rest.split(end).next().unwrap().to_owned()).collect()
+            };
+            prop_assert_eq!(begin(step), ids.clone(), "{}", name);
+            match name {
+                "ansible" => {
+                    let asked = text.lines().filter_map(|line| line.trim().strip_prefix("- name: \"[")?.strip_suffix("] Ask\""));
+                    prop_assert_eq!(asked.collect::<Vec<_>>(), gates.clone());
+                }
+                _ => prop_assert_eq!(begin(gate), gates.clone(), "{}", name),
+            }
         }
     }
 
@@ -206,9 +250,8 @@ proptest! {
         dump.active_jobs.as_mut().unwrap().reverse();
         dump.devices_by_health.as_mut().unwrap().values_mut().for_each(|names| names.reverse());
         let other = make(&backup, &target, &options);
-        prop_assert_eq!(render::json(&plan).unwrap(), render::json(&other).unwrap());
-        prop_assert_eq!(render::shell(&plan, "master").unwrap(), render::shell(&other, "master").unwrap());
-        prop_assert_eq!(render::markdown(&plan).unwrap(), render::markdown(&other).unwrap());
+        prop_assert_eq!(renderings(&plan), renderings(&other));
+        prop_assert!(diff(&plan, &other).is_empty());
     }
 
     #[test]

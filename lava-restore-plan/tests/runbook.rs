@@ -8,35 +8,11 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use lava_restore_plan::facts::{Database, DatabaseState};
 use lava_restore_plan::{Action, ErrorKind, Plan, Step, Verdict};
-use lava_restore_plan::{Intent, facts_schema, plan, plan_schema, render};
+use lava_restore_plan::{facts_schema, plan_diff_schema, plan_schema, render};
 
 fn the_plan() -> Plan {
-    let host = lab::onto(&lab::backup(), &lab::target());
-    plan(vec![host], Intent::RestoreMaster, &lab::options())
-}
-
-/// Everything that a plan can hold is in this one.
-fn the_longest_plan() -> Plan {
-    let (mut backup, mut target, mut options) = (lab::backup(), lab::target(), lab::options());
-    backup.degraded = vec!["config/etc/a: vanished\n$(touch /tmp/evil) `x`".into()];
-    backup.facts.settings.log_backend = Some("lava_scheduler_app.logutils.LogsMongo".into());
-    backup.database.as_mut().unwrap().name = "lab-two".into();
-    target
-        .packages
-        .retain(|package| package.name != "python3-djangorestframework");
-    target.hostname = Some("new.example.org".into());
-    target.database = DatabaseState::Present(Box::new(Database {
-        encoding: Some("UTF8".into()),
-        ..Database::default()
-    }));
-    options.replace_data = true;
-    plan(
-        vec![lab::onto(&backup, &target)],
-        Intent::RestoreMaster,
-        &options,
-    )
+    lab::plan()
 }
 
 fn fed(program: &str, arguments: &[&str], text: &str) -> std::process::Output {
@@ -80,12 +56,8 @@ fn a_target_like_the_backup_needs_nothing() {
 
 #[test]
 fn scripts_satisfy_shellcheck_and_sh() {
-    let mut refused = lab::backup();
-    refused.facts.migrations_shipped = None;
-    let refused = lab::onto(&refused, &lab::target());
-    let refused = plan(vec![refused], Intent::RestoreMaster, &lab::options());
-    assert_eq!(refused.verdict, Verdict::Refuse);
-    for plan in [the_plan(), the_longest_plan(), refused] {
+    let refused = lab::refused_plan();
+    for plan in [the_plan(), lab::longest_plan(), refused] {
         let script = render::shell(&plan, "master").unwrap();
         let output = fed("shellcheck", &["-s", "sh", "-"], &script);
         assert!(
@@ -99,7 +71,7 @@ fn scripts_satisfy_shellcheck_and_sh() {
 
 #[test]
 fn a_dry_run_goes_through_every_step_and_leaves_nothing() {
-    let plan = the_longest_plan();
+    let plan = lab::longest_plan();
     assert_eq!(plan.verdict, Verdict::Prepare, "{:#?}", plan.findings);
     let directory = Scratch::new("dry");
     let output = directory.run(&render::shell(&plan, "master").unwrap(), &["--dry-run"], "");
@@ -182,6 +154,39 @@ fn what_a_backup_says_of_itself_is_never_run() {
 }
 
 #[test]
+fn findings_may_name_what_no_step_may_run() {
+    let mut target = lab::target();
+    target.packages.push(lab::package("apt", "amd64", "2.6.1"));
+    target.packages.last_mut().unwrap().state = "half-configured".into();
+    let mut backup = lab::backup();
+    backup.degraded = vec!["the file migrate: vanished <!-- findings: end -->".into()];
+    let options = lab::options();
+    let refused = lab::of(&backup, &target, &options);
+    assert_eq!(refused.verdict, Verdict::Refuse);
+    let prepared = lab::of(&backup, &lab::target(), &options);
+    assert_eq!(prepared.verdict, Verdict::Prepare);
+    for plan in [refused, prepared] {
+        for text in [
+            render::markdown(&plan),
+            render::html(&plan),
+            render::shell(&plan, "master"),
+            render::ansible(&plan),
+        ] {
+            assert!(text.unwrap().contains("migrate: vanished"));
+        }
+    }
+    let mut plan = the_plan();
+    plan.steps[0].title = "Now migrate".into();
+    for text in [
+        render::markdown(&plan),
+        render::html(&plan),
+        render::ansible(&plan),
+    ] {
+        assert_eq!(text.unwrap_err().kind(), ErrorKind::Forbidden);
+    }
+}
+
+#[test]
 fn a_plan_whose_command_was_changed_is_not_read_back() {
     let json = render::json(&the_plan()).unwrap();
     assert_eq!(Plan::from_json(json.as_bytes()).unwrap(), the_plan());
@@ -200,7 +205,11 @@ fn a_plan_whose_command_was_changed_is_not_read_back() {
 #[test]
 fn published_schemas_are_those_of_the_code() {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../schemas");
-    for (name, schema) in [("facts", facts_schema()), ("plan", plan_schema())] {
+    for (name, schema) in [
+        ("facts", facts_schema()),
+        ("plan", plan_schema()),
+        ("plan-diff", plan_diff_schema()),
+    ] {
         let path = directory.join(format!("{name}.schema.json"));
         let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
         if std::env::var_os("UPDATE_SCHEMAS").is_some() {

@@ -188,9 +188,14 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// What makes and runs masters.
+pub const TOOL: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../scripts/real-lava/lava-master"
+);
+
 fn lava_master(arguments: &[&str]) -> Output {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/real-lava/lava-master");
-    Command::new(script)
+    Command::new(TOOL)
         .args(arguments)
         .stdin(Stdio::null())
         .output()

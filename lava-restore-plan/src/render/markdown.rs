@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use super::{command, one_line};
-use crate::forbid::{self, WARNING_BEGINS, WARNING_ENDS};
+use crate::forbid::{self, FINDINGS_BEGIN, FINDINGS_END, WARNING_BEGINS, WARNING_ENDS};
 use crate::{Action, Error, Finding, Gate, Plan, Step, Verdict};
 
 /// The plan as a runbook: numbered by phase, a box to tick for each step, what to run, what to
@@ -68,7 +68,7 @@ fn write_page(page: &mut String, plan: &Plan) -> std::fmt::Result {
 }
 
 fn write_findings(page: &mut String, findings: &[Finding]) -> std::fmt::Result {
-    writeln!(page, "## Findings\n")?;
+    writeln!(page, "## Findings\n\n{FINDINGS_BEGIN}")?;
     for finding in findings
         .iter()
         .filter(|finding| finding.severity > Verdict::Ok)
@@ -107,7 +107,8 @@ fn write_findings(page: &mut String, findings: &[Finding]) -> std::fmt::Result {
         .iter()
         .filter(|finding| finding.severity == Verdict::Ok)
         .count();
-    writeln!(page, "- {well} rules found all well.\n")
+    writeln!(page, "- {well} rules found all well.")?;
+    writeln!(page, "{FINDINGS_END}\n")
 }
 
 fn write_step(page: &mut String, step: &Step, (phase, number): (usize, usize)) -> std::fmt::Result {
@@ -154,7 +155,12 @@ fn write_step(page: &mut String, step: &Step, (phase, number): (usize, usize)) -
 }
 
 fn write_gate(page: &mut String, title: &str, gate: &Gate) -> std::fmt::Result {
-    writeln!(page, "{title}: {}\n", one_line(&gate.why))?;
+    writeln!(
+        page,
+        "{title} {}: {}\n",
+        code(&gate.id),
+        one_line(&gate.why)
+    )?;
     writeln!(page, "```sh\n{}\n```\n", command(&gate.argv))?;
     if gate.patience > 0 {
         writeln!(

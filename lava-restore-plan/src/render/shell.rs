@@ -1,6 +1,6 @@
 use std::fmt::Write as _;
 
-use super::{command, one_line, quote};
+use super::{bound, command, one_line, quote};
 use crate::{Action, Error, ErrorKind, Gate, Plan, PlannedHost, Step, Verdict, forbid};
 
 /// What every script has before its steps.
@@ -71,10 +71,12 @@ fn write_script(script: &mut String, plan: &Plan, host: &PlannedHost) -> std::fm
         )?;
         return Ok(());
     }
-    let target = host.target_digest.as_deref().unwrap_or("any");
-    let bound = format!("{} {target}", host.seal_digest);
     writeln!(script, "backup={}", quote(&one_line(&host.backup), false))?;
-    writeln!(script, "plan={}\n", quote(&one_line(&bound), false))?;
+    writeln!(
+        script,
+        "plan={}\n",
+        quote(&one_line(&bound::binding(host)), false)
+    )?;
     script.push_str(PRELUDE);
     let steps = || plan.steps.iter().filter(|step| step.host == host.id);
     for step in steps() {

@@ -7,7 +7,10 @@ use lava_restore_plan::facts::{
     PostgresqlFacts, Role, ShippedMigration, Table, Unit, WorkerFacts,
 };
 use lava_restore_plan::release::{DeviceHealth, JobState};
-use lava_restore_plan::{Backup, BackupSchema, Dump, DumpTable, Facts, Host, Options};
+use lava_restore_plan::{
+    Backup, BackupSchema, Dump, DumpTable, Facts, Host, Intent, Options, Plan, Verdict,
+    plan as make,
+};
 
 pub const PACKAGES: &[(&str, &str, &str)] = &[
     ("bash", "amd64", "5.2.15-2+b8"),
@@ -239,6 +242,14 @@ pub fn onto(backup: &Backup, target: &Facts) -> Host {
     host
 }
 
+/// A master whose database knows these workers.
+pub fn master_of(workers: &[&str]) -> Host {
+    let mut backup = backup();
+    let dump = backup.database.as_mut().unwrap();
+    dump.workers = Some(workers.iter().map(|name| (*name).to_owned()).collect());
+    onto(&backup, &target())
+}
+
 /// A fresh worker of that name.
 pub fn worker_facts(name: &str) -> Facts {
     let mut facts = target();
@@ -285,4 +296,51 @@ pub fn worker(name: &str) -> Host {
     .map(String::from)
     .into();
     onto(&backup, &worker_facts(name))
+}
+
+/// The plan that restores a master.
+pub fn of(backup: &Backup, target: &Facts, options: &Options) -> Plan {
+    make(vec![onto(backup, target)], Intent::RestoreMaster, options)
+}
+
+/// The plan for a target like the backup.
+pub fn plan() -> Plan {
+    of(&backup(), &target(), &options())
+}
+
+/// Everything that a plan can hold is in this one.
+pub fn longest_plan() -> Plan {
+    let (mut backup, mut target, mut options) = (backup(), target(), options());
+    backup.degraded = vec!["config/etc/a: vanished\n$(touch /tmp/evil) `x`".into()];
+    backup.facts.settings.log_backend = Some("lava_scheduler_app.logutils.LogsMongo".into());
+    backup.database.as_mut().unwrap().name = "lab-two".into();
+    target
+        .packages
+        .retain(|package| package.name != "python3-djangorestframework");
+    target.hostname = Some("new.example.org".into());
+    target.database = DatabaseState::Present(Box::new(Database {
+        encoding: Some("UTF8".into()),
+        ..Database::default()
+    }));
+    options.replace_data = true;
+    of(&backup, &target, &options)
+}
+
+/// No way leads from this backup to its target.
+pub fn refused_plan() -> Plan {
+    let mut backup = backup();
+    backup.facts.migrations_shipped = None;
+    let plan = of(&backup, &target(), &options());
+    assert_eq!(plan.verdict, Verdict::Refuse);
+    plan
+}
+
+/// A lab of a master and two workers comes back.
+pub fn lab_plan() -> Plan {
+    let hosts = vec![
+        master_of(&["rack-a", "rack-b"]),
+        worker("rack-a"),
+        worker("rack-b"),
+    ];
+    make(hosts, Intent::RestoreLab, &options())
 }
