@@ -112,7 +112,14 @@ impl Facts {
         let mut lasting = self.clone();
         (lasting.captured_at, lasting.room, lasting.updates) = (None, None, None);
         if let Some(disorder) = &mut lasting.disorder {
-            disorder.retain(|found| !found.kind.starts_with("lists."));
+            // A package is superseded as soon as its archive has a newer one.
+            let theirs = |found: &Disorder| {
+                found.kind.starts_with("lists.") || found.kind == "package.superseded"
+            };
+            disorder.retain(|found| !theirs(found));
+        }
+        for package in &mut lasting.packages {
+            package.origin = None;
         }
         if let DatabaseState::Present(database) = &mut lasting.database {
             database.size_bytes = None;
@@ -599,7 +606,11 @@ mod tests {
             kind: "lists.expired".into(),
             subject: "bookworm".into(),
         };
-        facts.disorder = Some(vec![expired]);
+        let superseded = Disorder {
+            kind: "package.superseded".into(),
+            subject: "bash:amd64".into(),
+        };
+        facts.disorder = Some(vec![expired, superseded]);
         facts.captured_at = Some("later".into());
         facts.updates = Some(7);
         facts.room = Some(vec![]);
