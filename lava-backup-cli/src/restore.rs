@@ -47,6 +47,7 @@ pub(crate) fn restore(args: &RestoreArgs, quiet: bool) -> Result<Answer, Failure
     let mut shown = Shown::new(quiet);
     if args.dry_run {
         let done = State::look(&dir)?;
+        planned.owns(&done)?;
         if done.is_empty() {
             planned.still_so(&found(&source(planned)?, planned)?)?;
         }
@@ -72,6 +73,7 @@ pub(crate) fn restore(args: &RestoreArgs, quiet: bool) -> Result<Answer, Failure
             text::bytes(state.torn())
         ));
     }
+    planned.owns(state.records())?;
     if state.is_begun() && !args.resume {
         return Err(begun(&state, planned, args));
     }

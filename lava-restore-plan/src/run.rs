@@ -252,7 +252,7 @@ impl<'p> Run<'p> {
     fn of(planned: Planned<'p>, state: State, tool: &str) -> Result<Self> {
         let digest = plan_digest(planned.plan)?;
         planned.has_steps()?;
-        state.belongs(&digest, &planned.host.id)?;
+        planned.owns(state.records())?;
         Ok(Self {
             planned,
             steps: planned.steps(),

@@ -1,4 +1,7 @@
 use super::error::{Error, ErrorKind, Result};
+use super::journal::Record;
+use super::record::Entry;
+use super::state::plan_digest;
 use crate::step::{Action, Reference};
 use crate::{Plan, PlannedHost, Step, Verdict};
 
@@ -77,6 +80,28 @@ impl<'p> Planned<'p> {
         let others = self.plan.steps.iter();
         let mut others = others.filter(|step| step.host != self.host.id);
         others.any(|step| step.needs.iter().any(|need| need == id))
+    }
+
+    /// Checks that a run, if there is one, is one of this plan for this host.
+    ///
+    /// # Errors
+    /// `OtherPlan`, and `Refused` for a plan that holds what no plan may hold.
+    pub fn owns(&self, records: &[Record]) -> Result<()> {
+        let what = match records.first().map(|record| &record.entry) {
+            None => return Ok(()),
+            Some(Entry::Begun { plan, host, .. }) => {
+                if *plan != plan_digest(self.plan)? {
+                    "another plan".to_owned()
+                } else if *host != self.host.id {
+                    format!("the host {host}")
+                } else {
+                    return Ok(());
+                }
+            }
+            Some(_) => "nobody knows what".to_owned(),
+        };
+        let what = format!("use this directory: the run in it is one of {what}");
+        Err(Error::new(ErrorKind::OtherPlan, what))
     }
 
     /// Checks that the plan still holds, before any of its steps was run.

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use super::error::{At, Error, ErrorKind, Result};
 use super::journal::{Journal, Record};
-use super::record::Entry;
 use crate::{Plan, render};
 
 /// The directory of a run: its journal, its plan, what its commands printed, and its evidence.
@@ -87,22 +86,6 @@ impl State {
     #[must_use]
     pub fn torn(&self) -> u64 {
         self.journal.torn()
-    }
-
-    /// Checks that the run here is one of this plan for this host.
-    ///
-    /// # Errors
-    /// `OtherPlan`.
-    pub(crate) fn belongs(&self, digest: &str, host: &str) -> Result<()> {
-        let begun = self.records().first().map(|record| &record.entry);
-        let what = match begun {
-            Some(Entry::Begun { plan, .. }) if plan != digest => "another plan".to_owned(),
-            Some(Entry::Begun { host: other, .. }) if other != host => format!("the host {other}"),
-            Some(Entry::Begun { .. }) | None => return Ok(()),
-            Some(_) => "nobody knows what".to_owned(),
-        };
-        let what = format!("use {}: the run there is one of {what}", self.dir.display());
-        Err(Error::new(ErrorKind::OtherPlan, what))
     }
 
     /// Keeps the plan, for whoever reads the journal.

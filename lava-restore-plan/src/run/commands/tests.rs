@@ -88,9 +88,10 @@ fn a_signal_reaches_the_command_and_all_that_it_started_and_none_begins_after_it
         is_ready.recv().unwrap();
         interrupt.send(TERM);
     });
-    // The shell waits for its child; only the whole group's end ends it before the ten seconds.
-    let script = "sh -c 'trap \"echo child; exit\" TERM; echo ready; while :; do sleep 0.05; done' & \
-                  trap 'wait; echo parent; exit 9' TERM; wait; wait";
+    // The shell waits for its child, which ends only if it is signalled too.
+    let script = "trap 'wait; echo parent; exit 9' TERM; \
+                  sh -c 'trap \"echo child; exit\" TERM; echo ready; while :; do sleep 0.05; done' & \
+                  wait; wait";
     let argv = ["sh", "-c", script].map(String::from);
     let mut out = Vec::new();
     let ended = commands
