@@ -41,38 +41,32 @@ fn strange(choice: u8) -> Value {
 }
 
 /// Goes down from a value as the bytes say, and alters what it comes to.
-fn alter(mut value: &mut Value, bytes: &mut impl Iterator<Item = u8>) {
-    loop {
-        let Some(byte) = bytes.next() else { return };
-        let stop = byte >= 0xe0;
-        match value {
-            Value::Object(fields) if !fields.is_empty() && !stop => {
-                let at = usize::from(byte) % fields.len();
-                let Some(inner) = fields.values_mut().nth(at) else { return };
-                value = inner;
-            }
-            Value::Array(items) if !items.is_empty() && !stop => {
-                let at = usize::from(byte) % items.len();
-                value = &mut items[at];
-            }
-            Value::Array(items) if !items.is_empty() && byte >= 0xf0 => {
-                let at = usize::from(byte) % items.len();
-                match byte % 2 {
-                    0 => drop(items.remove(at)),
-                    _ => items.push(items[at].clone()),
-                }
-                return;
-            }
-            Value::Object(fields) if !fields.is_empty() && byte >= 0xf0 => {
-                let name = fields.keys().nth(usize::from(byte) % fields.len()).cloned();
-                name.map(|name| fields.remove(&name));
-                return;
-            }
-            other => {
-                *other = strange(bytes.next().unwrap_or(0));
-                return;
+fn alter(value: &mut Value, bytes: &mut impl Iterator<Item = u8>) {
+    let Some(byte) = bytes.next() else { return };
+    let (stop, at) = (byte >= 0xe0, usize::from(byte));
+    match value {
+        Value::Object(fields) if !fields.is_empty() && !stop => {
+            let at = at % fields.len();
+            if let Some(inner) = fields.values_mut().nth(at) {
+                alter(inner, bytes);
             }
         }
+        Value::Array(items) if !items.is_empty() && !stop => {
+            let at = at % items.len();
+            alter(&mut items[at], bytes);
+        }
+        Value::Array(items) if !items.is_empty() && byte >= 0xf0 => {
+            let at = at % items.len();
+            match byte % 2 {
+                0 => drop(items.remove(at)),
+                _ => items.push(items[at].clone()),
+            }
+        }
+        Value::Object(fields) if !fields.is_empty() && byte >= 0xf0 => {
+            let name = fields.keys().nth(at % fields.len()).cloned();
+            name.map(|name| fields.remove(&name));
+        }
+        other => *other = strange(bytes.next().unwrap_or(0)),
     }
 }
 
@@ -83,7 +77,9 @@ fn host(altered: &Value) -> Option<Host> {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let [intent, hosts, flags, rest @ ..] = data else { return };
+    let [intent, hosts, flags, rest @ ..] = data else {
+        return;
+    };
     let mut options = Options::default();
     options.replace_data = flags & 1 != 0;
     options.next_job_id = (flags & 2 != 0).then_some(u64::from(*flags));
@@ -124,7 +120,10 @@ fuzz_target!(|data: &[u8]| {
     lab.reverse();
     assert_eq!(plan(lab, intent, &options), made);
     let json = render::json(&made).unwrap();
-    assert_eq!(lava_restore_plan::Plan::from_json(json.as_bytes()).unwrap(), made);
+    assert_eq!(
+        lava_restore_plan::Plan::from_json(json.as_bytes()).unwrap(),
+        made
+    );
     let _ = render::markdown(&made);
     for host in &made.hosts {
         let _ = render::shell(&made, &host.id);

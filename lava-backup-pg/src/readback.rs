@@ -56,8 +56,8 @@ impl Comparison {
 /// ahead but not behind. By one session, for others may be at work.
 ///
 /// # Errors
-/// [`ErrorKind::Connection`], [`ErrorKind::Query`] or [`ErrorKind::Failed`] if
-/// the database can't be asked.
+/// [`Connection`](crate::ErrorKind::Connection), [`Query`](crate::ErrorKind::Query) or
+/// [`Failed`](crate::ErrorKind::Failed) if the database can't be asked.
 pub fn compare(
     admin: &Superuser,
     database: &str,
