@@ -138,10 +138,10 @@ fn a_plan_is_made_from_facts_alone() {
     let same = host.run("plan", &["--target", &target, "--format", "json"]);
     assert_eq!(same.out, plan.out, "the same input gives the same bytes");
     let begins = [
-        ("markdown", "# Restore of backup"),
+        ("markdown", "# Restore of a master"),
         ("html", "<!DOCTYPE html>"),
         ("sh", "#!/bin/sh"),
-        ("ansible", "---\n# Restores backup"),
+        ("ansible", "---\n# Restore of a master."),
     ];
     for (format, begin) in begins {
         let ran = host.run("plan", &["--target", &target, "--format", format]);
@@ -181,7 +181,11 @@ fn two_plans_are_the_same_or_what_differs_is_told() {
     };
     assert_eq!(diff(&[&old, &old]).ends(0).out, "the same plan\n");
     let differ = diff(&[&old, &new]).ends(3);
-    assert!(differ.out.contains("finding suite.other"), "{}", differ.out);
+    assert!(
+        differ.out.contains("finding master suite.other"),
+        "{}",
+        differ.out
+    );
     let document = diff(&[&old, &new, "--json"]).ends(3).json();
     assert_eq!(document["schema"], "lava-restore-plan/plan-diff/1");
     assert!(!document["findings"].as_array().unwrap().is_empty());
