@@ -13,7 +13,7 @@ const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
 
 /// The digests by which the page allows its own style and script, and no other.
-const STYLE_DIGEST: &str = "8J4pT9zpxOv/d5XBngIH7eVyMyCMDRVpSS+HNP2bGoY=";
+const STYLE_DIGEST: &str = "EZbJFmaFbWg+JYIx2WjIyjjcd9JZGtEMzExeOrRcfa4=";
 const SCRIPT_DIGEST: &str = "U4FhgGUZVUowKCtt03FlwsESq/ufqA1Qm29DqgwbZLM=";
 
 /// The plan as one page of HTML, to print or to tick in a browser.
@@ -76,7 +76,7 @@ fn write_page(page: &mut String, plan: &Plan, digest: &str) -> Written {
     writeln!(page, "<div class=\"columns\">")?;
     write_contents(page, plan)?;
     writeln!(page, "<main>")?;
-    findings::write(page, &plan.findings)?;
+    findings::write(page, &plan.findings, plan.hosts.len() > 1)?;
     if has_steps {
         write_warning(page)?;
         write_parts(page, plan)?;
@@ -142,22 +142,6 @@ fn write_contents(page: &mut String, plan: &Plan) -> Written {
         "<nav class=\"contents\" aria-labelledby=\"contents\">"
     )?;
     writeln!(page, "<h2 id=\"contents\">Contents</h2>")?;
-    writeln!(page, "<ol><li><a href=\"#findings\">Findings</a></li>")?;
-    let mut whose = None;
-    for (number, part) in (1..).zip(plan.parts()) {
-        let host = part[0].host.as_str();
-        if plan.hosts.len() > 1 && whose.replace(host) != Some(host) {
-            writeln!(page, "</ol>\n<p class=\"whose\">{}</p>\n<ol>", Text(host))?;
-        }
-        writeln!(
-            page,
-            "<li><a href=\"#part-{number}\">{number}. {}</a> \
-             <span class=\"count\" data-part=\"{number}\">{}</span></li>",
-            part[0].phase.name(),
-            part.len()
-        )?;
-    }
-    writeln!(page, "</ol>")?;
     if !plan.steps.is_empty() {
         let steps = plan.steps.len();
         writeln!(page, "<div class=\"tools\">")?;
@@ -182,6 +166,22 @@ fn write_contents(page: &mut String, plan: &Plan) -> Written {
             "<p class=\"says\" id=\"says\" role=\"status\"></p>\n</div>"
         )?;
     }
+    writeln!(page, "<ol><li><a href=\"#findings\">Findings</a></li>")?;
+    let mut whose = None;
+    for (number, part) in (1..).zip(plan.parts()) {
+        let host = part[0].host.as_str();
+        if plan.hosts.len() > 1 && whose.replace(host) != Some(host) {
+            writeln!(page, "</ol>\n<p class=\"whose\">{}</p>\n<ol>", Text(host))?;
+        }
+        writeln!(
+            page,
+            "<li><a href=\"#part-{number}\">{number}. {}</a> \
+             <span class=\"count\" data-part=\"{number}\">{}</span></li>",
+            part[0].phase.name(),
+            part.len()
+        )?;
+    }
+    writeln!(page, "</ol>")?;
     writeln!(page, "</nav>")
 }
 

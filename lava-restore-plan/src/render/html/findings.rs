@@ -6,7 +6,7 @@ use crate::{Finding, Verdict};
 
 /// The findings as a table, in the plan's order, which is the worst first; those that are well
 /// in a list to open.
-pub(super) fn write(page: &mut String, findings: &[Finding]) -> Written {
+pub(super) fn write(page: &mut String, findings: &[Finding], show_host: bool) -> Written {
     let (well, worse): (Vec<_>, Vec<_>) = findings
         .iter()
         .partition(|finding| finding.severity == Verdict::Ok);
@@ -33,7 +33,7 @@ pub(super) fn write(page: &mut String, findings: &[Finding]) -> Written {
         )?;
         writeln!(page, "<tbody role=\"rowgroup\">")?;
         for finding in worse {
-            write_row(page, finding)?;
+            write_row(page, finding, show_host)?;
         }
         writeln!(page, "</tbody>\n</table>")?;
     }
@@ -53,7 +53,7 @@ pub(super) fn write(page: &mut String, findings: &[Finding]) -> Written {
     writeln!(page, "</ul>\n</details>\n{FINDINGS_END}\n</section>")
 }
 
-fn write_row(page: &mut String, finding: &Finding) -> Written {
+fn write_row(page: &mut String, finding: &Finding, show_host: bool) -> Written {
     let Finding {
         host,
         code,
@@ -67,8 +67,9 @@ fn write_row(page: &mut String, finding: &Finding) -> Written {
         steps,
     } = finding;
     let whose = match host.as_str() {
-        "" => "on all hosts".to_owned(),
-        host => format!("on {host}"),
+        _ if !show_host => String::new(),
+        "" => "<p class=\"ground\">on all hosts</p>".to_owned(),
+        host => format!("<p class=\"ground\">on {}</p>", Text(host)),
     };
     // Tables that are laid out as cards on a phone lose their roles unless they are said.
     writeln!(
@@ -77,10 +78,9 @@ fn write_row(page: &mut String, finding: &Finding) -> Written {
     )?;
     writeln!(
         page,
-        "<td role=\"cell\"><p>{}</p><p><code>{}</code></p><p class=\"ground\">{}</p></td>",
+        "<td role=\"cell\"><p>{}</p><p><code>{}</code></p>{whose}</td>",
         Text(subject),
-        Text(code),
-        Text(&whose)
+        Text(code)
     )?;
     for (label, text) in [("Expected", expected), ("Found", found)] {
         let text = if text.is_empty() { "nothing" } else { text };
