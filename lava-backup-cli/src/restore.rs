@@ -90,8 +90,20 @@ pub(crate) fn restore(args: &RestoreArgs, quiet: bool) -> Result<Answer, Failure
     let mut person = Asking::new(answers, args.confirm.as_deref(), interrupt, &shown);
     let mut watch = |event: Event<'_>| shown.event(event);
     let report = run.go(&mut commands, &mut person, &mut watch)?;
-    restored.report(planned, report, &args.plan, began.elapsed());
+    restored.report(planned, report, &again(args), began.elapsed());
     Ok(restored.answer())
+}
+
+/// The command that goes on with a run.
+fn again(args: &RestoreArgs) -> String {
+    let mut line = format!("lava-backup restore {}", args.plan.display());
+    if let Some(host) = &args.host {
+        line += &format!(" --host {host}");
+    }
+    if let Some(dir) = &args.state {
+        line += &format!(" --state {}", dir.display());
+    }
+    line + " --resume"
 }
 
 fn read_plan(path: &Path) -> Result<Plan, Failure> {
@@ -177,10 +189,7 @@ fn begun(state: &State, planned: Planned<'_>, args: &RestoreArgs) -> Failure {
     let done = state.records().iter().filter(done).count();
     let dir = state.dir().display();
     let what = format!("could not begin: there is a run in {dir}, {done} of {steps} steps done");
-    Failure::new(Exit::Refused, what).hint(format!(
-        "go on with it: lava-backup restore {} --resume",
-        args.plan.display()
-    ))
+    Failure::new(Exit::Refused, what).hint(format!("go on with it: {}", again(args)))
 }
 
 /// The backup that the plan's commands read.

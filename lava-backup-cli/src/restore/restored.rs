@@ -107,7 +107,7 @@ impl Restored {
         &mut self,
         planned: Planned<'_>,
         report: Report,
-        file: &Path,
+        again: &str,
         milliseconds: u64,
     ) {
         self.done_before = report.done_before as u64;
@@ -121,7 +121,7 @@ impl Restored {
             .map(|step| step.id.clone())
             .collect();
         self.done = report.done;
-        let (outcome, stopped) = stopped(report.ended, file);
+        let (outcome, stopped) = stopped(report.ended, again);
         self.outcome = outcome.to_owned();
         self.stopped = stopped;
     }
@@ -184,8 +184,7 @@ impl Stopped {
 }
 
 /// The outcome's name, and what there is to say of a stop.
-fn stopped(ended: Ended, file: &Path) -> (&'static str, Option<Stopped>) {
-    let again = format!("lava-backup restore {} --resume", file.display());
+fn stopped(ended: Ended, again: &str) -> (&'static str, Option<Stopped>) {
     let mut stopped = Stopped {
         step: String::new(),
         gate: None,

@@ -1,8 +1,7 @@
 //! What is happening in a run, for whoever watches.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lava_restore_plan::run::Event;
@@ -13,15 +12,13 @@ use crate::text;
 /// The bytes that a step moves, by its id.
 pub(super) type Sizes = BTreeMap<String, u64>;
 
-/// Without a terminal it is told once in so many seconds that a command is still at work.
-const REMIND: u64 = 60;
-
 /// Tells it on standard error.
 #[derive(Clone)]
 pub(super) struct Shown {
     progress: Arc<Progress>,
     quiet: bool,
-    reminded: Arc<AtomicU64>,
+    /// What is at work, and for how many minutes that was told.
+    doing: Arc<Mutex<(String, u64)>>,
     pub(super) sizes: Sizes,
 }
 
@@ -30,7 +27,7 @@ impl Shown {
         Self {
             progress: Arc::new(Progress::new(quiet)),
             quiet,
-            reminded: Arc::default(),
+            doing: Arc::default(),
             sizes: Sizes::new(),
         }
     }
@@ -86,18 +83,24 @@ impl Shown {
     fn begins(&self, what: &str, before: Option<Duration>) {
         let before = before.map(|took| format!(" (took {} the last time)", seconds(took)));
         let line = text::printable(&format!("  {what}{}", before.unwrap_or_default()));
-        self.reminded.store(0, Ordering::Relaxed);
         self.say(&line);
         self.progress.say(line.trim());
+        *self.doing() = (line.trim().to_owned(), 0);
     }
 
     fn at_work(&self, elapsed: Duration) {
+        let mut doing = self.doing();
         self.progress
-            .say(format!("at work for {}", seconds(elapsed)));
-        let minutes = elapsed.as_secs() / REMIND;
-        if minutes > self.reminded.swap(minutes, Ordering::Relaxed) && self.progress.is_hidden() {
+            .say(format!("{} of {}", seconds(elapsed), doing.0));
+        let minutes = elapsed.as_secs() / 60;
+        if minutes > doing.1 && self.progress.is_hidden() {
             self.say(&format!("  still at work after {}", seconds(elapsed)));
+            doing.1 = minutes;
         }
+    }
+
+    fn doing(&self) -> MutexGuard<'_, (String, u64)> {
+        self.doing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
