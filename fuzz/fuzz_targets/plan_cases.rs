@@ -43,30 +43,30 @@ fn strange(choice: u8) -> Value {
 /// Goes down from a value as the bytes say, and alters what it comes to.
 fn alter(value: &mut Value, bytes: &mut impl Iterator<Item = u8>) {
     let Some(byte) = bytes.next() else { return };
-    let (stop, at) = (byte >= 0xe0, usize::from(byte));
-    match value {
-        Value::Object(fields) if !fields.is_empty() && !stop => {
+    let at = usize::from(byte);
+    match (byte, value) {
+        (..0xe0, Value::Object(fields)) if !fields.is_empty() => {
             let at = at % fields.len();
             if let Some(inner) = fields.values_mut().nth(at) {
                 alter(inner, bytes);
             }
         }
-        Value::Array(items) if !items.is_empty() && !stop => {
+        (..0xe0, Value::Array(items)) if !items.is_empty() => {
             let at = at % items.len();
             alter(&mut items[at], bytes);
         }
-        Value::Array(items) if !items.is_empty() && byte >= 0xf0 => {
+        (0xf0.., Value::Object(fields)) if !fields.is_empty() => {
+            let name = fields.keys().nth(at % fields.len()).cloned();
+            name.map(|name| fields.remove(&name));
+        }
+        (0xf0.., Value::Array(items)) if !items.is_empty() => {
             let at = at % items.len();
             match byte % 2 {
                 0 => drop(items.remove(at)),
                 _ => items.push(items[at].clone()),
             }
         }
-        Value::Object(fields) if !fields.is_empty() && byte >= 0xf0 => {
-            let name = fields.keys().nth(at % fields.len()).cloned();
-            name.map(|name| fields.remove(&name));
-        }
-        other => *other = strange(bytes.next().unwrap_or(0)),
+        (_, value) => *value = strange(bytes.next().unwrap_or(0)),
     }
 }
 
