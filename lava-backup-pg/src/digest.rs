@@ -206,7 +206,7 @@ impl TableHasher {
     pub fn add_row(&mut self, row: &[u8]) {
         self.rows = self.rows.wrapping_add(1);
         match &mut self.adder {
-            Adder::Keyed { key, sum } => sum.add(&blake3::keyed_hash(&key.0, row)),
+            Adder::Keyed { key, sum } => sum.add(blake3::keyed_hash(&key.0, row).as_bytes()),
             Adder::Unkeyed(lanes) => lanes.add(Lanes::row().update(row)),
         }
     }
@@ -224,8 +224,19 @@ impl TableHasher {
     pub fn end_row(&mut self, row: &RowHasher) {
         self.rows = self.rows.wrapping_add(1);
         match &mut self.adder {
-            Adder::Keyed { sum, .. } => sum.add(&row.0.finalize()),
+            Adder::Keyed { sum, .. } => sum.add(row.0.finalize().as_bytes()),
             Adder::Unkeyed(lanes) => lanes.add(&row.0),
+        }
+    }
+
+    /// Adds all rows of another part of the same table. Of a digest that can't be
+    /// compared with this one's there is no such part.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.rows = self.rows.wrapping_add(other.rows);
+        match (&mut self.adder, &other.adder) {
+            (Adder::Keyed { sum, .. }, Adder::Keyed { sum: more, .. }) => sum.add(&more.to_bytes()),
+            (Adder::Unkeyed(lanes), Adder::Unkeyed(more)) => lanes.merge(more),
+            _ => debug_assert!(false, "parts of one table are digested alike"),
         }
     }
 

@@ -68,6 +68,9 @@ pub fn dump(snapshot: &mut Snapshot, pace: Pace, sink: &mut dyn DumpSink) -> Res
         Error::with(ErrorKind::Program, what, e)
     };
     let mut child = Running::start(spawned.map_err(start)?);
+    if let (Pace::Unlimited, Some(stdout)) = (pace, &child.child.stdout) {
+        server::widen(stdout);
+    }
 
     let rate = Rate::of(pace);
     let passed = beside_heartbeat(snapshot, pace, &rate, |alive| {

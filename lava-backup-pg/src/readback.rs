@@ -3,6 +3,8 @@ mod sequences;
 mod session;
 mod share;
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::mpsc;
 
 use serde::Serialize;
@@ -11,6 +13,7 @@ use crate::archive::{DumpContents, TableInfo, TableSummary};
 use crate::error::Result;
 use crate::large_objects::LargeObjects;
 use crate::superuser::Superuser;
+use session::Rows;
 use share::{Found, Share};
 
 /// How a database differs from the dump it should hold.
@@ -77,7 +80,11 @@ pub(crate) fn compare_by(
 ) -> Result<Comparison> {
     let encoding = admin.value(database, "SHOW server_encoding")?;
     let encoding = dump_encoding(encoding.as_deref().unwrap_or_default());
-    let shares = Share::all(dumped, sessions);
+    let pages = match sessions {
+        ..2 => BTreeMap::new(),
+        _ => share::pages(admin, database)?,
+    };
+    let shares = Share::all(dumped, &pages, sessions);
     let (begin, begun) = mpsc::channel();
     let read = std::thread::scope(|threads| {
         let read = |share| {
@@ -97,22 +104,32 @@ pub(crate) fn compare_by(
     })?;
 
     let mut comparison = Comparison::default();
-    let mut tables: Vec<_> = read.iter().flat_map(|found| &found.tables).collect();
-    tables.sort_by_key(|(at, _)| *at);
+    let mut tables: BTreeMap<usize, Rows> = BTreeMap::new();
+    for (at, rows) in read.iter().flat_map(|found| &found.tables) {
+        match tables.entry(*at) {
+            Entry::Vacant(table) => drop(table.insert(rows.clone())),
+            Entry::Occupied(mut table) => match (table.get_mut(), rows) {
+                (Ok(sum), Ok(rows)) => sum.merge(rows),
+                (table, Err(_)) => *table = rows.clone(),
+                (Err(_), Ok(_)) => {}
+            },
+        }
+    }
     for (at, found) in tables {
-        let summary = &dumped.tables[*at];
-        let name = name(&summary.table);
-        match found {
-            Ok(found) if *found == (summary.rows, summary.digest) => {
+        let summary = &dumped.tables[at];
+        match found.map(|rows| (rows.rows(), rows.digest())) {
+            Ok(found) if found == (summary.rows, summary.digest) => {
                 comparison.equal += 1;
                 comparison.rows += summary.rows;
             }
-            Ok((rows, _)) => comparison
-                .differ
-                .push(difference(&name, summary.rows, *rows)),
-            Err(state) => comparison
-                .differ
-                .push(unread(admin, database, summary, state)),
+            Ok((rows, _)) => {
+                let difference = difference(&name(&summary.table), summary.rows, rows);
+                comparison.differ.push(difference);
+            }
+            Err(state) => {
+                let unread = unread(admin, database, summary, &state);
+                comparison.differ.push(unread);
+            }
         }
     }
     let large_objects = read.iter().filter_map(|found| found.large_objects.as_ref());
@@ -145,14 +162,10 @@ fn name(table: &TableInfo) -> String {
     format!("{}.{}", table.schema, table.name)
 }
 
-fn copy(table: &TableInfo) -> String {
+/// The columns that the dump has of a table.
+fn columns(table: &TableInfo) -> String {
     let columns: Vec<String> = table.columns.iter().map(|c| identifier(c)).collect();
-    let columns = if columns.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", columns.join(", "))
-    };
-    format!("COPY {}{columns} TO STDOUT", qualified(table))
+    columns.join(", ")
 }
 
 fn qualified(table: &TableInfo) -> String {
@@ -180,13 +193,8 @@ fn unread(
     summary: &TableSummary,
     state: &str,
 ) -> TableDifference {
-    let columns = summary.table.columns.iter().map(|c| identifier(c));
-    let columns: Vec<String> = columns.collect();
-    let ask = format!(
-        "SELECT {} FROM {} LIMIT 0",
-        columns.join(", "),
-        qualified(&summary.table)
-    );
+    let (table, columns) = (qualified(&summary.table), columns(&summary.table));
+    let ask = format!("SELECT {columns} FROM {table} LIMIT 0");
     let why = match admin.query(database, &ask) {
         Ok(_) => format!("the server ends with error {state}"),
         Err(e) => e.to_string(),

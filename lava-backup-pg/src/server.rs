@@ -1,7 +1,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, Command, Output, Stdio};
@@ -343,6 +343,12 @@ impl PrivateFile {
             .map_err(|e| Error::with(ErrorKind::Io, "read a private file", e))?;
         Ok(self.0.into())
     }
+}
+
+/// Lets a pipe hold more, so that its two ends wait for each other less often; not
+/// where the system gives no more.
+pub(crate) fn widen(pipe: impl AsFd) {
+    let _ = rustix::pipe::fcntl_setpipe_size(pipe, 1 << 20);
 }
 
 /// The beginning of what a program says; the rest is read and dropped.

@@ -374,22 +374,18 @@ fn facts_tell_what_roles_may_do_and_how_large_tables_are() {
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Query);
 }
 
-/// Each of two tables has a check that looks into the other, and not before both are locked: two
-/// jobs that load them wait for each other, until the server ends one.
+/// Such as one with checks that look into other tables: several jobs wait for each
+/// other until the server ends one, if they meet. Here a check holds only where no job
+/// has begun with a `TRUNCATE`, as several do.
 #[test]
 fn a_database_that_several_jobs_can_not_load_is_loaded_by_one() {
     let cluster = cluster();
     let script = "CREATE ROLE lavaserver; CREATE DATABASE lab OWNER lavaserver;
         \\connect lab
-        CREATE TABLE one AS SELECT n AS id, repeat('x', 1000) AS filled FROM generate_series(1, 35000) n;
-        CREATE TABLE other AS TABLE one;
-        CREATE FUNCTION look(of text) RETURNS boolean LANGUAGE plpgsql AS
-            'BEGIN
-                IF current_database() <> ''lab'' THEN PERFORM pg_sleep(3); END IF;
-                EXECUTE format(''SELECT FROM public.%I LIMIT 1'', of); RETURN true;
-            END';
-        ALTER TABLE one ADD CHECK (id > 1 OR look('other'));
-        ALTER TABLE other ADD CHECK (id > 1 OR look('one'));
+        CREATE TABLE one AS SELECT n AS id, repeat('x', 1000) AS filled FROM generate_series(1, 70000) n;
+        CREATE FUNCTION alone() RETURNS boolean LANGUAGE sql AS
+            $$SELECT pg_relation_filenode('public.one') = 'public.one'::regclass::oid$$;
+        ALTER TABLE one ADD CONSTRAINT loaded_alone CHECK (id > 1 OR alone());
         CREATE TABLE job (id int)";
     cluster.superuser().query("postgres", script).unwrap();
     let (kept, contents) = dump_of(&cluster, "lab");
@@ -408,10 +404,10 @@ fn a_database_that_several_jobs_can_not_load_is_loaded_by_one() {
     assert_eq!(stages[0], "Loading(2)");
     assert!(stages[1].starts_with("LoadingAgain"), "{stages:?}");
     let why = restored.loaded_alone.unwrap();
-    assert!(why.contains("deadlock detected"), "{why}");
+    assert!(why.contains("loaded_alone"), "{why}");
     assert!(!why.contains("xxx"), "a row is told: {why}");
     assert!(restored.comparison.holds());
-    assert_eq!(restored.comparison.equal, 3);
+    assert_eq!(restored.comparison.equal, 2);
     assert_eq!(databases(&cluster, "lab"), ["lab", "lab_before_20261122"]);
 }
 

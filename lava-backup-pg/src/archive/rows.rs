@@ -80,12 +80,12 @@ impl RowReader {
         let name = || format!("{}.{}", self.table.schema, self.table.name);
         match self.ended {
             Some(EMPTY_LINES) => {
-                let (rows, digest) = self.rows.total();
+                let rows = self.rows.total();
                 Ok(TableSummary {
                     table: self.table.clone(),
-                    rows,
+                    rows: rows.rows(),
                     bytes: self.bytes,
-                    digest,
+                    digest: rows.digest(),
                 })
             }
             Some(lines) => {

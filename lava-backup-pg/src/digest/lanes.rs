@@ -26,6 +26,12 @@ impl Lanes {
         }
     }
 
+    pub(super) fn merge(&mut self, other: &Self) {
+        for (lane, more) in self.0.iter_mut().zip(other.0.iter()) {
+            *lane = lane.wrapping_add(*more);
+        }
+    }
+
     /// Lanes that wrapped 2^16 times would be back where they began, so the number of rows counts.
     pub(super) fn digest(&self, rows: u64) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_derive_key(TABLE_CONTEXT);

@@ -6,8 +6,8 @@ pub(super) struct Sum {
 }
 
 impl Sum {
-    pub(super) fn add(&mut self, hash: &blake3::Hash) {
-        let (low, high) = hash.as_bytes().split_at(16);
+    pub(super) fn add(&mut self, hash: &[u8; 32]) {
+        let (low, high) = hash.split_at(16);
         let (low, carry) = self.low.overflowing_add(number(low));
         self.low = low;
         self.high = self

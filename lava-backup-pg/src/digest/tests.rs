@@ -57,16 +57,16 @@ fn the_digests_of_known_rows_are_those_of_the_page() {
 #[test]
 fn the_lower_half_of_a_sum_carries_into_the_upper() {
     let mut sum = Sum::default();
-    sum.add(&blake3::Hash::from([0xff; 32]));
+    sum.add(&[0xff; 32]);
     assert_eq!(sum.to_bytes(), [0xff; 32]);
     let mut one = [0; 32];
     one[0] = 1;
-    sum.add(&blake3::Hash::from(one));
+    sum.add(&one);
     assert_eq!(sum.to_bytes(), [0; 32]);
     let mut half = [0; 32];
     half[..16].fill(0xff);
-    sum.add(&blake3::Hash::from(half));
-    sum.add(&blake3::Hash::from(one));
+    sum.add(&half);
+    sum.add(&one);
     let mut carried = [0; 32];
     carried[16] = 1;
     assert_eq!(sum.to_bytes(), carried);
@@ -132,6 +132,22 @@ proptest! {
     ) {
         for none in both() {
             prop_assert_eq!(table(none.clone(), &rows), table(none, &shuffled));
+        }
+    }
+
+    #[test]
+    fn parts_merged_are_the_whole(
+        rows in prop::collection::vec(any::<Vec<u8>>(), 0..20),
+        at in any::<prop::sample::Index>(),
+    ) {
+        let (left, right) = rows.split_at(at.index(rows.len() + 1));
+        for none in both() {
+            let [mut merged, mut more] = [none.clone(), none.clone()];
+            left.iter().for_each(|row| merged.add_row(row));
+            right.iter().for_each(|row| more.add_row(row));
+            merged.merge(&more);
+            prop_assert_eq!(merged.rows(), rows.len() as u64);
+            prop_assert_eq!(merged.digest(), table(none, &rows));
         }
     }
 

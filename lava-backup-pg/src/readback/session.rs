@@ -34,9 +34,9 @@ pub(super) struct Session {
     doing: String,
 }
 
-/// How many rows a table has, and their digest; or the SQLSTATE, if the server
-/// would not give them.
-pub(super) type Rows = Result<(u64, TableDigest), String>;
+/// The sum of a statement's rows; or the SQLSTATE, if the server would not give
+/// them.
+pub(super) type Rows = Result<TableHasher, String>;
 
 impl Session {
     /// Begins to run `COPY … TO STDOUT` statements, each without its semicolon.
@@ -67,6 +67,7 @@ impl Session {
             .map(|stderr| std::thread::spawn(|| server::read_some(stderr)));
         let rows = psql.stdout.take();
         let rows = rows.ok_or_else(|| Error::new(ErrorKind::Program, "read psql's output"))?;
+        server::widen(&rows);
         Ok(Self {
             psql,
             rows: BufReader::with_capacity(1 << 18, rows),
@@ -96,7 +97,7 @@ impl Session {
             })?;
             if let Some(outcome) = over {
                 rows.forget_row();
-                return Ok(outcome.map(|()| rows.total()));
+                return Ok(outcome.map(|()| rows.total().clone()));
             }
         }
     }

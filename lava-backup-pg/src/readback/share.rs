@@ -1,51 +1,114 @@
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 
 use super::blobs::{self, PAGES};
-use super::copy;
 use super::session::{Rows, Session};
-use crate::archive::DumpContents;
+use super::{columns, qualified};
+use crate::archive::{DumpContents, TableInfo};
 use crate::error::Result;
 use crate::large_objects::LargeObjects;
 use crate::superuser::Superuser;
 
-/// What one session reads back: tables, by their place among all.
+/// What one session reads back.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Share {
-    tables: Vec<usize>,
+    pieces: Vec<Piece>,
     large_objects: bool,
+}
+
+/// A table, or a run of its pages.
+#[derive(Debug, PartialEq)]
+struct Piece {
+    /// Its place among the tables.
+    table: usize,
+    /// The first page, if that is not the table's.
+    from: Option<u64>,
+    /// The page after the last, if that is not the table's.
+    upto: Option<u64>,
 }
 
 /// What a session found.
 #[derive(Default)]
 pub(super) struct Found {
-    /// By their places.
+    /// By the place of their table.
     pub(super) tables: Vec<(usize, Rows)>,
     pub(super) large_objects: Option<LargeObjects>,
 }
 
+/// Not worth a piece of its own, in bytes of rows as text.
+const SMALL: u64 = 4 << 20;
+
+/// How many pages tables have, by schema and name; none is known where the server
+/// would read all of a table to find a few of them, as before version 14.
+pub(super) fn pages(admin: &Superuser, database: &str) -> Result<BTreeMap<(String, String), u64>> {
+    let rows = admin.query(
+        database,
+        "SELECT n.nspname, c.relname, pg_catalog.pg_relation_size(c.oid) \
+            / pg_catalog.current_setting('block_size')::pg_catalog.int8 \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind = 'r' \
+         AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 >= 140000",
+    )?;
+    let table = |row: Vec<String>| {
+        let [schema, name, pages] = row.try_into().ok()?;
+        Some(((schema, name), pages.parse().ok()?))
+    };
+    Ok(rows.into_iter().filter_map(table).collect())
+}
+
 impl Share {
     /// Divides all that is to be read among sessions, so that each has about as
-    /// many bytes; nobody gets nothing.
-    pub(super) fn all(dumped: &DumpContents, sessions: usize) -> Vec<Self> {
-        let mut places: Vec<usize> = (0..dumped.tables.len()).collect();
-        places.sort_by_key(|&at| Reverse(dumped.tables[at].bytes));
-        let mut shares: Vec<(u64, Self)> = Vec::new();
-        shares.resize_with(sessions.clamp(1, places.len().max(1)), Default::default);
-        for at in places {
-            if let Some((bytes, least)) = shares.iter_mut().min_by_key(|(bytes, _)| *bytes) {
+    /// much; large tables of which the pages are known are cut.
+    pub(super) fn all(
+        dumped: &DumpContents,
+        pages: &BTreeMap<(String, String), u64>,
+        sessions: usize,
+    ) -> Vec<Self> {
+        let sessions = sessions.max(1);
+        let whole: u64 = dumped.tables.iter().map(|t| t.bytes).sum();
+        let large = (whole / (sessions as u64 * 4)).max(SMALL);
+        let mut pieces: Vec<(u64, Piece)> = Vec::new();
+        for (table, summary) in dumped.tables.iter().enumerate() {
+            let TableInfo {
+                schema,
+                name,
+                columns,
+            } = &summary.table;
+            let key = (schema.clone(), name.clone());
+            let parts = match pages.get(&key) {
+                Some(pages) if sessions > 1 && !columns.is_empty() => {
+                    summary.bytes.div_ceil(large).clamp(1, (*pages).max(1))
+                }
+                _ => 1,
+            };
+            let cut = |part: u64| Some(pages.get(&key)? * part / parts);
+            for part in 0..parts {
+                let piece = Piece {
+                    table,
+                    from: (part > 0).then(|| cut(part)).flatten(),
+                    upto: (part + 1 < parts).then(|| cut(part + 1)).flatten(),
+                };
                 // An empty table takes a moment, too.
-                *bytes += dumped.tables[at].bytes + 1;
-                least.tables.push(at);
+                pieces.push((summary.bytes / parts + 1, piece));
             }
         }
-        if let Some((_, least)) = shares.iter_mut().min_by_key(|(bytes, _)| *bytes) {
+        pieces.sort_by_key(|(bytes, _)| Reverse(*bytes));
+        let mut shares: Vec<(u64, Self)> = Vec::new();
+        shares.resize_with(sessions.min(pieces.len().max(1)), Default::default);
+        for (bytes, piece) in pieces {
+            if let Some((sum, least)) = shares.iter_mut().min_by_key(|(sum, _)| *sum) {
+                *sum += bytes;
+                least.pieces.push(piece);
+            }
+        }
+        if let Some((_, least)) = shares.iter_mut().min_by_key(|(sum, _)| *sum) {
             least.large_objects = true;
         }
         shares.into_iter().map(|(_, share)| share).collect()
     }
 
-    /// Reads all of it; which table is begun is told by its place.
+    /// Reads all of it; of which table something is begun is told by its place.
     pub(super) fn read(
         &self,
         admin: &Superuser,
@@ -54,15 +117,16 @@ impl Share {
         dumped: &DumpContents,
         begun: &Sender<usize>,
     ) -> Result<Found> {
-        let tables = || self.tables.iter().map(|&at| (at, &dumped.tables[at]));
-        let statements = tables().map(|(_, summary)| copy(&summary.table));
+        let pieces = || self.pieces.iter().map(|p| (p, &dumped.tables[p.table]));
+        let statements = pieces().map(|(piece, summary)| piece.copy(&summary.table));
         let statements = statements.chain(self.large_objects.then(|| PAGES.to_owned()));
         let mut session = Session::start(admin, database, encoding, statements)?;
         let mut found = Found::default();
-        for (at, summary) in tables() {
+        for (piece, summary) in pieces() {
             // Nobody listens any more if another session has failed.
-            let _ = begun.send(at);
-            found.tables.push((at, session.table(&summary.digest)?));
+            let _ = begun.send(piece.table);
+            let rows = session.table(&summary.digest)?;
+            found.tables.push((piece.table, rows));
         }
         if self.large_objects {
             found.large_objects = Some(blobs::read(&mut session, dumped)?);
@@ -71,48 +135,22 @@ impl Share {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    fn dumped(bytes: &[u64]) -> DumpContents {
-        let table = |(at, bytes): (usize, &u64)| {
-            serde_json::json!({
-                "table": { "schema": "s", "name": at.to_string(), "columns": [] },
-                "rows": 0, "bytes": bytes, "digest": format!("lthash16:{}", "0".repeat(64)),
-            })
-        };
-        let tables: Vec<_> = bytes.iter().enumerate().map(table).collect();
-        let time = serde_json::json!({ "year": 0, "month": 1, "day": 1, "hour": 0, "minute": 0, "second": 0 });
-        let header = serde_json::json!({
-            "version": { "major": 1, "minor": 14 }, "created": time, "database": "",
-            "server_version": "", "dump_version": "",
-        });
-        let contents = serde_json::json!({
-            "header": header, "entries": 0, "tables": tables, "sequences": [],
-            "large_objects": 0, "bytes": 0,
-        });
-        serde_json::from_value(contents).unwrap()
-    }
-
-    fn tables(bytes: &[u64], sessions: usize) -> Vec<Vec<usize>> {
-        let shares = Share::all(&dumped(bytes), sessions);
-        assert_eq!(shares.iter().filter(|share| share.large_objects).count(), 1);
-        shares.into_iter().map(|share| share.tables).collect()
-    }
-
-    #[test]
-    fn every_table_is_read_once_and_sessions_have_about_the_same_to_read() {
-        assert_eq!(tables(&[5, 90, 50, 7, 40], 2), [vec![1, 3], vec![2, 4, 0]]);
-        assert_eq!(tables(&[5, 90, 50, 7, 40], 1), [[1, 2, 4, 3, 0]]);
-    }
-
-    #[test]
-    fn there_are_no_more_sessions_than_tables_and_always_one() {
-        assert_eq!(tables(&[0, 0], 8).len(), 2);
-        assert_eq!(tables(&[], 8), [[0; 0]]);
-        assert_eq!(tables(&[1], 0), [[0]]);
+impl Piece {
+    fn copy(&self, table: &TableInfo) -> String {
+        let bound = |is: &str, page: Option<u64>| Some(format!("ctid {is} '({},0)'", page?));
+        let bounds = [bound(">=", self.from), bound("<", self.upto)];
+        let bounds: Vec<String> = bounds.into_iter().flatten().collect();
+        let (name, columns) = (qualified(table), columns(table));
+        match (bounds.is_empty(), columns.is_empty()) {
+            (true, true) => format!("COPY {name} TO STDOUT"),
+            (true, false) => format!("COPY {name} ({columns}) TO STDOUT"),
+            (false, _) => {
+                let bounds = bounds.join(" AND ");
+                format!("COPY (SELECT {columns} FROM ONLY {name} WHERE {bounds}) TO STDOUT")
+            }
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;
