@@ -47,7 +47,8 @@ pub struct Restore<'r> {
     /// A sequence may be so low that its table holds its next value already:
     /// the database that was dumped may have been like that.
     pub low_sequences: bool,
-    /// Part of the name that the old database gets: the time.
+    /// Part of the name that the old database gets: the time. It gets a number, too,
+    /// where there is a database of that name.
     pub stamp: String,
     /// Load it with several jobs, from a copy; with one and from a pipe if `None`.
     pub spool: Option<Spool>,
@@ -114,27 +115,29 @@ pub enum Stage<'s> {
 /// Up to the swap the old database serves on, and it is one transaction: killed
 /// at any moment, the old database or the proved new one has the name, and is
 /// open. What is left then is a database `…_restoring`, which the next restore
-/// removes, unless the server crashed before it was marked as ours. Whatever else fails, the new one is dropped and the old one is as it
-/// was. After the swap it is kept under another name.
+/// removes, unless the server crashed before it was marked as ours. Whatever else
+/// fails, the new one is dropped and the old one is as it was. After the swap it is
+/// kept under another name.
 ///
 /// # Errors
-/// [`ErrorKind::Refused`] if the old database is in use, if a name beside it is
-/// taken, or if another restore of it is at work; [`ErrorKind::HoldsData`] if it
-/// holds data that may not go aside; [`ErrorKind::Failed`] with what `pg_restore`
-/// said; [`ErrorKind::Differs`] if the loaded rows are not those of the dump;
-/// [`ErrorKind::LowSequence`].
+/// [`ErrorKind::Refused`] if the old database is in use, if the name of the one in
+/// the making is another's or a name is too long, or if another restore of it is at
+/// work; [`ErrorKind::HoldsData`] if it holds data that may not go aside;
+/// [`ErrorKind::Failed`] with what `pg_restore` said; [`ErrorKind::Differs`] if the
+/// loaded rows are not those of the dump; [`ErrorKind::LowSequence`].
 pub fn restore(
     admin: &Superuser,
     spec: &Restore<'_>,
     dump: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
     observe: &mut dyn FnMut(Stage<'_>),
 ) -> Result<Restored> {
-    let names = Names::of(spec)?;
+    let mut names = Names::of(spec)?;
     let mut turn = Turn::take(admin, &spec.database)?;
     let old_is_there = target::exists(admin, &spec.database)?;
     if old_is_there {
-        target::check_free(admin, spec, &names)?;
+        target::check_free(admin, spec)?;
         target::check_data(admin, spec)?;
+        names.keep_both(admin, spec)?;
     }
     let mut removed = None;
     if target::exists(admin, &names.new)? {

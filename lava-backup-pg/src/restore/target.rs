@@ -23,19 +23,35 @@ impl Names {
     pub(super) fn of(spec: &Restore<'_>) -> Result<Self> {
         let new = format!("{}_restoring", spec.database);
         let aside = format!("{}_before_{}", spec.database, spec.stamp);
-        let names = Self { new, aside };
-        let long = |name: &&&String| name.len() > NAME_LIMIT;
-        if let Some(name) = [&names.new, &names.aside].iter().find(long) {
-            return Err(Error::new(
-                ErrorKind::Refused,
-                format!(
-                    "restore the database {}: {name} would be longer than the {NAME_LIMIT} bytes of a name",
-                    spec.database
-                ),
-            ));
+        for name in [&new, &aside] {
+            check_length(spec, name)?;
         }
-        Ok(names)
+        Ok(Self { new, aside })
     }
+
+    /// Numbers the name for the old database where an earlier restore, maybe of
+    /// the same second, has left one of that name.
+    pub(super) fn keep_both(&mut self, admin: &Superuser, spec: &Restore<'_>) -> Result<()> {
+        let stamped = self.aside.clone();
+        let mut number = 1_u32;
+        while exists(admin, &self.aside)? {
+            number += 1;
+            self.aside = format!("{stamped}_{number}");
+            check_length(spec, &self.aside)?;
+        }
+        Ok(())
+    }
+}
+
+fn check_length(spec: &Restore<'_>, name: &str) -> Result<()> {
+    if name.len() <= NAME_LIMIT {
+        return Ok(());
+    }
+    let what = format!(
+        "restore the database {}: {name} would be longer than the {NAME_LIMIT} bytes of a name",
+        spec.database
+    );
+    Err(Error::new(ErrorKind::Refused, what))
 }
 
 pub(super) fn exists(admin: &Superuser, database: &str) -> Result<bool> {
@@ -46,12 +62,8 @@ pub(super) fn exists(admin: &Superuser, database: &str) -> Result<bool> {
     Ok(admin.value("postgres", &sql)?.is_some())
 }
 
-/// Is nobody in the old database, and the name it would get free?
-pub(super) fn check_free(admin: &Superuser, spec: &Restore<'_>, names: &Names) -> Result<()> {
-    let refuse = |why: String| {
-        let what = format!("replace the database {}: {why}", spec.database);
-        Err(Error::new(ErrorKind::Refused, what))
-    };
+/// Is nobody in the old database?
+pub(super) fn check_free(admin: &Superuser, spec: &Restore<'_>) -> Result<()> {
     let who = format!(
         "SELECT usename || ' (' || application_name || ')', count(*) \
          FROM pg_catalog.pg_stat_activity \
@@ -69,13 +81,12 @@ pub(super) fn check_free(admin: &Superuser, spec: &Restore<'_>, names: &Names) -
     }
     if !users.is_empty() {
         let users: Vec<String> = users.iter().map(|row| row.join(" × ")).collect();
-        return refuse(format!(
-            "it is in use by {}; stop LAVA's services first",
+        let what = format!(
+            "replace the database {}: it is in use by {}; stop LAVA's services first",
+            spec.database,
             users.join(", ")
-        ));
-    }
-    if exists(admin, &names.aside)? {
-        return refuse(format!("there is a database {} already", names.aside));
+        );
+        return Err(Error::new(ErrorKind::Refused, what));
     }
     Ok(())
 }
