@@ -52,7 +52,7 @@ fn release(master: &Case<'_>, worker: &Case<'_>) -> Option<Finding> {
 /// Whether the master's database knows the worker.
 fn known(master: &Case<'_>, worker: &Case<'_>) -> Option<Finding> {
     let workers = master.backup().database.as_ref()?.workers.as_ref()?;
-    let name = worker.worker_name()?;
+    let name = worker.settled_worker_name()?;
     let finding =
         if workers
             .binary_search_by(|known| known.as_str().cmp(name))
