@@ -50,7 +50,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(crate::cases(3000))]
+    #![proptest_config(crate::cases(2000))]
 
     #[test]
     fn a_plan_that_is_run_again_changes_nothing(Planned { case, plan } in planned()) {

@@ -39,7 +39,7 @@ fn lava(version: &str) -> LavaVersion {
 }
 
 proptest! {
-    #![proptest_config(crate::cases(6000))]
+    #![proptest_config(crate::cases(4000))]
 
     #[test]
     fn p8_a_refused_case_has_no_steps_and_every_other_has_some(case in cases()) {

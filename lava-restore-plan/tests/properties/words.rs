@@ -2,19 +2,21 @@
 
 use lava_restore_plan::facts::{Facts, Role, WorkerFacts};
 use lava_restore_plan::release::{Command, Encoding};
-use lava_restore_plan::{Action, Host, Plan, Statement, render};
+use lava_restore_plan::{Action, Host, Plan, PlannedHost, Statement, diff, render};
 use proptest::prelude::*;
 
 use crate::lab::cases::{Case, Planned, cases, planned};
 
-/// Every text that is made of a plan.
-fn renderings(plan: &Plan) -> Vec<String> {
-    let mut texts = vec![render::json(plan).unwrap(), render::markdown(plan).unwrap()];
-    let scripts = plan
-        .hosts
-        .iter()
-        .map(|host| render::shell(plan, &host.id).unwrap());
-    texts.extend(scripts);
+/// Every text that is made of a plan, with its form: for each host a script, and of the others one.
+fn renderings(plan: &Plan) -> Vec<(&'static str, String)> {
+    let mut texts = vec![
+        ("json", render::json(plan).unwrap()),
+        ("markdown", render::markdown(plan).unwrap()),
+        ("html", render::html(plan).unwrap()),
+        ("ansible", render::ansible(plan).unwrap()),
+    ];
+    let script = |host: &PlannedHost| ("shell", render::shell(plan, &host.id).unwrap());
+    texts.extend(plan.hosts.iter().map(script));
     texts
 }
 
@@ -73,7 +75,7 @@ fn turned(mut hosts: Vec<Host>, by: usize) -> Vec<Host> {
 }
 
 proptest! {
-    #![proptest_config(crate::cases(3000))]
+    #![proptest_config(crate::cases(2000))]
 
     #[test]
     fn p1_no_rendering_holds_an_operation_that_migrates_or_configures(Planned { plan, .. } in planned()) {
@@ -81,11 +83,13 @@ proptest! {
             "manage migrate", "makemigrations", "dpkg-reconfigure", "postinst.py", "apt-get", "aptitude",
             "--configure", "autoremove", "--force", "loaddata", "dropdb", "manage flush",
         ];
-        for text in renderings(&plan) {
+        for (form, text) in renderings(&plan) {
             let text = without_warning(&text);
             for word in NEVER {
-                prop_assert!(!text.contains(word), "{word}");
+                prop_assert!(!text.contains(word), "{word} in {form}");
             }
+            // As a word of its own, as it would be on a line below `argv:`.
+            prop_assert!(!text.contains("- \"migrate\""), "{form}");
         }
         for argv in commands(&plan) {
             prop_assert!(!argv.iter().any(|word| ["migrate", "sh", "apt"].contains(&word.as_str())));
@@ -99,8 +103,40 @@ proptest! {
         let other = other.plan();
         prop_assert_eq!(&plan, &other);
         prop_assert_eq!(renderings(&plan), renderings(&other));
+        prop_assert!(diff(&plan, &other).is_empty());
         let json = render::json(&plan).unwrap();
         prop_assert_eq!(&Plan::from_json(json.as_bytes()).unwrap(), &plan);
+    }
+
+    #[test]
+    fn every_rendering_has_the_same_steps_and_gates_in_the_same_order(Planned { plan, .. } in planned()) {
+        for (form, text) in renderings(&plan) {
+            // Where a step begins, in that form, and where a gate does.
+            let (step, gate, end) = match form {
+                "json" => continue,
+                "markdown" => ("\n- [ ] `", "heck `", "`"),
+                "html" => ("<article class=\"step\" id=\"", "<li class=\"gate\" id=\"", "\""),
+                "shell" => ("\nstep ", "\n    gate ", " "),
+                _ => ("\n        - name: \"[", "] Ask", "]"),
+            };
+            let begin = |begin: &str| -> Vec<String> {
+                text.split(begin).skip(1).map(|rest| rest.split(end).next().unwrap().to_owned()).collect()
+            };
+            let ids = begin(step);
+            let host = ids[0].split('.').next().unwrap();
+            let steps = || plan.steps.iter().filter(|step| form != "shell" || step.host == host);
+            let wanted: Vec<&str> = steps().map(|step| step.id.as_str()).collect();
+            prop_assert_eq!(&ids, &wanted, "{}", form);
+            let gates = steps().flat_map(|step| step.pre.iter().chain(&step.post));
+            let gates: Vec<&str> = gates.map(|gate| gate.id.as_str()).collect();
+            match form {
+                "ansible" => {
+                    let asked = text.lines().filter_map(|line| line.trim().strip_prefix("- name: \"[")?.strip_suffix("] Ask\""));
+                    prop_assert_eq!(asked.collect::<Vec<_>>(), gates);
+                }
+                _ => prop_assert_eq!(begin(gate), gates, "{}", form),
+            }
+        }
     }
 
     #[test]
@@ -115,14 +151,14 @@ proptest! {
                 worker.server = Some(format!("http://worker:{SECRET}@lava.example.org/"));
             }
         }
-        for text in renderings(&case.plan()) {
-            prop_assert!(!text.contains(SECRET));
+        for (form, text) in renderings(&case.plan()) {
+            prop_assert!(!text.contains(SECRET), "{form}");
         }
     }
 }
 
 proptest! {
-    #![proptest_config(crate::cases(6000))]
+    #![proptest_config(crate::cases(4000))]
 
     #[test]
     fn p17_every_command_is_of_a_closed_list_and_its_paths_are_absolute(Planned { plan, .. } in planned()) {
