@@ -33,6 +33,7 @@ pub(crate) mod names {
     pub(crate) const LOGS_ELSEWHERE: &str = "config.logs_elsewhere";
     pub(crate) const WORKER_IDENTITY: &str = "config.identity";
     pub(crate) const SERVICES: &str = "smoke.services";
+    pub(crate) const OPEN: &str = "reopen.confirm";
 
     /// Whether the step of this id is one in which a person decides.
     pub(crate) fn is_decision(step: &str) -> bool {

@@ -3,6 +3,7 @@
 use super::Lab;
 use super::host::{Host, Whose};
 use crate::command::Admitted;
+use crate::draft::names;
 use crate::facts::{Facts, Package};
 use crate::{Intent, LavaVersion, rule};
 
@@ -31,6 +32,9 @@ impl Lab {
             if host.is_master() {
                 lacks.extend(host.lacks_of_master(self.next_job_id));
             }
+            if host.is_master() && !self.has_decided_to_open(host) {
+                lacks.push("the decision to open it".to_owned());
+            }
             if self.must_be_online(host) && !self.takes(host) {
                 lacks.push("its worker online".to_owned());
             }
@@ -41,6 +45,12 @@ impl Lab {
             );
         }
         lacking
+    }
+
+    /// Whether whoever looked at the restored lab lets users in; in a drill nobody does either.
+    fn has_decided_to_open(&self, master: &Host) -> bool {
+        let step = format!("{}.{}", master.id(), names::OPEN);
+        self.intent == Intent::Drill || master.decided.contains(&step)
     }
 
     fn must_be_online(&self, host: &Host) -> bool {

@@ -47,6 +47,13 @@ fn nothing(_: &Plan) -> Fate {
 
 fn usual(_: &mut Sketch) {}
 
+/// No job is on, the master has no worker, and its settings are the target's own.
+fn idle(sketch: &mut Sketch) {
+    sketch.content.jobs.clear();
+    sketch.master.own_worker = false;
+    sketch.master.odd = Odd::NoSettings;
+}
+
 /// Before anything of a step.
 fn before(step: &str, what: Event) -> Fate {
     Fate::of(Moment::new(step, 0), what)
@@ -188,13 +195,13 @@ const ROWS: &[Row] = &[
     Row { guard: "database.settings", beside: &[], lab: usual, without: Stops("active"), fate: nothing },
     Row { guard: "database.settings", beside: &["active", "deploy", "reached", "online"], lab: usual,
         without: Lacks("password"), fate: nothing },
-    Row { guard: "database.load", beside: &[], lab: usual, without: Stops("total"), fate: nothing },
+    Row { guard: "database.load", beside: &[], lab: usual, without: Stops("command"), fate: nothing },
     Row { guard: "maintenance.jobs", beside: &[], lab: usual, without: Stops("jobs"), fate: nothing },
     Row { guard: "maintenance.jobs", beside: &["jobs"], lab: usual, without: Harm(HardwareDriven), fate: nothing },
     Row { guard: "maintenance.devices", beside: &[], lab: usual, without: Stops("health"), fate: nothing },
     Row { guard: "maintenance.devices", beside: &["health"], lab: usual, without: Harm(HardwareDriven), fate: nothing },
     Row { guard: "maintenance.workers", beside: &[], lab: usual, without: Harm(OpenedEarly),
-        fate: |_| before("master.workers.own", Event::OtherSecret { host: M.into() }) },
+        fate: |_| before("master.workers.admit", Event::OtherSecret { host: M.into() }) },
     Row { guard: "maintenance.next_job_id", beside: &[], lab: usual, without: Harm(OpenedEarly), fate: nothing },
     Row { guard: "isolate.site", beside: &[], lab: usual, without: Stops("closed"), fate: nothing },
     Row { guard: "isolate.site", beside: &["closed", "reached"], lab: usual, without: Harm(OpenedEarly), fate: nothing },
@@ -222,13 +229,13 @@ const ROWS: &[Row] = &[
         fate: nothing },
     // Gates.
     Row { guard: "suite", beside: &[], lab: usual, without: Harm(OpenedEarly),
-        fate: |_| before("master.base.suite", Event::Suite { host: M.into(), suite: "sid".parse().unwrap() }) },
+        fate: |_| before("master.isolate.closed", Event::Suite { host: M.into(), suite: "sid".parse().unwrap() }) },
     Row { guard: "found", beside: &[],
         lab: |s| (s.kind, s.master.there) = (Kind::NewMaster, There::Older), without: Harm(OpenedEarly),
-        fate: |_| before("master.install.found", upgrade()) },
+        fate: |_| before("master.base.suite", upgrade()) },
     Row { guard: "exact", beside: &[], lab: usual, without: Stops("held"),
         fate: |_| before("master.install.exact", upgrade()) },
-    Row { guard: "exact", beside: &["held"], lab: usual, without: Harm(OtherCode),
+    Row { guard: "exact", beside: &["held", "closed", "reached"], lab: usual, without: Harm(OtherCode),
         fate: |_| before("master.install.exact", upgrade()) },
     Row { guard: "audit", beside: &[], lab: usual, without: Harm(OpenedEarly),
         fate: |_| before("master.install.exact", Event::HalfDone { host: M.into(), package: "bash".into() }) },
@@ -246,11 +253,11 @@ const ROWS: &[Row] = &[
         fate: |plan| at(plan, "master.base.timers", 1, Event::Pretend)
             .and(Moment::new("master.verify.deploy", 0), Event::Reboot { host: M.into() })
             .and(Moment::new("master.verify.deploy", 0), Event::Timer { host: M.into() }) },
-    Row { guard: "equal", beside: &[], lab: usual, without: Harm(OpenedEarly),
+    Row { guard: "equal", beside: &[], lab: |s| s.master.own_worker = false, without: Harm(OpenedEarly),
         fate: |plan| at(plan, "master.config.files", 0, Event::Skimp) },
-    Row { guard: "equal", beside: &["total"], lab: usual, without: Harm(OpenedEarly),
+    Row { guard: "equal", beside: &["total"], lab: idle, without: Harm(OpenedEarly),
         fate: |plan| at(plan, "master.database.load", 0, Event::Pretend) },
-    Row { guard: "total", beside: &["equal"], lab: usual, without: Harm(OpenedEarly),
+    Row { guard: "total", beside: &["equal"], lab: idle, without: Harm(OpenedEarly),
         fate: |plan| at(plan, "master.database.load", 0, Event::Pretend) },
     Row { guard: "jobs", beside: &[], lab: usual, without: Harm(HardwareDriven),
         fate: |plan| at(plan, "master.maintenance.jobs", 1, Event::Pretend) },
@@ -269,12 +276,12 @@ const ROWS: &[Row] = &[
         fate: |plan| at(plan, "master.config.other_site_1", 0, Event::Pretend) },
     Row { guard: "active", beside: &[], lab: |s| s.master.optional_unit = true, without: Harm(OpenedEarly),
         fate: |_| before("master.start.services", fall("lava-celery-worker.service")) },
-    Row { guard: "deploy", beside: &["equal"], lab: usual, without: Harm(OpenedEarly),
+    Row { guard: "deploy", beside: &["equal"], lab: |s| s.master.own_worker = false, without: Harm(OpenedEarly),
         fate: |plan| at(plan, "master.config.files", 0, Event::Pretend) },
     Row { guard: "reached", beside: &[], lab: usual, without: Harm(OpenedEarly),
         fate: |plan| at(plan, "master.isolate.site", 1, Event::Pretend) },
     Row { guard: "online", beside: &[], lab: usual, without: Harm(OpenedEarly),
-        fate: |_| before("master.workers.own", Event::OtherSecret { host: M.into() }) },
+        fate: |_| before("master.workers.admit", Event::OtherSecret { host: M.into() }) },
     Row { guard: "open", beside: &[], lab: |s| s.era = era("2019.09"), without: Lacks("the way in"),
         fate: |plan| at(plan, "master.reopen.site", 0, Event::Pretend) },
     Row { guard: "all", beside: &[], lab: |s| s.era = era("2019.09"), without: Lacks("more than workers"),
@@ -282,63 +289,70 @@ const ROWS: &[Row] = &[
     Row { guard: "loopback", beside: &[], lab: |s| s.kind = Kind::DrillMaster, without: Harm(ReachedOut), fate: nothing },
 ];
 
-/// Gates that see nothing which `equal` does not see, by other means.
+/// Gates that see nothing which others do not see, by other means; each has a test of its own.
 const SECOND_LOOKS: [&str; 1] = ["migrations"];
+
+/// What is not as a row says.
+fn wrong(row: &Row) -> Option<String> {
+    let mut sketch = sketch();
+    (row.lab)(&mut sketch);
+    let case = sketch.draw();
+    let whole = case.plan();
+    if whole.verdict == Verdict::Refuse {
+        return Some(format!("{:#?}", whole.findings));
+    }
+    let fate = (row.fate)(&whole);
+    let (lab, end) = run(&case, &whole, row, &fate);
+    let quiet = end == End::Done && !lab.lacks().is_empty();
+    if !lab.harms().is_empty() || quiet {
+        return Some(format!(
+            "the whole plan: {:?} {:?}",
+            lab.harms(),
+            lab.lacks()
+        ));
+    }
+    let guards = std::iter::once(&row.guard).chain(row.beside);
+    let part = guards.fold(whole, |plan, guard| without(&plan, guard));
+    let (lab, end) = run(&case, &part, row, &fate);
+    let is_so = match row.without {
+        Harm(kind) => lab.harms().iter().any(|harm| harm.kind == kind),
+        Lacks(what) => end == End::Done && lab.lacks().iter().any(|lacks| lacks.contains(what)),
+        Stops(gate) => lab.harms().is_empty() && stopped_by(&part, &end) == Some(gate),
+    };
+    (!is_so).then(|| format!("{end:?}, {:?}, {:?}", lab.harms(), lab.lacks()))
+}
+
+/// The class of the gate that stopped a run, or `command` where one failed.
+fn stopped_by<'p>(plan: &'p Plan, end: &End) -> Option<&'p str> {
+    let End::Stopped { why, .. } = end else {
+        return None;
+    };
+    let mut gates = plan
+        .steps
+        .iter()
+        .flat_map(|step| step.pre.iter().chain(&step.post));
+    let gate = gates.find(|gate| why.starts_with(&format!("gate {}: ", gate.id)));
+    Some(gate.map_or("command", class))
+}
 
 #[test]
 fn without_a_guard_a_lab_is_harmed_or_another_guard_stops() {
-    for row in ROWS {
-        let name = format!("{} beside {:?} ({:?})", row.guard, row.beside, row.without);
-        let mut sketch = sketch();
-        (row.lab)(&mut sketch);
-        let case = sketch.draw();
-        let whole = case.plan();
-        assert!(
-            whole.verdict < Verdict::Refuse,
-            "{name}: {:#?}",
-            whole.findings
-        );
-        let fate = (row.fate)(&whole);
-        let (lab, end) = run(&case, &whole, row, &fate);
-        assert_eq!(lab.harms(), &[], "{name}: the whole plan");
-        if end == End::Done {
-            assert_eq!(lab.lacks(), Vec::<String>::new(), "{name}: the whole plan");
-        }
-
-        let guards = std::iter::once(&row.guard).chain(row.beside);
-        let part = guards.fold(whole, |plan, guard| without(&plan, guard));
-        let (lab, end) = run(&case, &part, row, &fate);
-        let found = format!("{name}: {end:?}, {:?}, {:?}", lab.harms(), lab.lacks());
-        match row.without {
-            Harm(kind) => assert!(lab.harms().iter().any(|harm| harm.kind == kind), "{found}"),
-            Lacks(what) => {
-                assert_eq!(end, End::Done, "{found}");
-                assert!(
-                    lab.lacks().iter().any(|lacking| lacking.contains(what)),
-                    "{found}"
-                );
-            }
-            Stops(gate) => {
-                assert_eq!(lab.harms(), &[], "{found}");
-                let End::Stopped { why, .. } = &end else {
-                    panic!("{found}")
-                };
-                let mut gates = part
-                    .steps
-                    .iter()
-                    .flat_map(|step| step.pre.iter().chain(&step.post));
-                let stopped = gates.find(|known| why.starts_with(&format!("gate {}: ", known.id)));
-                assert_eq!(stopped.map(class), Some(gate), "{found}");
-            }
-        }
-    }
+    let wrong: Vec<String> = ROWS
+        .iter()
+        .filter_map(|row| {
+            let name = format!("{} beside {:?}, {:?}", row.guard, row.beside, row.without);
+            Some(format!("{name}: {}", wrong(row)?))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The gates on the rows of `django_migrations` see nothing that the comparison of every table does
+/// not see too, by another program.
 #[test]
 fn a_database_that_something_migrates_is_seen_twice() {
     let case = sketch().draw();
     let whole = case.plan();
-    let loose = without(&without(&whole, "quiesce.hold"), "equal");
     let load = crate::step(&whole, "master.database.load");
     let migrated = Fate::of(Moment::new(&load.id, load.pre.len() + 1), upgrade());
     let run = |plan: &Plan| {
@@ -346,24 +360,19 @@ fn a_database_that_something_migrates_is_seen_twice() {
             .run(plan, &mut Journal::default(), &migrated)
             .unwrap()
     };
-    let End::Stopped { why, .. } = run(&loose) else {
-        panic!()
-    };
-    assert!(
-        why.starts_with("gate master.database.load:migrations"),
-        "{why}"
-    );
-    let End::Stopped { at, .. } = run(&without(&loose, "migrations")) else {
-        panic!()
-    };
-    assert_ne!(at.step, load.id);
+    let held = without(&whole, "quiesce.hold");
+    assert_eq!(stopped_by(&held, &run(&held)), Some("equal"));
+    let once = without(&held, "equal");
+    assert_eq!(stopped_by(&once, &run(&once)), Some("migrations"));
+    let never = without(&once, "migrations");
+    assert_ne!(stopped_by(&never, &run(&never)), Some("migrations"));
 }
 
 #[test]
 fn every_gate_and_every_step_that_acts_is_a_guard_with_a_row() {
     // These do what has to be done, and what lacks without them is what the rehearsals look at; or
     // a person decides in them.
-    const NO_GUARDS: [&str; 22] = [
+    const NO_GUARDS: &[&str] = &[
         "isolate.window",
         "isolate.accept",
         "isolate.replace",
@@ -374,6 +383,8 @@ fn every_gate_and_every_step_that_acts_is_a_guard_with_a_row() {
         "maintenance.queue",
         "verify.logs",
         "verify.online",
+        "base.by_hand",
+        "install.let_go",
         "install.unhold",
         "verify.unhold",
         "smoke.release",
