@@ -58,7 +58,7 @@ fn crashes() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    #![proptest_config(crate::cases(4000))]
+    #![proptest_config(crate::cases(2500))]
 
     #[test]
     fn p9_a_run_that_is_cut_off_anywhere_goes_on_to_the_goal(

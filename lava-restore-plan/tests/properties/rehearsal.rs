@@ -37,7 +37,7 @@ fn change(facts: &mut Facts, which: usize) {
 }
 
 proptest! {
-    #![proptest_config(crate::cases(10_000))]
+    #![proptest_config(crate::cases(6000))]
 
     #[test]
     fn p8_what_is_not_refused_reaches_the_goal(Planned { case, plan } in planned(), cancels in any::<bool>()) {
@@ -50,7 +50,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(crate::cases(2000))]
+    #![proptest_config(crate::cases(1500))]
 
     #[test]
     fn a_plan_that_is_run_again_changes_nothing(Planned { case, plan } in planned()) {

@@ -39,7 +39,7 @@ fn lava(version: &str) -> LavaVersion {
 }
 
 proptest! {
-    #![proptest_config(crate::cases(4000))]
+    #![proptest_config(crate::cases(3000))]
 
     #[test]
     fn p8_a_refused_case_has_no_steps_and_every_other_has_some(case in cases()) {
@@ -74,6 +74,22 @@ proptest! {
     }
 
     #[test]
+    fn p20_every_finding_that_waits_for_a_step_finds_it(case in cases()) {
+        let plan = case.plan();
+        for finding in plan.findings.iter().filter(|finding| finding.severity == Verdict::Prepare) {
+            prop_assert!(!finding.steps.is_empty(), "{}", finding.code);
+            if plan.verdict < Verdict::Refuse {
+                let is_there = |id: &String| plan.steps.iter().any(|step| step.id == *id);
+                prop_assert!(finding.steps.iter().all(is_there), "{}", finding.code);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(crate::cases(8000))]
+
+    #[test]
     fn p12_a_newer_lava_is_refused_however_it_is_written(a in versions(), b in versions()) {
         let (older, newer) = if lava(&a) < lava(&b) { (a, b) } else { (b, a) };
         let (mut backup, mut target) = (lab::backup(), lab::target());
@@ -86,19 +102,6 @@ proptest! {
         prop_assert_eq!(refused, lava(&newer) > lava(&older), "{} onto {}", older, newer);
         let equal = make(&backup, &backup.facts, &lab::options());
         prop_assert!(!equal.findings.iter().any(|f| f.code == "lava.newer"), "{}", older);
-    }
-
-    #[test]
-    fn p13_releases_are_in_one_total_order(a in versions(), b in versions(), c in versions()) {
-        let [x, y, z] = [&a, &b, &c].map(|version| lava(version));
-        prop_assert_eq!(x.cmp(&y), y.cmp(&x).reverse());
-        prop_assert_eq!(x == y, x.cmp(&y).is_eq());
-        if x <= y && y <= z {
-            prop_assert!(x <= z);
-        }
-        let [p, q] = [&a, &b].map(|version| version.parse::<PackageVersion>().unwrap());
-        prop_assert_eq!(p.as_str(), a.as_str());
-        prop_assert_eq!(p.cmp(&q), q.cmp(&p).reverse());
     }
 
     #[test]
@@ -121,17 +124,22 @@ proptest! {
         let kind = Facts::from_json(&json).unwrap_err().kind();
         prop_assert_eq!(kind, ErrorKind::Malformed);
     }
+}
+
+proptest! {
+    #![proptest_config(crate::cases(20_000))]
 
     #[test]
-    fn p20_every_finding_that_waits_for_a_step_finds_it(case in cases()) {
-        let plan = case.plan();
-        for finding in plan.findings.iter().filter(|finding| finding.severity == Verdict::Prepare) {
-            prop_assert!(!finding.steps.is_empty(), "{}", finding.code);
-            if plan.verdict < Verdict::Refuse {
-                let is_there = |id: &String| plan.steps.iter().any(|step| step.id == *id);
-                prop_assert!(finding.steps.iter().all(is_there), "{}", finding.code);
-            }
+    fn p13_releases_are_in_one_total_order(a in versions(), b in versions(), c in versions()) {
+        let [x, y, z] = [&a, &b, &c].map(|version| lava(version));
+        prop_assert_eq!(x.cmp(&y), y.cmp(&x).reverse());
+        prop_assert_eq!(x == y, x.cmp(&y).is_eq());
+        if x <= y && y <= z {
+            prop_assert!(x <= z);
         }
+        let [p, q] = [&a, &b].map(|version| version.parse::<PackageVersion>().unwrap());
+        prop_assert_eq!(p.as_str(), a.as_str());
+        prop_assert_eq!(p.cmp(&q), q.cmp(&p).reverse());
     }
 }
 
