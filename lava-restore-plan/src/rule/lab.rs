@@ -91,9 +91,11 @@ fn address(master: &Case<'_>, worker: &Case<'_>) -> Option<Finding> {
     Some(finding.compared(shown(now), shown(host)))
 }
 
-/// `lava.example.org` of `http://lava.example.org:8000/x`.
+/// `lava.example.org` of `http://lava.example.org:8000/x`; never what stands before an `@`, for that
+/// is a name and a password.
 fn host_of(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
     let rest = rest.split('/').next().unwrap_or_default();
     let host = rest
         .rsplit_once(':')
