@@ -331,8 +331,8 @@ impl Host {
                 Answer::exit(0)
             }
             Verb::Start => {
-                let started = units.iter().fold(true, |all, unit| self.start(unit) && all);
-                Answer::holds(started)
+                let started = units.iter().filter(|unit| self.start(unit)).count();
+                Answer::holds(started == units.len())
             }
         }
     }
