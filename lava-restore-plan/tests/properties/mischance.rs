@@ -4,6 +4,8 @@ use lava_restore_plan::simulate::{End, Event, Fate, Journal, Lab, Moment};
 use lava_restore_plan::{Action, Phase, Plan, Verdict};
 use proptest::prelude::*;
 use proptest::sample::Index;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
 use crate::lab::cases::{Planned, planned};
 use crate::{faults, rehearse};
@@ -51,6 +53,23 @@ fn is_sound(lab: &Lab, end: &End) -> Result<(), TestCaseError> {
         other => panic!("another end: {other:?}"),
     }
     Ok(())
+}
+
+#[test]
+fn p9_from_every_moment_of_some_labs_the_goal_is_reached() {
+    let mut runner = TestRunner::deterministic();
+    let strategy = planned();
+    for _ in 0..10 {
+        let Planned { case, plan } = strategy.new_tree(&mut runner).unwrap().current();
+        for at in Moment::all(&plan) {
+            for crash in [Event::Crash, Event::CrashWithin] {
+                let fate = Fate::of(at.clone(), crash);
+                let (mut lab, mut journal, _) = rehearse(&case, &plan, &fate);
+                let faults = go_on(&mut lab, &plan, &mut journal);
+                assert_eq!(faults, Vec::<String>::new(), "{at} of {case:?}");
+            }
+        }
+    }
 }
 
 fn crashes() -> impl Strategy<Value = Event> {
@@ -139,6 +158,19 @@ proptest! {
         prop_assume!(!is_between && !is_off.contains(&at.step.as_str()));
         let (lab, _, end) = rehearse(&case, &plan, &Fate::of(at, Event::Upgrade { host }));
         is_sound(&lab, &end)?;
+    }
+
+    #[test]
+    fn a_mirror_that_has_gone_on_does_no_harm(Planned { case, plan } in planned()) {
+        let (mut lab, mut journal) = (case.lab(), Journal::default());
+        for host in &plan.hosts {
+            lab.host_mut(&host.id).unwrap().lose_mirror();
+        }
+        let end = lab.run(&plan, &mut journal, &Fate::default()).unwrap();
+        is_sound(&lab, &end)?;
+        if let End::Stopped { at, .. } = end {
+            prop_assert!(at.step.ends_with(".install.packages"), "{at}");
+        }
     }
 
     #[test]
