@@ -10,7 +10,8 @@ use crate::name;
 use crate::release::Release;
 use crate::rule::{self, Case};
 use crate::step::{
-    Action, Danger, Expect, Gate, Phase, Reference, Resume, Step, Touch, with, words,
+    Action, Danger, Expect, Gate, Phase, REMEMBERED_JOBS, Reference, Resume, Step, Touch, with,
+    words,
 };
 use crate::worker::Worker;
 
@@ -31,6 +32,14 @@ pub(crate) mod names {
     pub(crate) const QUEUE: &str = "maintenance.queue";
     pub(crate) const LOGS_ELSEWHERE: &str = "config.logs_elsewhere";
     pub(crate) const WORKER_IDENTITY: &str = "config.identity";
+    pub(crate) const SERVICES: &str = "smoke.services";
+    pub(crate) const OPEN: &str = "reopen.confirm";
+
+    /// Whether the step of this id is one in which a person decides.
+    pub(crate) fn is_decision(step: &str) -> bool {
+        let names = [ACCEPT, BY_HAND, LOGS_ELSEWHERE, REPLACE, WORKER_IDENTITY];
+        names.iter().any(|name| step.ends_with(&format!(".{name}")))
+    }
 }
 
 /// What changes packages by itself.
@@ -50,6 +59,17 @@ const IDENTITY: [&str; 7] = [
     "config/etc/resolv.conf",
     "config/etc/systemd/network",
 ];
+
+/// Whether a member of a backup is a part of what makes a host that host.
+pub(crate) fn is_identity(member: &str) -> bool {
+    IDENTITY.iter().any(|path| is_at_or_below(member, path))
+}
+
+/// Whether a path is this one, or one below it.
+pub(crate) fn is_at_or_below(member: &str, path: &str) -> bool {
+    let below = member.strip_prefix(path);
+    below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
 
 /// The steps of all hosts, for cases that no rule refused: the master's, then each worker's and the
 /// master's look at it, then the master's last.
@@ -277,7 +297,7 @@ impl<'a> Draft<'a> {
 
     pub(crate) fn stop(&mut self, manual_step: u8, title: &str, why: &str) {
         let units = self.stopped.clone();
-        let gate = self.still();
+        let (gate, masked) = (self.still(), masked(&units));
         let step = self.push(
             Phase::Quiesce,
             "stop",
@@ -288,6 +308,7 @@ impl<'a> Draft<'a> {
         );
         step.touch(Danger::Interrupts, &[Touch::Services]);
         step.post(gate);
+        step.post(masked);
     }
 
     pub(crate) fn still(&self) -> Gate {
@@ -351,6 +372,29 @@ impl<'a> Draft<'a> {
             Action::ForgetJobs,
         );
         step.touch(Danger::Replaces, &[Touch::Data]);
+        // `find` exits 0 whatever becomes of the commands that it runs.
+        step.post(gate(
+            "forgotten",
+            words(&REMEMBERED_JOBS),
+            0,
+            Some(String::new()),
+            "With such a list a worker takes new jobs for old ones.",
+        ));
+    }
+
+    pub(crate) fn give_identity(&mut self, manual_step: u8) {
+        if self.is_named(names::WORKER_IDENTITY) {
+            self.confirm(
+                Phase::Config,
+                "identity",
+                manual_step,
+                "Give the worker its identity",
+                "A master takes no worker whose name or secret it does not know (R127; measured: \
+                 error 404 or 400).",
+                "The worker's name and token (before 2020.09: its certificates) on this host are \
+                 those that its master knows, as the findings say.",
+            );
+        }
     }
 
     /// Which files stay in the backup when the target is another host.
@@ -381,19 +425,35 @@ impl<'a> Draft<'a> {
         step.touch(Danger::None, &[Touch::Services]);
     }
 
-    /// Of the units that were stopped, those that ran on the backup's host.
+    /// The master's units that are down on the target.
+    pub(crate) fn stopped_already(&self) -> Vec<String> {
+        let is_down = |unit: &&String| {
+            let mut units = self.case.target().units.iter().flatten();
+            self.release.master_units.contains(&unit.as_str())
+                && units.any(|known| known.name == **unit && known.active == Some(false))
+        };
+        self.stopped.iter().filter(is_down).cloned().collect()
+    }
+
+    /// Of the units that were stopped, those that ran on the backup's host, and all of the master's
+    /// own: `check --deploy` calls it an error when one of these is down.
     pub(crate) fn started(&self) -> Vec<String> {
-        let optional = self.release.optional_units;
-        let wanted = |unit: &&String| match &self.case.backup().facts.units {
-            // In their one order, by name.
+        let release = self.release;
+        // In their one order, by name.
+        let ran = |unit: &str| match &self.case.backup().facts.units {
             Some(units) => {
-                let first = units.partition_point(|known| known.name < **unit);
-                let mut same = units[first..]
-                    .iter()
-                    .take_while(|known| known.name == **unit);
+                let first = units.partition_point(|known| known.name.as_str() < unit);
+                let mut same = units[first..].iter().take_while(|known| known.name == unit);
                 same.any(|known| known.enabled == Some(true) || known.active == Some(true))
             }
-            None => !optional.contains(&unit.as_str()),
+            None => !release.optional_units.contains(&unit),
+        };
+        let is_master = self.case.planned.role == Role::Master;
+        let ran_any = self.stopped.iter().any(|unit| ran(unit));
+        let wanted = |unit: &&String| match is_master {
+            true => release.master_units.contains(&unit.as_str()) || ran(unit),
+            // A worker that was off when it was backed up is to work all the same.
+            false => ran(unit) || !ran_any && *unit == release.worker_unit,
         };
         self.stopped.iter().filter(wanted).cloned().collect()
     }
@@ -480,6 +540,18 @@ pub(crate) fn inactive(units: &[String], why: &str) -> Gate {
         3,
         Some(expected),
         why,
+    )
+}
+
+/// systemd exits 1 when it may start none of them.
+pub(crate) fn masked(units: &[String]) -> Gate {
+    let expected = vec!["masked"; units.len()].join("\n");
+    gate(
+        "masked",
+        with(&["systemctl", "is-enabled"], units),
+        1,
+        Some(expected),
+        "Whatever is not masked starts when the machine is booted.",
     )
 }
 

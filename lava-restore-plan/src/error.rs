@@ -30,6 +30,8 @@ pub enum ErrorKind {
     Disordered,
     /// A rendering has no way to write it as it is meant.
     Unwritable,
+    /// The plan was made for another backup or for other facts of a host.
+    Stale,
 }
 
 impl Error {
@@ -76,6 +78,9 @@ impl fmt::Display for Error {
             ErrorKind::Forbidden => write!(f, "accept {at}: no plan may hold it"),
             ErrorKind::UnknownHost => write!(f, "render {at}: the plan is not for it"),
             ErrorKind::Unwritable => write!(f, "write {at}"),
+            ErrorKind::Stale => {
+                write!(f, "run the plan on {at}: it was made for another one")
+            }
             ErrorKind::Disordered => {
                 write!(f, "follow {at}: it needs a step that is not before it")
             }

@@ -5,8 +5,8 @@
 //! an operation nobody thought of is refused too; the list of what is forbidden is for rendered
 //! text, where a program's name alone proves nothing.
 
-use crate::sql::{Query, Statement};
-use crate::step::{FORGET_JOBS, Gate, Step, WORKERS_ONLY};
+use crate::command::Call;
+use crate::step::{Gate, Step};
 use crate::{Error, ErrorKind};
 
 /// Words that run or make a migration, or configure a package and so run one: lava-server's
@@ -92,95 +92,12 @@ fn is_forbidden(word: &str) -> bool {
     FORBIDDEN.contains(&name)
 }
 
-/// Whether a word is the name of `lava-backup`, or where it is.
-pub(crate) fn is_own_program(word: &str) -> bool {
-    word == "lava-backup" || (word.starts_with('/') && word.ends_with("/lava-backup"))
-}
-
 /// Whether a command is one that a plan may hold; with `reading`, one that changes nothing.
 fn allowed(argv: &[String], reading: bool) -> bool {
-    let words: Vec<&str> = argv.iter().map(String::as_str).collect();
-    let Some((first, rest)) = words.split_first() else {
-        return false;
-    };
     // A store or a database may be called anything; only what a program takes as its verb counts,
     // but no plan has a reason for a whole argument that is one of the forbidden words.
-    if words
-        .iter()
-        .any(|word| word.contains('\0') || FORBIDDEN.contains(word))
-    {
-        return false;
-    }
-    if is_own_program(first) {
-        return match rest {
-            ["extract", .., "--check"] | ["database", "compare", ..] => true,
-            ["extract", ..] | ["database", "restore", ..] | ["packages", "install", ..] => !reading,
-            ["admit", "nobody" | "workers" | "all", "--check"] => true,
-            ["admit", "workers"] => !reading,
-            _ => false,
-        };
-    }
-    let reads = match (*first, rest) {
-        ("test", [operator, path]) => matches!(*operator, "-e") && path.starts_with('/'),
-        ("test", ["!", "-e", path]) => path.starts_with('/'),
-        ("grep", ["-qx", _, path]) => path.starts_with('/'),
-        ("dpkg-query", ["-W", format, _]) => format.starts_with("-f="),
-        ("dpkg", ["--audit"]) | ("lava-server", ["manage", "check", "--deploy"]) => true,
-        ("systemctl", ["is-active", ..]) => true,
-        ("journalctl", ["-q", "--no-pager", "-b", "-p", "err", units @ ..]) => units
-            .chunks(2)
-            .all(|pair| pair.len() == 2 && pair[0] == "-u"),
-        ("ls", ["/sys/class/net"]) => true,
-        ("runuser", rest) => sql(rest).is_some_and(|sql| Query::parse(sql).is_some()),
-        _ => false,
-    };
-    let acts = match (*first, rest) {
-        ("a2ensite", ["-q", "lava-server"])
-        | ("a2dissite", ["-q", _])
-        | ("a2enconf" | "a2disconf", ["-q", WORKERS_ONLY])
-        | ("apt-mark", ["hold" | "unhold", ..]) => true,
-        ("systemctl", [verb, ..]) => {
-            matches!(
-                *verb,
-                "mask" | "unmask" | "stop" | "start" | "reload" | "daemon-reload"
-            )
-        }
-        ("runuser", rest) => sql(rest).is_some_and(Statement::is),
-        ("find", _) => words == FORGET_JOBS,
-        ("lava-server", ["manage", "jobs", "fail", id]) => id.bytes().all(|b| b.is_ascii_digit()),
-        ("lava-server", ["manage", "maintenance"]) => true,
-        (
-            "lava-server",
-            [
-                "manage",
-                "devices",
-                "update",
-                name,
-                "--health",
-                "MAINTENANCE",
-            ],
-        ) => !name.starts_with('-'),
-        _ => false,
-    };
-    reads || (acts && !reading)
-}
-
-/// The SQL of a command that runs `psql` as `postgres` and does nothing else.
-fn sql<'a>(words: &[&'a str]) -> Option<&'a str> {
-    let [
-        "-u",
-        "postgres",
-        "--",
-        "psql",
-        "-XAtq",
-        rest @ ..,
-        "-c",
-        sql,
-    ] = words
-    else {
-        return None;
-    };
-    matches!(rest, ["-d", _] | ["-p", _, "-d", _]).then_some(*sql)
+    let word = |word: &String| !word.contains('\0') && !FORBIDDEN.contains(&word.as_str());
+    argv.iter().all(word) && Call::of(argv).is_some_and(|call| !reading || call.only_looks())
 }
 
 #[cfg(test)]

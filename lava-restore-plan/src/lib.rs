@@ -30,10 +30,12 @@
 //! - [`render`]: a plan as JSON, as a runbook in Markdown or HTML, as a POSIX shell script, as an
 //!   Ansible playbook; [`diff`]: what differs between two plans;
 //! - [`Code`]: what a finding can be; [`requirement`]: what LAVA's manual asks, and what meets it;
+//! - [`simulate`]: a lab in memory, to try a plan on;
 //! - [`release`]: what is known of LAVA's releases, which collectors read too;
 //! - `run`, with the feature `runner`: a plan is run on its host, and goes on where it stopped.
 
 mod backup;
+mod command;
 mod diff;
 mod draft;
 mod error;
@@ -52,6 +54,7 @@ mod rule;
 #[cfg(feature = "runner")]
 pub mod run;
 mod schema;
+pub mod simulate;
 mod sql;
 pub mod step;
 mod worker;

@@ -1,8 +1,8 @@
 //! The steps that bring a master back.
 
 use crate::backup::Dump;
-use crate::draft::{Draft, active, gate, names, one_line};
-use crate::facts::{DatabaseState, Facts};
+use crate::draft::{Draft, active, gate, is_at_or_below, names, one_line};
+use crate::facts::{Database, DatabaseState, Facts};
 use crate::release::{Command, Encoding, JobState};
 use crate::rule::{self, Case};
 use crate::sql::{Query, Statement};
@@ -17,10 +17,13 @@ mod load;
 use check::{admitted, check_deploy, closed};
 
 const SITE: &str = "lava-server";
+const SITES: &str = "/etc/apache2/sites-enabled/";
 const SITE_LINK: &str = "/etc/apache2/sites-enabled/lava-server.conf";
 const GUARD_LINK: &str = "/etc/apache2/conf-enabled/lava-backup-workers-only.conf";
 /// What apache serves where nobody has told it anything; it is in front of LAVA until it is gone.
 const DEFAULT_SITE: &str = "000-default";
+/// The database that lava-server makes when it is installed.
+const INSTALLED: &str = "lavaserver";
 const GUNICORN: &str = "lava-server-gunicorn.service";
 
 /// A worker asks for work every 20 seconds, and the first time when it has started.
@@ -42,6 +45,16 @@ const OWN_SETTINGS: [&str; 4] = [
     "config/etc/lava-server/secret_key.conf",
 ];
 
+/// Whether a member of a backup is one of LAVA's settings files.
+pub(crate) fn is_setting(member: &str) -> bool {
+    SETTINGS.iter().any(|path| is_at_or_below(member, path))
+}
+
+/// Whether a member of a backup is one of the settings that stay with their database.
+pub(crate) fn is_own_setting(member: &str) -> bool {
+    OWN_SETTINGS.contains(&member)
+}
+
 /// The settings files that a backup holds, of those with the database's password and the secret key.
 pub(crate) fn settings_held(backup: &Backup) -> Vec<String> {
     held(backup, &SETTINGS)
@@ -53,21 +66,31 @@ fn held(backup: &Backup, paths: &[&str]) -> Vec<String> {
     paths.map(|path| (*path).to_owned()).collect()
 }
 
-/// The database's name on the target.
+/// The database's name on the target. A new lab's is the one that its own settings name.
 pub(crate) fn database_name(case: &Case<'_>) -> Option<String> {
+    if !case.restores_data() {
+        let own = database(case.target()).map(|database| database.name.clone());
+        let named = case.options.database.clone();
+        return named.or(own).or(Some(INSTALLED.to_owned()));
+    }
     let dumped = case.backup().database.as_ref();
-    let of_facts = match &case.backup().facts.database {
-        DatabaseState::Present(database) => Some(database.name.clone()),
-        _ => None,
-    };
+    let of_facts = database(&case.backup().facts).map(|database| database.name.clone());
     let named = case.options.database.clone();
     named.or(dumped.map(|dump| dump.name.clone())).or(of_facts)
 }
 
-/// The port in the settings that are restored, when it is not the usual one.
+/// The port in the settings that the target will have, when it is not the usual one.
 pub(crate) fn port(case: &Case<'_>) -> Option<u16> {
-    match &case.backup().facts.database {
-        DatabaseState::Present(database) => database.port.filter(|port| *port != 5432),
+    let facts = match case.restores_data() {
+        true => &case.backup().facts,
+        false => case.target(),
+    };
+    database(facts)?.port.filter(|port| *port != 5432)
+}
+
+fn database(facts: &Facts) -> Option<&Database> {
+    match &facts.database {
+        DatabaseState::Present(database) => Some(database),
         _ => None,
     }
 }
@@ -121,10 +144,13 @@ impl<'a> Master<'a> {
         })
     }
 
-    /// Whether the restored database has a worker of this host's name.
+    /// Whether the restored database has a worker of this host's name, which it takes.
     fn knows_itself(&self) -> bool {
+        if self.draft.is_alone() && !rule::holds_secret(self.draft.case) {
+            return false; // and nobody is there to give it a secret
+        }
         let workers = self.dump.and_then(|dump| dump.workers.as_ref());
-        let own = self.draft.case.worker_name();
+        let own = self.draft.case.settled_worker_name();
         workers.is_some_and(|workers| workers.iter().any(|name| Some(name.as_str()) == own))
     }
 

@@ -4,7 +4,7 @@ use crate::facts::{Migration, ShippedMigration};
 
 /// LAVA's own applications; a pending migration in one of them counts even when the database has
 /// no row of it.
-const LAVA_APPS: [&str; 3] = [
+pub(crate) const LAVA_APPS: [&str; 3] = [
     "lava_scheduler_app",
     "lava_results_app",
     "linaro_django_xmlrpc",

@@ -388,6 +388,41 @@ impl Release {
             || is_docker_worker_instance(unit)
     }
 
+    /// Whether a unit reads or writes LAVA's database.
+    #[must_use]
+    pub fn uses_database(&self, unit: &str) -> bool {
+        self.master_units.contains(&unit) || unit == "lava-celery-worker.service"
+    }
+
+    /// Whether a unit finds devices for jobs, and for health checks with no job waiting.
+    #[must_use]
+    pub fn schedules(&self, unit: &str) -> bool {
+        // Up to 2017.11 two daemons do, each for the jobs of its own pipeline.
+        let known = [
+            "lava-master.service",
+            "lava-scheduler.service",
+            "lava-server.service",
+        ];
+        self.master_units.contains(&unit) && known.contains(&unit)
+    }
+
+    /// Whether a unit hands jobs to workers.
+    #[must_use]
+    pub fn hands_out_jobs(&self, unit: &str) -> bool {
+        match self.gunicorn_serves_workers {
+            true => unit == "lava-server-gunicorn.service",
+            false => unit == "lava-master.service",
+        }
+    }
+
+    /// Whether a unit is a worker.
+    #[must_use]
+    pub fn is_worker(&self, unit: &str) -> bool {
+        unit == self.worker_unit
+            || unit == "lava-docker-worker.service"
+            || is_docker_worker_instance(unit)
+    }
+
     /// Where a unit stands in the order of starting: publisher and scheduler, then what asks them
     /// for work, and gunicorn last of all, for it lets users and workers in.
     #[must_use]

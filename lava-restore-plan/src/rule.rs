@@ -17,12 +17,19 @@ mod worker;
 
 pub(crate) use archive::held;
 pub use code::Code;
-pub(crate) use package::{accepted_versions, critical_packages, differing_packages, is_lava};
+pub(crate) use package::{
+    accepted_versions, critical_packages, has_deb, is_lava, packages_to_name, ships_migrations_of,
+};
+pub(crate) use worker::holds_secret;
 
+use crate::draft::names;
 use crate::facts::Role;
 use crate::finding::{Finding, Verdict};
 use crate::host::{Host, PlannedHost};
 use crate::{Backup, Facts, Intent, Options};
+
+/// Where a backup holds the secret of a worker of 2020.09 or later.
+pub(crate) const WORKER_TOKEN: &str = "data/var/lib/lava/dispatcher/worker/token";
 
 /// What the rules look at.
 pub(crate) struct Case<'a> {
@@ -66,13 +73,29 @@ impl Case<'_> {
         own.or(before.filter(|_| same)).or_else(|| self.host.name())
     }
 
+    /// The name that the backup's master knew this host's worker by.
+    pub(crate) fn former_worker_name(&self) -> Option<&str> {
+        let then = &self.backup().facts;
+        let worker = then.worker.as_ref();
+        let name = worker.and_then(|worker| worker.name.as_deref());
+        name.or(then.hostname.as_deref())
+    }
+
+    /// The name that this host's worker has when all is settled: its former one, which it is given
+    /// where it would have another, but for a worker that is new or that nobody is there to name.
+    pub(crate) fn settled_worker_name(&self) -> Option<&str> {
+        let keeps = !matches!(self.intent, Intent::Grow | Intent::Drill);
+        let former = self.former_worker_name().filter(|_| keeps);
+        former.or_else(|| self.worker_name())
+    }
+
     /// The files that make a worker this worker and no other.
     pub(crate) fn worker_secrets(&self) -> Vec<String> {
         const PATHS: [&str; 4] = [
             "config/etc/lava-dispatcher/certificates.d",
             "config/etc/lava-dispatcher/lava-slave",
             "config/etc/lava-dispatcher/lava-worker",
-            "data/var/lib/lava/dispatcher/worker/token",
+            WORKER_TOKEN,
         ];
         let held =
             |path: &&&str| self.backup().holds(path) || self.backup().holds(&format!("{path}/"));
@@ -123,7 +146,6 @@ const EVERY: &[Rule] = &[
 const MASTER: &[Rule] = &[
     target::apache,
     target::hostname,
-    package::migrations,
     postgresql::major,
     postgresql::client,
     data::data,
@@ -134,12 +156,14 @@ const MASTER_DATA: &[Rule] = &[
     content::settings,
     content::known,
     content::migrations,
+    package::migrations,
     content::log_backend,
     content::media_root,
     content::next_job,
     content::jobs,
     content::devices,
     content::queries,
+    worker::own,
     target::room,
     postgresql::server,
     postgresql::encoding,
@@ -167,6 +191,14 @@ pub(crate) fn judge(cases: &[Case<'_>]) -> Vec<Finding> {
         findings.extend(found.map(|finding| finding.on(&case.planned.id)));
     }
     findings.extend(lab::judge(cases));
+    for finding in &mut findings {
+        // In a drill nobody is there to decide, and nothing depends on it.
+        let is_decision = finding.steps.iter().any(|step| names::is_decision(step));
+        if is_decision && cases.iter().any(|case| case.intent == Intent::Drill) {
+            finding.severity = Verdict::Note;
+            finding.steps.clear();
+        }
+    }
     Finding::sort(&mut findings);
     findings
 }

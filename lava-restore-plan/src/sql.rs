@@ -117,8 +117,8 @@ impl Statement {
         }
     }
 
-    /// Whether a text is one of these.
-    pub(crate) fn is(text: &str) -> bool {
+    /// The statement that a text is, if it is one of these.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let id = text.strip_prefix("SELECT setval('lava_scheduler_app_testjob_id_seq', greatest(");
         let id = id.and_then(|rest| rest.split(',').next()?.parse().ok());
         let known = [
@@ -128,7 +128,7 @@ impl Statement {
             Self::WorkersOffline,
         ];
         let mut known = known.into_iter().chain(id.map(Self::NextJobId));
-        known.any(|statement| statement.text() == text)
+        known.find(|statement| statement.text() == text)
     }
 }
 
@@ -176,7 +176,7 @@ mod tests {
             &Query::WorkerOnline("a' OR pg_sleep(9)::text = '".into()).text(),
         ] {
             assert_eq!(Query::parse(hostile), None, "{hostile}");
-            assert!(!Statement::is(hostile), "{hostile}");
+            assert_eq!(Statement::parse(hostile), None, "{hostile}");
         }
     }
 
@@ -189,7 +189,7 @@ mod tests {
             Statement::WorkersOffline,
             Statement::NextJobId(9),
         ] {
-            assert!(Statement::is(&statement.text()));
+            assert_eq!(Statement::parse(&statement.text()), Some(statement));
             assert_eq!(Query::parse(&statement.text()), None);
         }
     }

@@ -244,13 +244,13 @@ pub enum Action {
     },
     /// Puts LAVA's site into service, behind that guard.
     AdmitWorkers {
-        /// Its name.
-        site: String,
+        /// Its name; `None` where other sites serve LAVA.
+        site: Option<String>,
     },
     /// Puts LAVA's site into service, and takes the guard away.
     AdmitAll {
-        /// Its name.
-        site: String,
+        /// Its name; `None` where other sites serve LAVA.
+        site: Option<String>,
     },
     /// Stops units and keeps everything from starting them.
     StopUnits {
@@ -339,6 +339,16 @@ pub(crate) const FORGET_JOBS: [&str; 12] = [
     ";",
 ];
 
+/// The same lists, looked for.
+pub(crate) const REMEMBERED_JOBS: [&str; 6] = [
+    "find",
+    "/var/lib/lava/dispatcher",
+    "-maxdepth",
+    "4",
+    "-name",
+    "db.sqlite3",
+];
+
 impl Action {
     /// The commands it stands for, in order.
     #[must_use]
@@ -359,12 +369,16 @@ impl Action {
                 words(&[program, "admit", "workers"]),
                 words(&["a2enconf", "-q", WORKERS_ONLY]),
             ],
-            Self::AdmitWorkers { site } => vec![words(&["a2ensite", "-q", site]), reload()],
-            Self::AdmitAll { site } => vec![
-                words(&["a2ensite", "-q", site]),
-                words(&["a2disconf", "-q", WORKERS_ONLY]),
-                reload(),
-            ],
+            Self::AdmitWorkers { site } => {
+                let mut lines = enable(site.as_deref());
+                lines.push(reload());
+                lines
+            }
+            Self::AdmitAll { site } => {
+                let mut lines = enable(site.as_deref());
+                lines.extend([words(&["a2disconf", "-q", WORKERS_ONLY]), reload()]);
+                lines
+            }
             // Measured: a timer that is masked while it runs ends as `failed`, not `inactive`. What
             // might start between the two commands is seen by the gate after them.
             Self::StopUnits { units } => vec![
@@ -480,6 +494,11 @@ impl Connection {
         line.extend(words(&["-d", &self.database, "-c", sql]));
         line
     }
+}
+
+fn enable(site: Option<&str>) -> Vec<Vec<String>> {
+    let line = |site| words(&["a2ensite", "-q", site]);
+    site.into_iter().map(line).collect()
 }
 
 fn reload() -> Vec<String> {

@@ -4,7 +4,7 @@
 //! is restored after its master, with the devices still in maintenance (R125-R131).
 
 use crate::Intent;
-use crate::draft::{Draft, active, names, one_line};
+use crate::draft::{Draft, active, one_line};
 use crate::step::{Action, Danger, Phase, Touch};
 
 /// LAVA's manual has its workers as one step, after the master.
@@ -24,7 +24,8 @@ impl<'a> Worker<'a> {
 
     /// The name that the master knows it by.
     pub(crate) fn name(&self) -> String {
-        self.draft.case.worker_name().unwrap_or_default().to_owned()
+        let name = self.draft.case.settled_worker_name();
+        name.unwrap_or_default().to_owned()
     }
 
     pub(crate) fn all(&mut self) {
@@ -39,8 +40,7 @@ impl<'a> Worker<'a> {
             MANUAL_STEP,
             "A worker of another version than its master's is put offline by it (R129).",
         );
-        let critical = self.draft.critical();
-        self.draft.hold(Phase::Quiesce, MANUAL_STEP, critical);
+        self.draft.hold(Phase::Quiesce, MANUAL_STEP, |_| true);
         self.draft.stop(
             MANUAL_STEP,
             "Stop the worker",
@@ -105,18 +105,7 @@ impl<'a> Worker<'a> {
         self.draft
             .files((sections, exclude), MANUAL_STEP, title, why);
         self.draft.forget_jobs(MANUAL_STEP);
-        if self.draft.is_named(names::WORKER_IDENTITY) {
-            self.draft.confirm(
-                Phase::Config,
-                "identity",
-                MANUAL_STEP,
-                "Give the worker its identity",
-                "A master takes no worker whose name or secret it does not know (R127; measured: \
-                 error 404 or 400).",
-                "The worker's name and token (before 2020.09: its certificates) on this host are \
-                 those that its master knows, as the findings say.",
-            );
-        }
+        self.draft.give_identity(MANUAL_STEP);
     }
 
     fn start(&mut self) {

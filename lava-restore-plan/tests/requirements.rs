@@ -62,6 +62,11 @@ fn plans() -> Vec<Plan> {
             backup.facts.foreign_architectures = Some(vec!["armhf".into()]);
             target.foreign_architectures = Some(vec![]);
             target.database = backup.facts.database.clone();
+        },
+        Intent::RestoreMaster,
+    );
+    make(
+        |_, target| {
             let django = target
                 .packages
                 .iter_mut()

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lava_restore_plan::Verdict::{self, Note, Ok, Prepare, Refuse};
 use lava_restore_plan::facts::{
-    Database, DatabaseState, Disorder, Facts, Package, Role, Room, WorkerFacts,
+    Database, DatabaseState, Disorder, Facts, Package, Role, Room, Unit, WorkerFacts,
 };
 use lava_restore_plan::release::{DeviceHealth, JobState};
 use lava_restore_plan::{Backup, Class, Code, Debs, Dump, Host, Intent, Options, Plan, Size, plan};
@@ -99,6 +99,11 @@ fn version(facts: &mut Facts, name: &str, version: &str) {
 
 fn remove(facts: &mut Facts, name: &str) {
     facts.packages.retain(|package| package.name != name);
+}
+
+fn unit<'a>(facts: &'a mut Facts, name: &str) -> &'a mut Unit {
+    let mut units = facts.units.iter_mut().flatten();
+    units.find(|unit| unit.name == name).unwrap()
 }
 
 fn dump(backup: &mut Backup) -> &mut Dump {
@@ -306,6 +311,14 @@ const FAULTS: &[(Verdict, &str, Fault)] = &[
             .unwrap()
             .retain(|unit| unit.name != "lava-publisher.service")
     }),
+    (Prepare, "units.stopped", |_, t, _| {
+        unit(t, "lava-publisher.service").active = Some(false)
+    }),
+    (Refuse, "units.stopped", |_, t, o| {
+        unit(t, "lava-publisher.service").active = Some(false);
+        database(t).jobs_by_state = Some(BTreeMap::from([(JobState::Finished, 1)]));
+        o.replace_data = true;
+    }),
     (Refuse, "units.unknown", |_, t, _| t.units = None),
     (Prepare, "units.unknown", |_, t, _| bare(t)),
     (Note, "pkg.unattended", |_, t, _| {
@@ -363,7 +376,7 @@ const FAULTS: &[(Verdict, &str, Fault)] = &[
         version(&mut b.facts, "lava-common", "2022.11-1");
         version(t, "lava-common", "2022.11-1");
     }),
-    (Refuse, "lava.older_with_data", |_, t, o| {
+    (Refuse, "pkg.change_with_data", |_, t, o| {
         version(t, "lava-server", "2022.11-1");
         database(t).jobs_by_state = Some(BTreeMap::from([(JobState::Finished, 1)]));
         o.replace_data = true;
@@ -477,6 +490,10 @@ const FAULTS: &[(Verdict, &str, Fault)] = &[
         t.migrations_shipped = None
     }),
     (Refuse, "target.migrations_differ", |_, t, _| {
+        t.migrations_shipped.as_mut().unwrap().remove(1);
+    }),
+    (Prepare, "target.migrations_differ", |_, t, _| {
+        version(t, "lava-server", "2022.11-1");
         t.migrations_shipped.as_mut().unwrap().remove(1);
     }),
     // Its server.
@@ -691,6 +708,81 @@ fn the_hosts_of_a_lab_are_held_against_each_other() {
     }
 }
 
+/// Nobody is there to decide or to prepare anything, and no mirror is.
+const IN_A_DRILL: &[(Verdict, &str, Fault)] = &[
+    (Note, "self.no_debs", |b, _, _| b.debs = None),
+    (Refuse, "self.no_debs", |b, t, _| {
+        b.debs = None;
+        remove(t, "lava-server");
+    }),
+    (Refuse, "self.deb_missing", |b, t, _| {
+        b.debs.as_mut().unwrap().lacking = vec!["bash".into()];
+        remove(t, "lava-server");
+    }),
+    (Refuse, "self.closure_open", |b, t, _| {
+        b.debs.as_mut().unwrap().closed = Some(false);
+        remove(t, "lava-server");
+    }),
+    (Refuse, "self.closure_open", |_, t, _| {
+        remove(t, "lava-server")
+    }),
+    (Note, "self.missing_part", |b, _, _| {
+        b.sections.retain(|section| section != "data")
+    }),
+    (Note, "backup.degraded", |b, _, _| {
+        b.degraded.push("a file vanished".into())
+    }),
+    (Note, "self.drill_failed", |b, _, _| {
+        b.drill_passed = Some(false)
+    }),
+    (Note, "self.no_settings", |b, _, _| b.paths.clear()),
+    (Note, "log_backend", |b, _, _| {
+        b.facts.settings.log_backend = None
+    }),
+    (Note, "arch.foreign", |b, _, _| {
+        b.facts.foreign_architectures = Some(vec!["armhf".into()])
+    }),
+    (Note, "pkg.erratum", |b, t, _| {
+        for facts in [&mut b.facts, t] {
+            facts.suite.base = Some("jessie".parse().unwrap());
+            facts
+                .packages
+                .push(lab::package("python-lockfile", "all", "1:0.10.2-2~bpo8+1"));
+        }
+    }),
+    (Note, "target.has_data", |_, t, o| {
+        database(t).jobs_by_state = Some(BTreeMap::from([(JobState::Finished, 1)]));
+        o.replace_data = true;
+    }),
+    (Note, "worker.secret", |b, _, _| {
+        dump(b).workers = Some(vec!["lava.example.org".into()])
+    }),
+    (Note, "worker.name", |b, t, _| {
+        dump(b).workers = Some(vec!["new.example.org".into()]);
+        t.hostname = Some("new.example.org".into());
+    }),
+];
+
+fn drill(fault: Fault) -> Plan {
+    let (mut backup, mut target, mut options) = whole();
+    fault(&mut backup, &mut target, &mut options);
+    plan(vec![host(&backup, &target)], Intent::Drill, &options)
+}
+
+#[test]
+fn a_drill_has_nobody_to_decide_and_no_mirror() {
+    for (wanted, code, fault) in IN_A_DRILL {
+        let plan = drill(*fault);
+        let said: Vec<_> = plan.findings.iter().filter(|f| f.severity > Ok).collect();
+        assert_eq!(severity(&plan, code), Some(*wanted), "{code}: {said:#?}");
+        let of_code = plan.findings.iter().filter(|finding| finding.code == *code);
+        assert!(
+            of_code.clone().all(|finding| finding.steps.is_empty()),
+            "{code}"
+        );
+    }
+}
+
 /// What no case here can bring about, and why.
 const NOT_SEEN: &[(&str, Verdict)] = &[
     // Every command is from a closed enum.
@@ -704,6 +796,9 @@ fn every_code_is_brought_about_with_every_severity_that_it_names() {
         let findings = plan.findings.into_iter();
         seen.extend(findings.map(|finding| (finding.code, finding.severity)));
     };
+    for (_, _, fault) in IN_A_DRILL {
+        see(drill(*fault));
+    }
     for (_, _, fault) in FAULTS {
         let (mut backup, mut target, mut options) = whole();
         fault(&mut backup, &mut target, &mut options);

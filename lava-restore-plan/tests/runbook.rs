@@ -57,7 +57,8 @@ fn a_target_like_the_backup_needs_nothing() {
 #[test]
 fn scripts_satisfy_shellcheck_and_sh() {
     let refused = lab::refused_plan();
-    for plan in [the_plan(), lab::longest_plan(), refused] {
+    let [longest, other] = lab::longest_plans();
+    for plan in [the_plan(), longest, other, refused] {
         let script = render::shell(&plan, "master").unwrap();
         let output = fed("shellcheck", &["-s", "sh", "-"], &script);
         assert!(
@@ -71,16 +72,18 @@ fn scripts_satisfy_shellcheck_and_sh() {
 
 #[test]
 fn a_dry_run_goes_through_every_step_and_leaves_nothing() {
-    let plan = lab::longest_plan();
-    assert_eq!(plan.verdict, Verdict::Prepare, "{:#?}", plan.findings);
-    let directory = Scratch::new("dry");
-    let output = directory.run(&render::shell(&plan, "master").unwrap(), &["--dry-run"], "");
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let said = String::from_utf8(output.stdout).unwrap();
-    for step in &plan.steps {
-        assert!(said.contains(&format!("==> {}\n", step.id)), "{}", step.id);
+    for (number, plan) in lab::longest_plans().into_iter().enumerate() {
+        assert_eq!(plan.verdict, Verdict::Prepare, "{:#?}", plan.findings);
+        let directory = Scratch::new(&format!("dry-{number}"));
+        let script = render::shell(&plan, "master").unwrap();
+        let output = directory.run(&script, &["--dry-run"], "");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let said = String::from_utf8(output.stdout).unwrap();
+        for step in &plan.steps {
+            assert!(said.contains(&format!("==> {}\n", step.id)), "{}", step.id);
+        }
+        assert!(!directory.state().exists());
     }
-    assert!(!directory.state().exists());
 }
 
 /// A plan cut down to steps that are safe to run anywhere.

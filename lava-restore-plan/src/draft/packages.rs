@@ -1,6 +1,7 @@
 //! What keeps packages as they are.
 
 use super::*;
+use crate::PackageVersion;
 
 impl Draft<'_> {
     pub(crate) fn unattended(&self) -> Vec<String> {
@@ -32,6 +33,7 @@ impl Draft<'_> {
             &unattended,
             "A package that changes now migrates the database later.",
         );
+        let masked = masked(&unattended);
         let step = self.push(
             Phase::Base,
             "timers",
@@ -42,17 +44,17 @@ impl Draft<'_> {
         );
         step.touch(Danger::None, &[Touch::Services, Touch::Packages]);
         step.post(gate);
+        step.post(masked);
     }
 
     /// Installs what differs, and only that; on a host without LAVA all that the backup holds.
-    pub(crate) fn install(&mut self, manual_step: u8, why: &str) {
+    /// Says whether there is anything to install.
+    pub(crate) fn install(&mut self, manual_step: u8, why: &str) -> bool {
         if !self.is_named(names::PACKAGES) {
-            return;
+            return false;
         }
-        let packages = match self.case.lacks_lava() {
-            true => vec![],
-            false => rule::differing_packages(self.case),
-        };
+        self.as_found(manual_step);
+        let packages = rule::packages_to_name(self.case);
         let held = rule::held(self.case);
         if !held.is_empty() {
             let step = self.push(
@@ -60,7 +62,7 @@ impl Draft<'_> {
                 "let_go",
                 manual_step,
                 "Take what must change off hold",
-                "apt changes no package that is on hold; all are held again for the load (R52).",
+                "Nothing that is on hold is changed; all is held again for the load (R52).",
                 Action::UnholdPackages { packages: held },
             );
             step.touch(Danger::None, &[Touch::Packages]);
@@ -75,6 +77,39 @@ impl Draft<'_> {
             Action::InstallPackages { from, packages },
         )
         .touch(Danger::Replaces, &[Touch::Packages]);
+        true
+    }
+
+    /// LAVA may have become newer since the facts were gathered, and its database with it.
+    fn as_found(&mut self, manual_step: u8) {
+        let name = self.case.planned.role.package();
+        let found = self.case.target().package(name);
+        let Some(found) = found.filter(|package| package.is_installed()) else {
+            return;
+        };
+        let argv = words(&[
+            "dpkg-query",
+            "-W",
+            "-f=${db:Status-Status} ${Version}",
+            name,
+        ]);
+        let wanted = format!("installed {}", found.version);
+        let step = self.push(
+            Phase::Install,
+            "found",
+            manual_step,
+            "LAVA is what it was when the facts were gathered",
+            "One that was brought forward meanwhile has brought its database forward, and is not \
+             to be taken back (R90).",
+            Action::Check,
+        );
+        step.post(gate(
+            "found",
+            argv,
+            0,
+            Some(wanted),
+            "Gather the facts again, and plan anew.",
+        ));
     }
 
     /// The gate on every version, for none of LAVA's checks sees a wrong one.
@@ -160,21 +195,25 @@ impl Draft<'_> {
         step.touch(Danger::None, &[Touch::Packages]);
     }
 
-    pub(crate) fn hold(&mut self, phase: Phase, manual_step: u8, packages: Vec<String>) {
+    /// Holds these of the critical packages, in the version that the database is loaded for: one that was
+    /// changed since they were looked at is seen now.
+    pub(crate) fn hold(&mut self, phase: Phase, manual_step: u8, which: fn(&str) -> bool) {
+        let mut versions = self.versions();
+        versions.retain(|name, _| which(name));
+        let packages: Vec<String> = versions.keys().cloned().collect();
         let step = self.push(
             phase,
             "hold",
             manual_step,
             "Hold the packages",
             "Until the lab reopens nothing may change or configure them (R34).",
-            Action::HoldPackages {
-                packages: packages.clone(),
-            },
+            Action::HoldPackages { packages },
         );
         step.touch(Danger::None, &[Touch::Packages]);
-        for name in &packages {
-            let argv = words(&["dpkg-query", "-W", "-f=${db:Status-Want}", name]);
-            let held = Some("hold".to_owned());
+        for (name, version) in &versions {
+            let format = "-f=${db:Status-Want} ${db:Status-Eflag} ${db:Status-Status} ${Version}";
+            let argv = words(&["dpkg-query", "-W", format, name]);
+            let held = Some(format!("hold ok installed {version}"));
             step.post(gate(name, argv, 0, held, "Nothing may change it."));
         }
     }
@@ -198,22 +237,28 @@ impl Draft<'_> {
              is what it was before: a decision of the admin's, after a new \
              backup. While a package of LAVA's is on hold, `check --deploy` \
              calls it not installed correctly (R28, R34; measured on 2023.01).",
-            Action::UnholdPackages { packages },
+            Action::UnholdPackages {
+                packages: packages.clone(),
+            },
         );
         step.touch(Danger::None, &[Touch::Packages]);
+        for name in &packages {
+            let argv = words(&["dpkg-query", "-W", "-f=${db:Status-Want}", name]);
+            let free = Some("install".to_owned());
+            step.post(gate(name, argv, 0, free, "Its updates come as before."));
+        }
     }
 
     /// Every package that is held: the backup's critical ones and the target's own.
     pub(crate) fn critical(&self) -> Vec<String> {
-        let versions = rule::accepted_versions(self.case);
-        let mut names: Vec<String> = versions.into_iter().map(|(name, _)| name).collect();
-        names.extend(
-            rule::critical_packages(self.case.target(), self.case.planned.role)
-                .map(|package| package.name.clone()),
-        );
-        names.sort();
-        names.dedup();
-        names
+        self.versions().into_keys().collect()
+    }
+
+    /// The same, with the version that each of them must have.
+    fn versions(&self) -> BTreeMap<String, PackageVersion> {
+        let own = rule::critical_packages(self.case.target(), self.case.planned.role);
+        let own = own.map(|package| (package.name.clone(), package.version.clone()));
+        own.chain(rule::accepted_versions(self.case)).collect()
     }
 
     /// Of these units, those that ran on the target when its facts were gathered.

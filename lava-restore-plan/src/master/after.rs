@@ -62,7 +62,7 @@ impl Master<'_> {
         let started = self.draft.started();
         let names = self.draft.critical().into_iter();
         let ours: Vec<String> = names.filter(|name| rule::is_lava(name)).collect();
-        self.draft.unhold(Phase::Verify, 12, ours.clone());
+        self.draft.unhold(Phase::Verify, 12, ours);
         let step = self.draft.push(
             Phase::Verify,
             "deploy",
@@ -76,7 +76,7 @@ impl Master<'_> {
             step.post(active(&started));
         }
         step.post(check_deploy());
-        self.draft.hold(Phase::Verify, 12, ours);
+        self.draft.hold(Phase::Verify, 12, rule::is_lava);
         self.draft.review_logs(
             12,
             "Some faults are only there; look into /var/log/lava-server too (R120).",
@@ -86,6 +86,8 @@ impl Master<'_> {
     /// Workers may come back while users may not: since 2020.09 they come the same way.
     pub(crate) fn admit_workers(&mut self) {
         let program = self.draft.case.options.program.clone();
+        let site = self.site();
+        let is_usual = site.is_some();
         if self.draft.release.gunicorn_serves_workers {
             let step = self.draft.push(
                 Phase::Workers,
@@ -95,18 +97,18 @@ impl Master<'_> {
                 "Since 2020.09 workers reach LAVA through the same site as users do, so apache \
                  serves it again, closed to all but what workers ask for (R82, R85, R122, C6; \
                  measured).",
-                Action::AdmitWorkers {
-                    site: SITE.to_owned(),
-                },
+                Action::AdmitWorkers { site },
             );
             step.touch(Danger::ReachesOut, &[Touch::Network]);
-            step.post(admitted(
-                &program,
-                "workers",
-                "Users must stay out until all is well, and workers must come in.",
-            ));
+            if is_usual {
+                step.post(admitted(
+                    &program,
+                    "workers",
+                    "Users must stay out until all is well, and workers must come in.",
+                ));
+            }
         }
-        let own = self.draft.case.worker_name().map(str::to_owned);
+        let own = self.draft.case.settled_worker_name().map(str::to_owned);
         let unit = self.draft.release.worker_unit;
         let runs = self.draft.started().iter().any(|started| started == unit);
         if let (Some(own), true, true) = (own, runs, self.knows_itself()) {
@@ -115,9 +117,28 @@ impl Master<'_> {
         }
     }
 
+    /// The site by which LAVA is served; `None` where it was served by another one, which is back
+    /// with the files.
+    pub(super) fn site(&self) -> Option<String> {
+        let case = self.draft.case;
+        let served = case.backup().holds(&format!("config{SITE_LINK}"));
+        let serves = case.target().apache.lava_site_enabled == Some(true);
+        let otherwise = case.backup().holds(&format!("config{SITES}"));
+        (served || serves || !otherwise).then(|| SITE.to_owned())
+    }
+
     /// The master's look at a worker that has just been restored.
     pub(crate) fn sees(&mut self, worker: &str, name: &str, after: Option<String>) {
         self.draft.needs = after;
+        let title = format!("The master sees the worker {name}");
+        const WHY: &str = "A worker that only runs is not a worker that works (R123, R131).";
+        if self.on.encoding == Encoding::Status {
+            // Up to 2017.12 the database does not say who was heard of.
+            let ask = format!("The master's page of workers shows {name} online.");
+            self.draft
+                .confirm(Phase::Workers, worker, 13, &title, WHY, &ask);
+            return;
+        }
         let gate = Gate {
             patience: PING,
             ..gate(
@@ -130,14 +151,9 @@ impl Master<'_> {
                  and another version puts it offline.",
             )
         };
-        let step = self.draft.push(
-            Phase::Workers,
-            worker,
-            13,
-            &format!("The master sees the worker {name}"),
-            "A worker that only runs is not a worker that works (R123, R131).",
-            Action::Check,
-        );
+        let step = self
+            .draft
+            .push(Phase::Workers, worker, 13, &title, WHY, Action::Check);
         step.post(gate);
     }
 
@@ -160,38 +176,30 @@ impl Master<'_> {
             "Workers are restored or known to be untouched, health checks pass, \
              and users may come back.",
         );
-        let served = self
-            .draft
-            .case
-            .backup()
-            .holds(&format!("config{SITE_LINK}"));
-        if served || self.draft.case.target().apache.lava_site_enabled == Some(true) {
-            let workers_are_in = self.draft.release.gunicorn_serves_workers;
-            let program = self.draft.case.options.program.clone();
-            let site = SITE.to_owned();
-            let step = self.draft.push(
-                Phase::Reopen,
-                "site",
-                14,
-                "Let users in",
-                "The last gate is open from here on (R124).",
-                Action::AdmitAll { site },
-            );
-            step.touch(Danger::ReachesOut, &[Touch::Network]);
-            step.post(gate(
-                "open",
-                words(&["test", "-e", SITE_LINK]),
-                0,
-                None,
-                "Users find the lab.",
+        let workers_are_in = self.draft.release.gunicorn_serves_workers;
+        let program = self.draft.case.options.program.clone();
+        let site = self.site();
+        let is_usual = site.is_some();
+        let step = self.draft.push(
+            Phase::Reopen,
+            "site",
+            14,
+            "Let users in",
+            "The last gate is open from here on (R124).",
+            Action::AdmitAll { site },
+        );
+        step.touch(Danger::ReachesOut, &[Touch::Network]);
+        let link = |name, argv| gate(name, argv, 0, None, "Users find the lab.");
+        if is_usual {
+            step.post(link("open", words(&["test", "-e", SITE_LINK])));
+        }
+        step.post(link("all", words(&["test", "!", "-e", GUARD_LINK])));
+        if workers_are_in && is_usual {
+            step.post(admitted(
+                &program,
+                "all",
+                "Users reach LAVA, and not a page of apache's.",
             ));
-            if workers_are_in {
-                step.post(admitted(
-                    &program,
-                    "all",
-                    "Users reach LAVA, and not a page of apache's.",
-                ));
-            }
         }
         self.draft.release_holds(Phase::Reopen, 14);
         self.draft.resume_updates(Phase::Reopen, 14);

@@ -31,7 +31,8 @@ impl Master<'_> {
                  under another name.",
             );
         }
-        if self.draft.case.target().apache.lava_site_enabled == Some(true) {
+        // Whose link is gone may be served all the same, until apache is reloaded.
+        if self.draft.case.target().apache.lava_site_enabled.is_some() {
             self.close(Phase::Isolate, 1);
         }
         let program = self.draft.case.options.program.clone();
@@ -77,14 +78,14 @@ impl Master<'_> {
     }
 
     pub(super) fn install(&mut self) {
-        self.draft.install(
+        let installs = self.draft.install(
             5,
             "The database fits exactly these. They are installed now, while no lab is on the \
              target, for configuring lava-server migrates whatever database it finds (R88-R90, \
              C11).",
         );
-        // The package puts its site into apache when it is installed.
-        if self.draft.case.lacks_lava() {
+        // The package may put its site into apache whenever it is configured.
+        if installs {
             self.close(Phase::Install, 5);
         }
         self.draft.exact(
@@ -99,6 +100,7 @@ impl Master<'_> {
     }
 
     pub(super) fn smoke(&mut self) {
+        self.start_for_smoke_test();
         let step = self.draft.push(
             Phase::Smoke,
             "deploy",
@@ -111,9 +113,38 @@ impl Master<'_> {
         step.post(check_deploy());
     }
 
+    fn start_for_smoke_test(&mut self) {
+        if !self.draft.is_named(names::SERVICES) {
+            return;
+        }
+        let units = self.draft.stopped_already();
+        let step = self.draft.push(
+            Phase::Smoke,
+            "release",
+            6,
+            "Allow LAVA's services to start",
+            "They are stopped, and something may keep them so (R92).",
+            Action::ReleaseUnits {
+                units: units.clone(),
+            },
+        );
+        step.touch(Danger::None, &[Touch::Services]);
+        let gate = active(&units);
+        let step = self.draft.push(
+            Phase::Smoke,
+            "services",
+            6,
+            "Start what is stopped",
+            "The smoke test wants it up, and there is nothing yet that it could drive (R92).",
+            Action::StartUnits { units },
+        );
+        step.touch(Danger::None, &[Touch::Services]);
+        step.post(gate);
+    }
+
     pub(super) fn quiesce(&mut self) {
         // Not sooner, for the smoke test can't stand it; not later, for the load comes next.
-        self.draft.hold(Phase::Quiesce, 7, self.draft.critical());
+        self.draft.hold(Phase::Quiesce, 7, |_| true);
         let why = if self.draft.release.gunicorn_serves_workers {
             "gunicorn is what workers talk to since 2020.09, so it stops as well; the coordinator \
              knows no database and stays (R93-R100, C6)."

@@ -162,8 +162,8 @@ impl Master<'_> {
 
     /// A worker that was online when the backup was made would count as seen.
     fn forget_workers(&mut self) {
-        if !self.draft.release.gunicorn_serves_workers {
-            return;
+        if self.on.encoding == Encoding::Status {
+            return; // there is no such state yet
         }
         let step = self.draft.push(
             Phase::Maintenance,
@@ -276,6 +276,7 @@ impl Master<'_> {
             .any(|unit| unit == self.draft.release.worker_unit)
         {
             self.draft.forget_jobs(10);
+            self.draft.give_identity(10);
         }
     }
 
@@ -307,8 +308,8 @@ impl Master<'_> {
     fn other_sites(&mut self) {
         let link = |site: &str| format!("/etc/apache2/sites-enabled/{site}.conf");
         let backup = self.draft.case.backup();
-        if !backup.holds(&format!("config{SITE_LINK}")) {
-            return; // what the backup's apache served is not known
+        if self.site().is_none() {
+            return;
         }
         let enabled = self.draft.case.target().apache.sites.clone();
         let mut sites = enabled.unwrap_or_default();
@@ -346,7 +347,9 @@ impl Master<'_> {
         let mut exclude = vec![format!("config{SITE_LINK}")];
         exclude.extend(self.draft.identity());
         let major = |facts: &Facts| facts.postgresql.as_ref().map(|server| server.major);
-        let other_major = major(self.draft.case.target()) != major(&backup.facts);
+        let there = major(self.draft.case.target());
+        // Where there is no server yet, the backup's packages bring its own.
+        let other_major = there.is_some() && there != major(&backup.facts);
         if other_major || self.dump.is_none() {
             exclude.extend(held(backup, &["config/etc/postgresql"]));
         }

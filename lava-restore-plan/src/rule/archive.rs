@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::package::{install, is_backport, is_critical};
+use super::package::{changed_packages, differing_packages, install, is_backport, is_critical};
 use super::{Case, Code, list, note, ok, prepare, refuse, shown};
 use crate::draft::names;
 use crate::facts::{Facts, Package};
@@ -16,7 +16,7 @@ fn to_install<'a>(case: &'a Case<'_>) -> Vec<&'a Package> {
     if case.target().packages.is_empty() {
         return vec![]; // `package::lava` refuses
     }
-    let differing: BTreeSet<String> = rule::differing_packages(case).into_iter().collect();
+    let differing: BTreeSet<String> = differing_packages(case).into_iter().collect();
     let critical = rule::critical_packages(facts, case.planned.role);
     critical
         .filter(|package| differing.contains(&package.name))
@@ -154,9 +154,9 @@ pub(crate) fn held(case: &Case<'_>) -> Vec<String> {
             .installed(name)
             .is_some_and(|package| package.hold)
     };
-    let to_install = to_install(case);
-    let names = to_install.iter().map(|package| &package.name);
-    let mut names: Vec<String> = names.filter(|name| held(name)).cloned().collect();
+    let mut names = changed_packages(case);
+    names.retain(|name| held(name));
+    names.sort();
     names.dedup();
     names
 }

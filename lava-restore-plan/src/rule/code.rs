@@ -98,12 +98,12 @@ codes! {
         SelfMissingPart = "self.missing_part" [Note, Prepare, Refuse] "the backup lacks a part";
     }
     "what could not be read when the backup was made can't come back", "R8, R10" => {
-        BackupDegraded = "backup.degraded" [Ok, Prepare] "the backup was sealed as degraded, or not";
+        BackupDegraded = "backup.degraded" [Ok, Note, Prepare] "the backup was sealed as degraded, or not";
     }
     "a backup that was never restored is a hope", "R8, R9" => {
         SelfDrilled = "self.drilled" [Ok] "the last drill of the backup passed";
         SelfUntested = "self.untested" [Note] "no drill of the backup is known";
-        SelfDrillFailed = "self.drill_failed" [Prepare] "the last drill of the backup failed";
+        SelfDrillFailed = "self.drill_failed" [Note, Prepare] "the last drill of the backup failed";
     }
     "what is not known of a release can't be planned for", "R73" => {
         Release = "release" [Ok] "the backup's LAVA is of a release that was restored here";
@@ -126,19 +126,19 @@ codes! {
     }
     "packages that a mirror no longer has can't be installed from it", "R21, R22, R26" => {
         SelfDebs = "self.debs" [Ok] "the backup holds the .debs that were asked for";
-        SelfNoDebs = "self.no_debs" [Note] "the backup holds no .debs";
-        SelfDebMissing = "self.deb_missing" [Note] "a .deb could not be archived";
+        SelfNoDebs = "self.no_debs" [Note, Refuse] "the backup holds no .debs";
+        SelfDebMissing = "self.deb_missing" [Note, Refuse] "a .deb could not be archived";
         SelfDebRepacked = "self.deb_repacked" [Note] "a .deb was packed anew from installed files";
     }
     "what the backup holds can't be installed from it alone", "R21, R22, R26" => {
-        SelfClosureOpen = "self.closure_open" [Note] "the backup's .debs need others";
+        SelfClosureOpen = "self.closure_open" [Note, Refuse] "the backup's .debs need others";
     }
     "a package that no archive has can come from the backup alone", "R16, R22, R23, R26" => {
         SelfLocalPackage = "self.local_package" [Ok, Note, Prepare, Refuse] "whether a critical package that no mirror has is in the backup with its .deb";
     }
     "the password of the database's role and the secret key come from these files", "C7" => {
         SelfSettings = "self.settings" [Ok] "the backup holds LAVA's settings";
-        SelfNoSettings = "self.no_settings" [Prepare] "the backup lacks LAVA's settings";
+        SelfNoSettings = "self.no_settings" [Note, Prepare] "the backup lacks LAVA's settings";
     }
     "the gates after the load compare the database with it", "R102, R107, R119" => {
         SelfUnknown = "self.unknown" [Refuse] "what the dump holds is not known";
@@ -155,7 +155,7 @@ codes! {
     }
     "with another backend the text of the jobs' logs is in that service, and not in this backup",
     "R65; measured: LAVA shows a job without its log and reports no error" => {
-        LogBackend = "log_backend" [Ok, Prepare] "where the text of job logs is kept";
+        LogBackend = "log_backend" [Ok, Note, Prepare] "where the text of job logs is kept";
     }
     "job output comes back where the restored settings look for it, so that is where there must be \
      room, and where a disk of its own must be mounted first",
@@ -209,6 +209,11 @@ codes! {
         UnitsMissing = "units.missing" [Refuse] "the target lacks a service of the release";
         UnitsUnknown = "units.unknown" [Prepare, Refuse] "the target's services are unknown";
     }
+    "a fault of the target's is found by the smoke test, which wants its services up; started on a \
+     restored database, they drive what is in it",
+    "R92-R94; measured: with a service down `check --deploy` exits 1" => {
+        UnitsStopped = "units.stopped" [Prepare, Refuse] "a service of the master's is down";
+    }
     "an upgrade of lava-server in the middle of a restore migrates the database", "R34" => {
         PkgUnattended = "pkg.unattended" [Note] "something changes packages by itself";
         PkgUnattendedUnknown = "pkg.unattended_unknown" [Refuse] "whether something does is unknown";
@@ -250,9 +255,9 @@ codes! {
      meets an empty one", "R89, C4" => {
         LavaOlder = "lava.older" [Prepare] "the target's LAVA is older";
     }
-    "bringing LAVA forward migrates the database that is there now, and this one is to be kept",
-    "R34" => {
-        LavaOlderWithData = "lava.older_with_data" [Refuse] "the target's LAVA is older and has a lab";
+    "packages differ, and to configure lava-server migrates the database that is there now, which is \
+     to be kept", "R34" => {
+        PkgChangeWithData = "pkg.change_with_data" [Refuse] "packages have to change on a target that holds a lab";
     }
     "another build of the same release; the sets of migrations decide", "C4" => {
         LavaOtherBuild = "lava.other_build" [Note] "the target has another build of the release";
@@ -307,13 +312,13 @@ codes! {
         Python = "python" [Ok, Note, Refuse] "Python is of the same minor release";
     }
     "LAVA's developers warned of this combination", "R42; lava-announce, Debian bug 858835" => {
-        PkgErratum = "pkg.erratum" [Prepare] "a package is of a version that breaks LAVA";
+        PkgErratum = "pkg.erratum" [Note, Prepare] "a package is of a version that breaks LAVA";
     }
     "the package migrates a database that lacks one, and breaks on one that has more; LAVA's checks \
      see neither", "R30, C4; measured on three releases" => {
         TargetMigrations = "target.migrations" [Ok, Prepare] "the target's packages ship the dump's migrations";
         TargetMigrationsUnknown = "target.migrations_unknown" [Refuse] "which ones they ship is unknown";
-        TargetMigrationsDiffer = "target.migrations_differ" [Refuse] "they ship others";
+        TargetMigrationsDiffer = "target.migrations_differ" [Prepare, Refuse] "they ship others";
     }
 
     // Of the target's server.
@@ -351,18 +356,18 @@ codes! {
     }
     "the restored database takes this one's place", "R91, C10" => {
         TargetEmpty = "target.empty" [Ok] "the target holds no lab";
-        TargetHasData = "target.has_data" [Prepare, Refuse] "the target holds a lab";
+        TargetHasData = "target.has_data" [Note, Prepare, Refuse] "the target holds a lab";
         TargetDataUnknown = "target.data_unknown" [Refuse] "whether the target holds a lab is unknown";
     }
 
     // Of a worker, and of a lab's hosts among each other.
     "a master hands jobs to workers that prove who they are",
     "R57, R67, R68, R127; measured: error 400 for another token" => {
-        WorkerSecret = "worker.secret" [Ok, Prepare] "the backup holds what the worker proves itself with";
+        WorkerSecret = "worker.secret" [Ok, Note, Prepare] "the backup holds what the worker proves itself with";
     }
     "a host of another name is another worker to the master, with none of its devices",
     "R127; measured: error 404" => {
-        WorkerName = "worker.name" [Ok, Prepare] "the worker keeps the name that its master knows";
+        WorkerName = "worker.name" [Ok, Note, Prepare] "the worker keeps the name that its master knows";
     }
     "a worker asks where its restored settings say", "R67, R131" => {
         WorkerMaster = "worker.master_address" [Ok, Note] "a worker's settings name the master that is restored";

@@ -32,6 +32,10 @@ pub(super) fn data(case: &Case<'_>) -> Vec<Finding> {
         None if case.lacks_lava() && case.target().postgresql.is_none() => {
             ok(Code::TargetEmpty, "database")
         }
+        // A new lab begins in the database that is there.
+        _ if !case.restores_data() => {
+            refuse(Code::TargetHasData, "database").remedy("set up the new lab on an empty target")
+        }
         _ if case.options.replace_data => prepare(Code::TargetHasData, "database", names::REPLACE)
             .remedy("confirm that this lab may be replaced; its database is kept beside"),
         Some(false) => refuse(Code::TargetHasData, "database")

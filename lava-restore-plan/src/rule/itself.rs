@@ -5,7 +5,7 @@ use crate::draft::names;
 use crate::facts::{Package, Role};
 use crate::finding::Finding;
 use crate::release::Release;
-use crate::{forbid, master, name};
+use crate::{Intent, command, master, name};
 
 /// Everything from the backup or the caller that will stand on a command line.
 pub(super) fn names(case: &Case<'_>) -> Vec<Finding> {
@@ -18,7 +18,7 @@ pub(super) fn names(case: &Case<'_>) -> Vec<Finding> {
     };
     check("backup id", "", name::is_plain(&backup.id));
     check("store", "", name::is_argument(&case.host.store));
-    check("program", "", forbid::is_own_program(&options.program));
+    check("program", "", command::is_own_program(&options.program));
     let database = master::database_name(case);
     check(
         "database name",
@@ -76,7 +76,8 @@ pub(super) fn names(case: &Case<'_>) -> Vec<Finding> {
     let mut workers = workers
         .flatten()
         .map(String::as_str)
-        .chain(case.worker_name());
+        .chain(case.worker_name())
+        .chain(case.former_worker_name());
     check("worker name", "", workers.all(name::is_plain));
     bad.into_iter()
         .map(|(what, whose)| {
@@ -225,15 +226,21 @@ pub(super) fn lists(case: &Case<'_>) -> Vec<Finding> {
 
 /// Where the exact packages can come from.
 pub(super) fn debs(case: &Case<'_>) -> Vec<Finding> {
+    let installs = case.lacks_lava() || !super::packages_to_name(case).is_empty();
+    // In a drill there is no mirror either.
+    let grave = match installs && case.intent == Intent::Drill {
+        true => refuse,
+        false => note,
+    };
     let Some(debs) = &case.backup().debs else {
         return vec![
-            note(Code::SelfNoDebs, "packages")
+            grave(Code::SelfNoDebs, "packages")
                 .compared("the .debs of the backup's packages", "none")
                 .remedy("have the exact versions at hand, or back up with `--packages closure`"),
         ];
     };
     let lacking = debs.lacking.iter().map(|package| {
-        note(Code::SelfDebMissing, package)
+        grave(Code::SelfDebMissing, package)
             .compared("a .deb in the backup", "none")
             .remedy("have this version at hand")
     });
@@ -241,9 +248,9 @@ pub(super) fn debs(case: &Case<'_>) -> Vec<Finding> {
         note(Code::SelfDebRepacked, package).compared("the archive's .deb", "packed anew")
     });
     let mut findings: Vec<Finding> = lacking.chain(repacked).collect();
-    if debs.closed == Some(false) {
+    if debs.closed == Some(false) || debs.closed.is_none() && case.intent == Intent::Drill {
         findings.push(
-            note(Code::SelfClosureOpen, "packages")
+            grave(Code::SelfClosureOpen, "packages")
                 .compared("enough by themselves", "others are needed too")
                 .remedy("have the sources of the suite at hand"),
         );

@@ -52,7 +52,7 @@ fn release(master: &Case<'_>, worker: &Case<'_>) -> Option<Finding> {
 /// Whether the master's database knows the worker.
 fn known(master: &Case<'_>, worker: &Case<'_>) -> Option<Finding> {
     let workers = master.backup().database.as_ref()?.workers.as_ref()?;
-    let name = worker.worker_name()?;
+    let name = worker.settled_worker_name()?;
     let finding =
         if workers
             .binary_search_by(|known| known.as_str().cmp(name))
@@ -91,9 +91,11 @@ fn address(master: &Case<'_>, worker: &Case<'_>) -> Option<Finding> {
     Some(finding.compared(shown(now), shown(host)))
 }
 
-/// `lava.example.org` of `http://lava.example.org:8000/x`.
+/// `lava.example.org` of `http://lava.example.org:8000/x`; never what stands before an `@`, for that
+/// is a name and a password.
 fn host_of(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
     let rest = rest.split('/').next().unwrap_or_default();
     let host = rest
         .rsplit_once(':')

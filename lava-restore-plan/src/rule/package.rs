@@ -4,8 +4,8 @@ use super::{Case, Code, note, ok, prepare, refuse, shown};
 use crate::draft::names;
 use crate::facts::{Facts, Package, Role};
 use crate::finding::{Finding, Verdict};
-use crate::migration::{Difference, list};
-use crate::{Class, LavaVersion, PackageVersion};
+use crate::migration::{Difference, LAVA_APPS, list};
+use crate::{Backup, Class, LavaVersion, PackageVersion};
 
 /// What a critical package is to LAVA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,16 @@ pub(super) fn is_critical(name: &str) -> bool {
     Kind::of(name).is_some()
 }
 
+/// Whether the files of a package define the migrations of an application: LAVA's those of its own,
+/// Django and its companions all others.
+pub(crate) fn ships_migrations_of(package: &str, app: &str) -> bool {
+    match Kind::of(package) {
+        Some(Kind::Lava) => package == Role::Master.package() && LAVA_APPS.contains(&app),
+        Some(Kind::Django | Kind::Companion) => !LAVA_APPS.contains(&app),
+        Some(Kind::Postgresql) | None => false,
+    }
+}
+
 /// Whether a package is one of LAVA's own.
 pub(crate) fn is_lava(name: &str) -> bool {
     Kind::of(name) == Some(Kind::Lava)
@@ -67,6 +77,19 @@ pub(crate) fn critical_packages(facts: &Facts, role: Role) -> impl Iterator<Item
     facts.packages.iter().filter(critical)
 }
 
+/// Whether a backup holds the .deb of a package of its host.
+pub(crate) fn has_deb(backup: &Backup, role: Role, name: &str) -> bool {
+    let Some(debs) = &backup.debs else {
+        return false;
+    };
+    if let Some(held) = &debs.held {
+        return held.iter().any(|known| known == name);
+    }
+    let is_asked = debs.scope == "closure"
+        || critical_packages(&backup.facts, role).any(|package| package.name == name);
+    is_asked && !debs.lacking.iter().any(|lacking| lacking == name)
+}
+
 /// The packages of the backup that are not on the target as they must be.
 pub(crate) fn differing_packages(case: &Case<'_>) -> Vec<String> {
     let critical = critical_packages(&case.backup().facts, case.planned.role);
@@ -76,6 +99,26 @@ pub(crate) fn differing_packages(case: &Case<'_>) -> Vec<String> {
     names.sort();
     names.dedup();
     names
+}
+
+/// The packages that an installation names; none where the backup's .debs are all that is needed.
+pub(crate) fn packages_to_name(case: &Case<'_>) -> Vec<String> {
+    let differing = differing_packages(case);
+    let has = |name: &String| has_deb(case.backup(), case.planned.role, name);
+    match case.lacks_lava() && differing.iter().all(has) {
+        true => vec![],
+        false => differing,
+    }
+}
+
+/// The packages that an installation may change.
+pub(crate) fn changed_packages(case: &Case<'_>) -> Vec<String> {
+    let named = packages_to_name(case);
+    if !named.is_empty() || !case.lacks_lava() {
+        return named;
+    }
+    let all = case.backup().facts.packages.iter();
+    all.map(|package| package.name.clone()).collect()
 }
 
 /// Name and version of each critical package as the target must have it when the database is
@@ -143,14 +186,12 @@ pub(super) fn lava(case: &Case<'_>) -> Vec<Finding> {
         ];
     };
     let mut findings = vec![judge_lava(case, wanted)];
-    // An older LAVA is brought to the backup's by its package, and that migrates what it finds.
-    let older = findings[0].code == Code::LavaOlder.as_str();
-    if older
-        && case.planned.role == Role::Master
-        && !matches!(super::data::data(case)[0].severity, Verdict::Ok)
-    {
+    // Packages are changed on an empty host alone: LAVA's migrate whatever they find.
+    let changes = case.planned.role == Role::Master
+        && (case.lacks_lava() || !packages_to_name(case).is_empty());
+    if changes && !matches!(super::data::data(case)[0].severity, Verdict::Ok) {
         findings.push(
-            refuse(Code::LavaOlderWithData, "lava-server")
+            refuse(Code::PkgChangeWithData, "lava-server")
                 .compared("an empty database", "a lab")
                 .remedy("restore to a fresh target"),
         );
@@ -246,12 +287,19 @@ pub(super) fn migrations(case: &Case<'_>) -> Vec<Finding> {
                 if !difference.pending.is_empty() {
                     found.push(format!("has more: {}", list(&difference.pending)));
                 }
-                refuse(Code::TargetMigrationsDiffer, SUBJECT)
+                // What ships them is about to become the backup's.
+                let changes = packages_to_name(case);
+                let differing = difference.unknown.iter().chain(&difference.pending);
+                let mut apps = differing.map(|(app, _)| app);
+                let is_changed =
+                    |app: &String| changes.iter().any(|name| ships_migrations_of(name, app));
+                let finding = match apps.all(is_changed) {
+                    true => prepare(Code::TargetMigrationsDiffer, SUBJECT, names::PACKAGES),
+                    false => refuse(Code::TargetMigrationsDiffer, SUBJECT),
+                };
+                finding
                     .compared(THOSE, found.join("; "))
-                    .remedy(
-                        "bring the packages to the backup's exact versions on an empty target, \
-                         and gather the facts again",
-                    )
+                    .remedy("bring the packages to the backup's exact versions on an empty target")
             }
         }
     };

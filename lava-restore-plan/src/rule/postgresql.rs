@@ -94,18 +94,19 @@ pub(super) fn server(case: &Case<'_>) -> Vec<Finding> {
                 .remedy("restore on the host of the database by LAVA's manual"),
         );
     }
-    let Some(server) = server_of(case.target()) else {
-        return findings; // `major` speaks of it
-    };
     let port = master::port(case).unwrap_or(USUAL_PORT);
-    let ports: Vec<u16> = server
-        .clusters
-        .iter()
-        .filter_map(|cluster| cluster.port)
-        .collect();
+    let (ports, clusters): (Vec<u16>, usize) = match server_of(case.target()) {
+        Some(server) => {
+            let ports = server.clusters.iter().filter_map(|cluster| cluster.port);
+            (ports.collect(), server.clusters.len())
+        }
+        // The cluster that comes with the backup's packages.
+        None if case.lacks_lava() => (vec![USUAL_PORT], 1),
+        None => return findings, // `major` speaks of it
+    };
     let finding = if ports.contains(&port) {
         ok(Code::PgCluster, "database server")
-    } else if ports.is_empty() || ports.len() < server.clusters.len() {
+    } else if ports.is_empty() || ports.len() < clusters {
         note(Code::PgCluster, "database server").remedy("look with pg_lsclusters")
     } else {
         refuse(Code::PgCluster, "database server").remedy("give the target's cluster that port")

@@ -3,7 +3,7 @@
 use super::{Case, Code, note, ok, prepare, refuse, shown};
 use crate::draft::{UNATTENDED, names};
 use crate::facts::{DatabaseState, Role, Room, Unit};
-use crate::finding::Finding;
+use crate::finding::{Finding, Verdict};
 use crate::release::Release;
 
 const GATHER: &str = "gather the target's facts again, as root";
@@ -68,15 +68,28 @@ pub(super) fn units(case: &Case<'_>) -> Vec<Finding> {
         Role::Master => release.master_units,
         Role::Worker | Role::Unknown => std::slice::from_ref(&release.worker_unit),
     };
-    let of = |unit: &&str| {
-        if units.iter().any(|known| known.name == *unit) {
-            return ok(Code::Units, unit).compared("there", "there");
-        }
-        refuse(Code::UnitsMissing, unit)
+    let is_master = case.planned.role == Role::Master;
+    let of = |unit: &&str| match units.iter().find(|known| known.name == **unit) {
+        Some(there) if is_master && there.active == Some(false) => stopped(case, unit),
+        Some(_) => ok(Code::Units, unit).compared("there", "there"),
+        None => refuse(Code::UnitsMissing, unit)
             .compared("there", "missing")
-            .remedy("repair the installation of LAVA on the target")
+            .remedy("repair the installation of LAVA on the target"),
     };
     needed.iter().map(of).collect()
+}
+
+/// The smoke test wants a master's services up, and up they drive what is in the database.
+fn stopped(case: &Case<'_>, unit: &str) -> Finding {
+    let finding = match super::data::data(case)[0].severity == Verdict::Ok {
+        true => prepare(Code::UnitsStopped, unit, names::SERVICES)
+            .remedy("start it while the database is empty"),
+        false => refuse(Code::UnitsStopped, unit).remedy(
+            "go on with the restore that stopped it, if there was one; else start LAVA there, or \
+             take another target",
+        ),
+    };
+    finding.compared("up", "stopped")
 }
 
 /// What changes packages by itself. The plan stops it, so finding it is no fault.

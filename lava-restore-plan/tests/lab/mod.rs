@@ -1,5 +1,8 @@
 //! A lab of LAVA 2023.01 on Debian 12, as measured on a real master.
 
+pub mod cases;
+pub mod draw;
+
 use std::collections::BTreeMap;
 
 use lava_restore_plan::facts::{
@@ -43,7 +46,7 @@ pub fn package(name: &str, architecture: &str, version: &str) -> Package {
     }
 }
 
-fn unit(name: &str, on: bool) -> Unit {
+pub fn unit(name: &str, on: bool) -> Unit {
     Unit {
         name: name.into(),
         active: Some(on),
@@ -149,7 +152,7 @@ fn active() -> Vec<ActiveJob> {
     ]
 }
 
-fn database() -> Database {
+pub fn database() -> Database {
     Database {
         name: "lavaserver".into(),
         owner: Some("lavaserver".into()),
@@ -308,22 +311,43 @@ pub fn plan() -> Plan {
     of(&backup(), &target(), &options())
 }
 
-/// Everything that a plan can hold is in this one.
+/// What a plan can hold is in one of these: packages are changed on an empty host alone.
+pub fn longest_plans() -> [Plan; 2] {
+    [longest_plan(), plan_with_packages()]
+}
+
+/// A lab that takes the place of another.
 pub fn longest_plan() -> Plan {
-    let (mut backup, mut target, mut options) = (backup(), target(), options());
-    backup.degraded = vec!["config/etc/a: vanished\n$(touch /tmp/evil) `x`".into()];
-    backup.facts.settings.log_backend = Some("lava_scheduler_app.logutils.LogsMongo".into());
-    backup.database.as_mut().unwrap().name = "lab-two".into();
-    target
-        .packages
-        .retain(|package| package.name != "python3-djangorestframework");
-    target.hostname = Some("new.example.org".into());
+    let (backup, mut target, mut options) = longest();
     target.database = DatabaseState::Present(Box::new(Database {
         encoding: Some("UTF8".into()),
         ..Database::default()
     }));
     options.replace_data = true;
     of(&backup, &target, &options)
+}
+
+/// A target that lacks a package, holds the others, and does nothing.
+pub fn plan_with_packages() -> Plan {
+    let (backup, mut target, options) = longest();
+    let django = "python3-djangorestframework";
+    target.packages.retain(|package| package.name != django);
+    for package in &mut target.packages {
+        package.hold = true;
+    }
+    for unit in target.units.as_mut().unwrap() {
+        unit.active = Some(false);
+    }
+    of(&backup, &target, &options)
+}
+
+fn longest() -> (Backup, Facts, Options) {
+    let (mut backup, mut target) = (backup(), target());
+    backup.degraded = vec!["config/etc/a: vanished\n$(touch /tmp/evil) `x`".into()];
+    backup.facts.settings.log_backend = Some("lava_scheduler_app.logutils.LogsMongo".into());
+    backup.database.as_mut().unwrap().name = "lab-two".into();
+    target.hostname = Some("new.example.org".into());
+    (backup, target, options())
 }
 
 /// No way leads from this backup to its target.

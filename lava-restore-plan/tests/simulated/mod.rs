@@ -166,6 +166,7 @@ impl Master {
                 _ => !lab.closed && !lab.guarded,
             }),
             ["test", "-e", path] if path.contains("workers-only") => yes(lab.guarded),
+            ["test", "!", "-e", path] if path.contains("workers-only") => yes(!lab.guarded),
             ["test", "!", "-e", ..] => yes(lab.closed),
             ["test", "-e", ..] => yes(!lab.closed),
             ["runuser", .., query] if query.contains("testjob") && query.contains("IN (1") => {
