@@ -6,7 +6,7 @@
 
 use crate::name;
 use crate::sql::{Query, Statement};
-use crate::step::{FORGET_JOBS, REMEMBERED_JOBS, WORKERS_ONLY};
+use crate::step::{FORGET_FAILURES, FORGET_JOBS, REMEMBERED_JOBS, WORKERS_ONLY};
 
 /// A command of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub(crate) enum Call<'a> {
         verb: Verb,
         units: Vec<&'a str>,
     },
+    /// systemd forgets which of LAVA's units failed.
+    ForgetFailures,
     /// systemd reads its units again.
     ReadUnits,
     ReloadApache,
@@ -152,6 +154,7 @@ impl<'a> Call<'a> {
                 let units: Option<Vec<_>> = options.chunks(2).map(unit).collect();
                 units_of(Verb::Errors, &units?)?
             }
+            ("systemctl", _) if words == FORGET_FAILURES => Self::ForgetFailures,
             ("systemctl", ["daemon-reload"]) => Self::ReadUnits,
             ("systemctl", ["reload", "apache2.service"]) => Self::ReloadApache,
             ("systemctl", [verb, units @ ..]) => units_of(Verb::of(verb)?, units)?,
@@ -194,6 +197,7 @@ impl<'a> Call<'a> {
             Self::RestoreDatabase { .. }
             | Self::InstallPackages { .. }
             | Self::WriteGuard
+            | Self::ForgetFailures
             | Self::ReadUnits
             | Self::ReloadApache
             | Self::EnableSite

@@ -339,6 +339,9 @@ pub(crate) const FORGET_JOBS: [&str; 12] = [
     ";",
 ];
 
+/// No unit of LAVA's is `failed` after it.
+pub(crate) const FORGET_FAILURES: [&str; 3] = ["systemctl", "reset-failed", "lava-*"];
+
 /// The same lists, looked for.
 pub(crate) const REMEMBERED_JOBS: [&str; 6] = [
     "find",
@@ -380,11 +383,20 @@ impl Action {
                 lines
             }
             // Measured: a timer that is masked while it runs ends as `failed`, not `inactive`. What
-            // might start between the two commands is seen by the gate after them.
-            Self::StopUnits { units } => vec![
-                with(&["systemctl", "stop"], units),
-                with(&["systemctl", "mask"], units),
-            ],
+            // might start between the two commands is seen by the gate after them. One that had
+            // failed before, or fails to stop in peace, would be neither of the two either: that is
+            // forgotten. Of units that are not loaded systemd knows nothing and minds only names
+            // that are no pattern.
+            Self::StopUnits { units } => {
+                let mut lines = vec![
+                    with(&["systemctl", "stop"], units),
+                    with(&["systemctl", "mask"], units),
+                ];
+                if units.iter().any(|unit| unit.starts_with("lava-")) {
+                    lines.push(words(&FORGET_FAILURES));
+                }
+                lines
+            }
             Self::ReleaseUnits { units } => vec![
                 with(&["systemctl", "unmask"], units),
                 words(&["systemctl", "daemon-reload"]),
@@ -543,5 +555,6 @@ mod tests {
         }
         .argv();
         assert_eq!([&argv[0][1], &argv[1][1]], ["stop", "mask"]);
+        assert_eq!(argv[2], FORGET_FAILURES);
     }
 }

@@ -105,6 +105,10 @@ impl Host {
                 Answer::holds(content.is_some_and(|content| content.change(*statement)))
             }
             Call::Units { verb, units } => self.systemctl(*verb, extent.of(units), units),
+            Call::ForgetFailures if is_whole => {
+                self.failed.retain(|unit| !unit.starts_with("lava-"));
+                Answer::exit(0)
+            }
             Call::ReloadApache if !self.apache.is_running => Answer::exit(1),
             Call::ReloadApache if is_whole => {
                 self.reload_apache();
@@ -146,6 +150,7 @@ impl Host {
             | Call::DisableSite(_)
             | Call::WriteGuard
             | Call::EnableGuard(_)
+            | Call::ForgetFailures
             | Call::ReadUnits => Answer::exit(0),
         }
     }
@@ -311,7 +316,6 @@ impl Host {
             Verb::Stop => {
                 let mut all_known = true;
                 for name in units {
-                    self.failed.remove(*name);
                     match self.unit_mut(name) {
                         Some(unit) => unit.active = Some(false),
                         None => all_known &= is_instance(name),

@@ -96,6 +96,7 @@ impl Master {
             ["systemctl", "stop", ..] => names(2).for_each(|unit| {
                 lab.running.remove(&unit);
             }),
+            ["systemctl", "reset-failed", ..] => {}
             ["systemctl", "mask", ..] => lab.masked.extend(names(2)),
             ["systemctl", "unmask", ..] => names(2).for_each(|unit| {
                 lab.masked.remove(&unit);
