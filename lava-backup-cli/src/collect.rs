@@ -21,8 +21,9 @@ mod packages;
 mod surroundings;
 
 /// Timers and services that change packages by themselves.
-const TIMERS: [&str; 3] = [
+const TIMERS: [&str; 4] = [
     "apt-daily.timer",
+    "apt-daily-upgrade.service",
     "apt-daily-upgrade.timer",
     "unattended-upgrades.service",
 ];

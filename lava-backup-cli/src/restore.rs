@@ -66,6 +66,13 @@ pub(crate) fn restore(args: &RestoreArgs, quiet: bool) -> Result<Answer, Failure
         dir.display()
     );
     let _lock = lock(args, &said, &interrupt, &shown)?;
+    let source = source(planned)?;
+    let is_new = !args.resume && State::look(&dir)?.is_empty();
+    let found = is_new.then(|| found(&source, planned)).transpose()?;
+    // What is refused leaves no directory.
+    if let Some(found) = &found {
+        planned.still_so(found)?;
+    }
     let state = State::open(&dir)?;
     if state.torn() > 0 {
         shown.say(&format!(
@@ -77,10 +84,9 @@ pub(crate) fn restore(args: &RestoreArgs, quiet: bool) -> Result<Answer, Failure
     if state.is_begun() && !args.resume {
         return Err(begun(&state, planned, args));
     }
-    let source = source(planned)?;
-    let mut run = match args.resume {
-        true => Run::resume(planned, state, source.digest(), TOOL)?,
-        false => Run::begin(planned, state, &found(&source, planned)?, TOOL)?,
+    let mut run = match found {
+        Some(found) => Run::begin(planned, state, &found, TOOL)?,
+        None => Run::resume(planned, state, source.digest(), TOOL)?,
     };
     for path in &args.evidence {
         let (evidence, digest) = evidence(path)?;

@@ -17,6 +17,8 @@ use crate::worker::Worker;
 
 mod packages;
 
+pub(crate) use packages::nothing_half_done;
+
 /// What findings count on, by what follows the host in a step's id.
 pub(crate) mod names {
     pub(crate) const ACCEPT: &str = "isolate.accept";
@@ -33,18 +35,28 @@ pub(crate) mod names {
     pub(crate) const LOGS_ELSEWHERE: &str = "config.logs_elsewhere";
     pub(crate) const WORKER_IDENTITY: &str = "config.identity";
     pub(crate) const SERVICES: &str = "smoke.services";
+    pub(crate) const UNTRIED: &str = "smoke.untried";
     pub(crate) const OPEN: &str = "reopen.confirm";
 
     /// Whether the step of this id is one in which a person decides.
     pub(crate) fn is_decision(step: &str) -> bool {
-        let names = [ACCEPT, BY_HAND, LOGS_ELSEWHERE, REPLACE, WORKER_IDENTITY];
+        let names = [
+            ACCEPT,
+            BY_HAND,
+            LOGS_ELSEWHERE,
+            REPLACE,
+            UNTRIED,
+            WORKER_IDENTITY,
+        ];
         names.iter().any(|name| step.ends_with(&format!(".{name}")))
     }
 }
 
 /// What changes packages by itself.
-pub(crate) const UNATTENDED: [&str; 3] = [
+pub(crate) const UNATTENDED: [&str; 4] = [
     "apt-daily.timer",
+    // What the timer started goes on when the timer is stopped.
+    "apt-daily-upgrade.service",
     "apt-daily-upgrade.timer",
     "unattended-upgrades.service",
 ];

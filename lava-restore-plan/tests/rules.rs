@@ -314,7 +314,11 @@ const FAULTS: &[(Verdict, &str, Fault)] = &[
     (Prepare, "units.stopped", |_, t, _| {
         unit(t, "lava-publisher.service").active = Some(false)
     }),
-    (Refuse, "units.stopped", |_, t, o| {
+    (Refuse, "units.stopped", |_, t, _| {
+        unit(t, "lava-publisher.service").active = Some(false);
+        database(t).jobs_by_state = Some(BTreeMap::from([(JobState::Finished, 1)]));
+    }),
+    (Prepare, "units.stopped", |_, t, o| {
         unit(t, "lava-publisher.service").active = Some(false);
         database(t).jobs_by_state = Some(BTreeMap::from([(JobState::Finished, 1)]));
         o.replace_data = true;

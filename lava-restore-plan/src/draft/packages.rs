@@ -139,13 +139,7 @@ impl Draft<'_> {
                 "Another version may have another set of migrations.",
             ));
         }
-        step.post(gate(
-            "audit",
-            words(&["dpkg", "--audit"]),
-            0,
-            Some(String::new()),
-            "Whoever finishes a half-done package later migrates the database.",
-        ));
+        step.post(nothing_half_done());
     }
 
     /// Lets updates go on as they did before.
@@ -270,4 +264,15 @@ impl Draft<'_> {
         };
         names.iter().filter(ran).cloned().collect()
     }
+}
+
+/// Asked before the load, and before anything starts on what was loaded.
+pub(crate) fn nothing_half_done() -> Gate {
+    gate(
+        "audit",
+        words(&["dpkg", "--audit"]),
+        0,
+        Some(String::new()),
+        "Whoever finishes a half-done package later migrates the database.",
+    )
 }

@@ -16,6 +16,7 @@ impl Master<'_> {
         for gate in gates {
             step.post(gate);
         }
+        step.post(nothing_half_done());
         self.draft.release_units(11);
         let started = self.draft.started();
         let (gunicorn, others): (Vec<_>, Vec<_>) =

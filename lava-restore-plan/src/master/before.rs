@@ -100,6 +100,19 @@ impl Master<'_> {
     }
 
     pub(super) fn smoke(&mut self) {
+        if self.draft.is_named(names::UNTRIED) {
+            self.draft.confirm(
+                Phase::Smoke,
+                "untried",
+                6,
+                "Let the smoke test go",
+                "It wants LAVA's services up. They are stopped, maybe by a restore that ended \
+                 half-way, and started now they would drive what is in the database (R92).",
+                "A fault of this host's installation is found no sooner than after the load, by \
+                 the same check.",
+            );
+            return;
+        }
         self.start_for_smoke_test();
         let step = self.draft.push(
             Phase::Smoke,

@@ -84,9 +84,11 @@ fn stopped(case: &Case<'_>, unit: &str) -> Finding {
     let finding = match super::data::data(case)[0].severity == Verdict::Ok {
         true => prepare(Code::UnitsStopped, unit, names::SERVICES)
             .remedy("start it while the database is empty"),
+        false if case.options.replace_data => prepare(Code::UnitsStopped, unit, names::UNTRIED)
+            .remedy("let the smoke test go: the same check after the load finds what it would"),
         false => refuse(Code::UnitsStopped, unit).remedy(
-            "go on with the restore that stopped it, if there was one; else start LAVA there, or \
-             take another target",
+            "go on with the restore that stopped it, if there was one; else start LAVA there, take \
+             another target, or say that the lab there is to be replaced",
         ),
     };
     finding.compared("up", "stopped")

@@ -1,0 +1,202 @@
+//! A real LAVA master, brought back by a `restore` that is killed after every step, whose disk is
+//! full under the files and under the database, and whose server of PostgreSQL is killed.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+#[path = "common/real.rs"]
+mod real;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::Ran;
+use real::Master;
+use serde_json::Value;
+
+const TEST: &str = "a_restore_that_is_killed_after_every_step_brings_a_real_master_back";
+const JOBS: u32 = 300;
+const STORE: &str = "/srv/store";
+const PROGRAM: &str = env!("CARGO_BIN_EXE_lava-backup");
+const LOAD: &str = "master.database.load";
+/// Where the most of the files goes.
+const MEDIA: &str = "/var/lib/lava-server/default/media";
+/// Databases, and those in the making.
+const DATABASES: &str = "SELECT count(*) FROM pg_database";
+const BESIDE: &str = "SELECT count(*) FROM pg_database WHERE datname LIKE '%restoring%'";
+
+#[test]
+fn a_restore_that_is_killed_after_every_step_brings_a_real_master_back() {
+    let Some(pristine) = std::env::var_os("LAVA_BACKUP_REAL_MASTER").map(PathBuf::from) else {
+        return common::skip(TEST, "LAVA_BACKUP_REAL_MASTER names no real LAVA master");
+    };
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let new = Master::clone_of(&pristine, dir.path().join("new"), Path::new(PROGRAM));
+    let backup = {
+        let lab = Master::clone_of(&pristine, dir.path().join("lab"), Path::new(PROGRAM));
+        lab.populate(JOBS);
+        lab.lava_backup(&["init", "--store", STORE], 0);
+        let made = lab.lava_backup(&["create", "--store", STORE], 0);
+        let copied = Command::new("cp")
+            .arg("-a")
+            .args([lab.dir.join("srv/store"), new.dir.join("srv/store")])
+            .status();
+        assert!(copied.unwrap().success());
+        made["backup"].as_str().unwrap().to_owned()
+    };
+    new.take_other_credentials();
+    let steps = plan(&new, &backup);
+    let mut kills = 0;
+    while let Some(next) = steps.get(done(&new).len()) {
+        if next == LOAD {
+            the_load_meets_a_full_disk(&new);
+            the_load_loses_its_server(&new);
+        } else if next.contains(".data.") && full(&new, MEDIA, 1) {
+            meets_a_full_disk(&new, next, MEDIA);
+        }
+        kills += u32::from(killed_after_a_step(&new));
+    }
+    assert_eq!(done(&new), steps);
+    assert!(
+        kills as usize > steps.len() / 2,
+        "{kills} kills of {}",
+        steps.len()
+    );
+    let last = new.lava_backup(&["restore", "/root/plan.json", "--resume"], 0);
+    assert_eq!(last["outcome"], "finished", "{last:#}");
+    new.is_the_lab_of(STORE, &backup);
+}
+
+/// Writes a plan for this host and an answer to all that it asks; its steps.
+fn plan(new: &Master, backup: &str) -> Vec<String> {
+    let script = "lava-backup plan --store /srv/store BACKUP --format json > /root/plan.json";
+    new.run(&["sh", "-c", &script.replace("BACKUP", backup)])
+        .ends(0);
+    let plan: Value =
+        serde_json::from_slice(&fs::read(new.dir.join("root/plan.json")).unwrap()).unwrap();
+    fs::write(
+        new.dir.join("root/answers"),
+        real::answers(&plan, "master").join("\n"),
+    )
+    .unwrap();
+    let steps = plan["steps"].as_array().unwrap().iter();
+    let ids = steps.map(|step| step["id"].as_str().unwrap().to_owned());
+    ids.collect()
+}
+
+/// The steps that its journal calls done, in that order.
+fn done(new: &Master) -> Vec<String> {
+    let runs = new.dir.join("var/lib/lava-backup/restore");
+    let Some(run) = fs::read_dir(runs).ok().and_then(|mut runs| runs.next()) else {
+        return vec![];
+    };
+    let journal = fs::read_to_string(run.unwrap().path().join("journal")).unwrap_or_default();
+    // A record that is being written may be half there.
+    let records = journal
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let ended = records.filter(|record| record["entry"]["what"] == "step-done");
+    ended
+        .map(|record| record["entry"]["step"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn restore(new: &Master) -> Ran {
+    let run = new.dir.join("var/lib/lava-backup/restore");
+    let resume = if run.exists() { " --resume" } else { "" };
+    let restore =
+        format!("exec lava-backup --json restore /root/plan.json --confirm /root/answers{resume}");
+    new.run(&["sh", "-c", &restore])
+}
+
+/// Goes on, and is killed by SIGKILL as soon as one more step is done; whether it was.
+fn killed_after_a_step(new: &Master) -> bool {
+    let before = done(new).len();
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| restore(new));
+        let began = Instant::now();
+        while done(new).len() == before && !run.is_finished() {
+            assert!(began.elapsed() < Duration::from_secs(600));
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        // It may end by itself meanwhile.
+        let kill = "kill -KILL $(cut -d' ' -f1 /run/lava-backup/restore.lock)";
+        new.run(&["sh", "-c", kill]);
+        let run = run.join().unwrap();
+        let killed = run.code != 0;
+        assert!(killed || run.json()["outcome"] == "finished", "{}", run.out);
+        assert!(done(new).len() > before, "{}\n{}", run.out, run.err);
+        killed
+    })
+}
+
+/// Puts a directory on a disk with so many free megabytes.
+fn full(new: &Master, directory: &str, megabytes: u32) -> bool {
+    let script = "cp -a DIRECTORY /root/kept
+        used=$(du -sm /root/kept | cut -f1)
+        mount -t tmpfs -o size=$((used + FREE))M,mode=$(stat -c %a DIRECTORY) tmpfs DIRECTORY
+        chown --reference=/root/kept DIRECTORY
+        cp -a /root/kept/. DIRECTORY; rm -r /root/kept";
+    let script = script
+        .replace("DIRECTORY", directory)
+        .replace("FREE", &megabytes.to_string());
+    if new.run(&["mountpoint", "-q", directory]).code == 0 {
+        return false;
+    }
+    new.run(&["sh", "-ec", &script]).ends(0);
+    true
+}
+
+/// A step fails for the disk is full, which is told; there is room for the next try.
+fn meets_a_full_disk(new: &Master, step: &str, directory: &str) {
+    let stopped = loop {
+        let ran = restore(new);
+        if ran.code == 1 {
+            break ran;
+        }
+        panic!("{step} {} {}", ran.code, ran.err);
+    };
+    let text = stopped.out.clone() + &stopped.err;
+    let text = text.to_lowercase();
+    assert_eq!(stopped.json()["stopped"]["step"], step, "{text}");
+    assert!(text.contains("no space") || text.contains("full"), "{text}");
+    new.run(&["mount", "-o", "remount,size=2G", directory])
+        .ends(0);
+}
+
+fn the_load_meets_a_full_disk(new: &Master) {
+    const CLUSTERS: &str = "/var/lib/postgresql";
+    new.run(&["systemctl", "stop", "postgresql@15-main"])
+        .ends(0);
+    assert!(full(new, CLUSTERS, 9));
+    new.run(&["systemctl", "start", "postgresql@15-main"])
+        .ends(0);
+    let before = new.sql(DATABASES);
+    meets_a_full_disk(new, LOAD, CLUSTERS);
+    assert_eq!(new.sql(DATABASES), before, "it left something");
+    old_is_whole(new);
+}
+
+fn the_load_loses_its_server(new: &Master) {
+    let ran = std::thread::scope(|scope| {
+        let run = scope.spawn(|| restore(new));
+        while new.sql(BESIDE) == "0" {
+            assert!(!run.is_finished(), "the load has ended already");
+        }
+        new.run(&["pkill", "-KILL", "-u", "postgres"]).ends(0);
+        run.join().unwrap()
+    });
+    assert_eq!(ran.code, 1, "{}", ran.out);
+    assert_eq!(ran.json()["stopped"]["step"], LOAD, "{}", ran.out);
+    new.run(&["systemctl", "restart", "postgresql@15-main"])
+        .ends(0);
+    old_is_whole(new);
+}
+
+fn old_is_whole(new: &Master) {
+    let jobs = "SELECT count(*) FROM lava_scheduler_app_testjob";
+    assert_eq!(new.sql(jobs), "0");
+    let users = "SELECT count(*) > 0 FROM auth_user";
+    assert_eq!(new.sql(users), "t");
+}
