@@ -355,6 +355,8 @@ fn a_worker_waits_for_the_evidence_of_its_master_and_nobody_may_say_it_instead()
     for spoil in [
         |evidence: &mut Evidence| evidence.seal_digest = "0".repeat(64),
         |evidence: &mut Evidence| evidence.host = "another".to_owned(),
+        // An earlier restore of the same backup proves nothing of this one.
+        |evidence: &mut Evidence| evidence.plan = "0".repeat(64),
     ] {
         let there = tempfile::tempdir().unwrap();
         let mut other = late.clone();
