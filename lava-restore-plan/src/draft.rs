@@ -568,8 +568,5 @@ pub(crate) fn active(units: &[String]) -> Gate {
 
 /// Text of a backup on one line of a plan.
 pub(crate) fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|c| if name::is_hidden(c) { '\u{fffd}' } else { c })
-        .take(200)
-        .collect()
+    name::shown(text, 200)
 }

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::name::is_hidden;
+use crate::name;
 
 /// What went wrong in this crate, where, and why.
 #[derive(Debug)]
@@ -100,9 +100,6 @@ struct Shown<'a>(&'a (dyn std::error::Error + Send + Sync));
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MOST: usize = 300;
-        let text = self.0.to_string();
-        let shown = |c: char| if is_hidden(c) { '\u{fffd}' } else { c };
-        let shown: String = text.chars().take(MOST).map(shown).collect();
-        f.write_str(&shown)
+        f.write_str(&name::shown(&self.0.to_string(), MOST))
     }
 }
