@@ -173,6 +173,17 @@ impl<'a> Call<'a> {
         })
     }
 
+    /// The backup that it reads, if it reads one.
+    pub(crate) fn source(&self) -> Option<Source<'a>> {
+        match self {
+            Self::Extract { from, .. }
+            | Self::RestoreDatabase { from, .. }
+            | Self::CompareDatabase { from }
+            | Self::InstallPackages { from, .. } => Some(*from),
+            _ => None,
+        }
+    }
+
     /// Whether it changes nothing, so that a gate may ask it.
     pub(crate) fn only_looks(&self) -> bool {
         match self {

@@ -42,6 +42,14 @@ pub struct Step {
     pub manual_step: u8,
 }
 
+impl Step {
+    /// Every command of it, those of its gates too.
+    pub(crate) fn commands(&self) -> impl Iterator<Item = &Vec<String>> {
+        let gates = self.pre.iter().chain(&self.post);
+        self.argv.iter().chain(gates.map(|gate| &gate.argv))
+    }
+}
+
 /// The parts of a restore, in their order.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
