@@ -482,13 +482,20 @@ fn stopped_units(case: &Case<'_>, release: &Release) -> Vec<String> {
         units.filter(ours).map(|unit| unit.name.clone()).collect()
     };
     let mut units = of(case.target());
-    if case.lacks_lava() {
-        units.extend(of(&case.backup().facts));
-        match case.planned.role {
-            Role::Master => units.extend(release.master_units.iter().map(|u| (*u).to_owned())),
-            Role::Worker | Role::Unknown => units.push(release.worker_unit.to_owned()),
-        }
-    }
+    // A package that comes brings its units along, and starts them.
+    let comes = |package: Role| {
+        let package = package.package();
+        case.target().installed(package).is_none()
+            && case.backup().facts.installed(package).is_some()
+    };
+    let brought = |unit: &String| match release.is_worker(unit) {
+        true => comes(Role::Worker),
+        false => comes(Role::Master),
+    };
+    let usual = release.master_units.iter().chain([&release.worker_unit]);
+    let theirs = of(&case.backup().facts).into_iter();
+    let theirs = theirs.chain(usual.map(|unit| (*unit).to_owned()));
+    units.extend(theirs.filter(brought));
     units.sort_by_key(|unit| (release.start_rank(unit), unit.clone()));
     units.dedup();
     units

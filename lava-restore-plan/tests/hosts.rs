@@ -5,6 +5,7 @@
 mod lab;
 
 use lava_restore_plan::facts::DatabaseState;
+use lava_restore_plan::simulate::{End, Fate, Journal, Lab};
 use lava_restore_plan::{
     Action, Host, Intent, Options, Phase, Plan, Statement, Verdict, plan, render,
 };
@@ -149,6 +150,34 @@ fn a_lab_is_refused_when_its_hosts_do_not_belong_together() {
     }
     let plan = make(vec![lab::worker("rack-a")], Intent::RestoreMaster);
     assert_eq!(plan.verdict, Verdict::Refuse);
+}
+
+#[test]
+fn a_worker_that_comes_with_the_packages_of_its_master_is_stopped_and_started_with_the_rest() {
+    let mut host = lab::master_of(&["lava.example.org"]);
+    host.backup
+        .paths
+        .push("data/var/lib/lava/dispatcher/worker/token".into());
+    let target = &mut host.target;
+    target
+        .packages
+        .retain(|package| package.name != "lava-dispatcher");
+    let units = target.units.as_mut().unwrap();
+    units.retain(|unit| unit.name != "lava-worker.service");
+    let plan = make(vec![host.clone()], Intent::RestoreMaster);
+    let of = |id: &str| plan.steps[position(&plan, id)].argv.concat();
+    for step in ["master.quiesce.stop", "master.start.services"] {
+        let words = of(step);
+        assert!(
+            words.contains(&"lava-worker.service".to_owned()),
+            "{words:?}"
+        );
+    }
+    let options = Options::default();
+    let mut lab = Lab::new(vec![host], Intent::RestoreMaster, &options);
+    let end = lab.run(&plan, &mut Journal::default(), &Fate::default());
+    assert_eq!(end.unwrap(), End::Done);
+    assert_eq!((lab.harms(), lab.lacks()), (&[][..], vec![]));
 }
 
 #[test]
