@@ -184,6 +184,8 @@ fn a_worker_that_comes_with_the_packages_of_its_master_is_stopped_and_started_wi
 fn a_new_lab_takes_packages_and_configuration_and_no_data_and_no_secret() {
     let mut host = lab::master_of(&[]);
     host.target.hostname = Some("new.example.org".into());
+    let of_its_worker = "config/etc/lava-dispatcher/lava-worker".to_owned();
+    host.backup.paths.push(of_its_worker.clone());
     let plan = make(vec![host], Intent::Grow);
     assert!(plan.verdict < Verdict::Prepare, "{:#?}", worst(&plan));
     let data = |action: &Action| {
@@ -205,6 +207,10 @@ fn a_new_lab_takes_packages_and_configuration_and_no_data_and_no_secret() {
         let own = format!("config/etc/lava-server/{own}");
         assert!(exclude.contains(&own), "{own}");
     }
+    assert!(
+        exclude.contains(&of_its_worker),
+        "its own worker goes to the old lab"
+    );
 
     let mut host = lab::worker("rack-a");
     host.target.hostname = Some("rack-new".into());

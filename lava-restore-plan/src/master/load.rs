@@ -355,6 +355,8 @@ impl Master<'_> {
         }
         if self.dump.is_none() {
             exclude.extend(held(backup, &OWN_SETTINGS));
+            // Or its worker would go to the lab that the backup is of, by the name of that one's.
+            exclude.extend(self.draft.case.worker_secrets());
         }
         exclude.sort();
         exclude

@@ -134,10 +134,9 @@ impl Host {
 
     /// Whether a new host must not have this of another one's.
     pub(super) fn belongs_to_one_host(&self, member: &str) -> bool {
-        let of_worker = !self.is_master()
-            && (member == WORKER_TOKEN
-                || member.starts_with(CERTIFICATES)
-                || WORKER_CONFIG.contains(&member));
+        let of_worker = member == WORKER_TOKEN
+            || member.starts_with(CERTIFICATES)
+            || WORKER_CONFIG.contains(&member);
         of_worker
             || self.is_master()
                 && (master::is_own_setting(member) || member.starts_with("config/etc/postgresql"))

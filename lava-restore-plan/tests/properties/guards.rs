@@ -225,6 +225,8 @@ const ROWS: &[Row] = &[
     Row { guard: "exclude sites-enabled", beside: &["closed", "config.guard", "reached"], lab: usual,
         without: Harm(OpenedEarly),
         fate: |_| before("master.start.services", Event::Reboot { host: M.into() }) },
+    Row { guard: "exclude lava-worker", beside: &[], lab: |s| s.kind = Kind::NewMaster,
+        without: Harm(OpenedEarly), fate: nothing },
     Row { guard: "exclude settings.d", beside: &["active"], lab: |s| s.kind = Kind::NewMaster, without: Stops("deploy"),
         fate: nothing },
     // Gates.
