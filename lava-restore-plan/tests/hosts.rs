@@ -153,6 +153,24 @@ fn a_lab_is_refused_when_its_hosts_do_not_belong_together() {
 }
 
 #[test]
+fn a_lab_is_refused_when_two_of_its_backups_are_of_one_worker_or_for_one_host() {
+    let master = || lab::master_of(&["rack-a", "rack-b"]);
+    let mut again = lab::worker("rack-a");
+    again.backup.id = "20261123T040000Z-rack-a".into();
+    again.target.hostname = Some("rack-c".into());
+    let mut onto_one = lab::worker("rack-b");
+    onto_one.target = lab::worker_facts("rack-a");
+    for (other, what) in [(again, "rack-a"), (onto_one, "targets")] {
+        let hosts = vec![master(), lab::worker("rack-a"), other];
+        let plan = make(hosts, Intent::RestoreLab);
+        let refused = worst(&plan);
+        assert_eq!(plan.verdict, Verdict::Refuse, "{refused:#?}");
+        let said = |text: &String| text.starts_with("plan.hosts") && text.contains(what);
+        assert!(refused.iter().any(said), "{refused:#?}");
+    }
+}
+
+#[test]
 fn a_worker_that_comes_with_the_packages_of_its_master_is_stopped_and_started_with_the_rest() {
     let mut host = lab::master_of(&["lava.example.org"]);
     host.backup
