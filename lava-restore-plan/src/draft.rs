@@ -411,8 +411,25 @@ impl<'a> Draft<'a> {
         paths.map(|path| (*path).to_owned()).collect()
     }
 
+    /// Whether a unit was masked on the backup's host: the link that does it is back with the
+    /// configuration.
+    fn was_masked(&self, unit: &str) -> bool {
+        let backup = self.case.backup();
+        let mut known = backup
+            .facts
+            .units
+            .iter()
+            .chain(&backup.facts.timers)
+            .flatten();
+        let is_off = |known: &Unit| known.active != Some(true) && known.enabled != Some(true);
+        known.any(|known| known.name == unit && is_off(known))
+            && backup.holds(&format!("config/etc/systemd/system/{unit}"))
+    }
+
     pub(crate) fn release_units(&mut self, manual_step: u8) {
-        let units = self.stopped.clone();
+        let started = self.started();
+        let mut units = self.stopped.clone();
+        units.retain(|unit| started.contains(unit) || !self.was_masked(unit));
         let step = self.push(
             Phase::Start,
             "release",

@@ -199,6 +199,32 @@ fn a_worker_that_comes_with_the_packages_of_its_master_is_stopped_and_started_wi
 }
 
 #[test]
+fn what_was_masked_on_the_backups_host_stays_so() {
+    let mut host = lab::master_of(&[]);
+    let masked = ["apt-daily.timer", "lava-worker.service"];
+    let facts = &mut host.backup.facts;
+    for unit in facts.units.iter_mut().chain(&mut facts.timers).flatten() {
+        if masked.contains(&unit.name.as_str()) {
+            (unit.active, unit.enabled) = (Some(false), Some(false));
+        }
+    }
+    let link = |unit: &str| format!("config/etc/systemd/system/{unit}");
+    host.backup.paths.extend(masked.map(link));
+    let plan = make(vec![host], Intent::RestoreMaster);
+    for step in [
+        "master.start.release",
+        "master.reopen.timers",
+        "master.reopen.timers_start",
+    ] {
+        let words = plan.steps[position(&plan, step)].argv.concat();
+        let touched = masked
+            .iter()
+            .any(|unit| words.iter().any(|word| word == unit));
+        assert!(!touched, "{step}: {words:?}");
+    }
+}
+
+#[test]
 fn a_new_lab_takes_packages_and_configuration_and_no_data_and_no_secret() {
     let mut host = lab::master_of(&[]);
     host.target.hostname = Some("new.example.org".into());

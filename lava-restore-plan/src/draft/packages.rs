@@ -150,7 +150,8 @@ impl Draft<'_> {
 
     /// Lets updates go on as they did before.
     pub(crate) fn resume_updates(&mut self, phase: Phase, manual_step: u8) {
-        let units = self.unattended();
+        let mut units = self.unattended();
+        units.retain(|unit| !self.was_masked(unit));
         if units.is_empty() {
             return;
         }
