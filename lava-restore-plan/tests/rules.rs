@@ -372,6 +372,10 @@ const FAULTS: &[(Verdict, &str, Fault)] = &[
     (Prepare, "lava.partial", |_, t, _| {
         version(t, "lava-server", "2022.11-1")
     }),
+    (Refuse, "lava.partial", |b, t, _| {
+        remove(&mut b.facts, "lava-dispatcher");
+        version(t, "lava-dispatcher", "2022.11-1");
+    }),
     (Note, "lava.partial", |b, t, _| {
         version(&mut b.facts, "lava-common", "2022.11-1");
         version(t, "lava-common", "2022.11-1");

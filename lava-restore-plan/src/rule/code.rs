@@ -268,7 +268,7 @@ codes! {
         LavaNewer = "lava.newer" [Refuse] "the target's LAVA is newer";
     }
     "LAVA's packages are made from one source and call each other's code", "R39, R40" => {
-        LavaPartial = "lava.partial" [Note, Prepare] "the target's packages of LAVA are of several releases";
+        LavaPartial = "lava.partial" [Note, Prepare, Refuse] "the target's packages of LAVA are of several releases";
     }
     "a master puts a worker of another version offline", "R40, R129" => {
         WorkerPackage = "worker.package" [Prepare] "a worker's package is of another version";
