@@ -252,6 +252,9 @@ const FAULTS: &[(Verdict, &str, Fault)] = &[
     }),
     (Note, "jobs.next_id", |_, _, o| o.next_job_id = None),
     (Refuse, "jobs.next_id", |_, _, o| o.next_job_id = Some(5011)),
+    (Refuse, "jobs.next_id", |_, _, o| {
+        o.next_job_id = Some(1 << 31)
+    }),
     (Note, "env.jobs", |b, _, _| {
         dump(b).jobs_by_state = Some(BTreeMap::from([(JobState::Submitted, 1)]));
     }),
