@@ -632,6 +632,24 @@ fn every_fault_has_its_code() {
     }
 }
 
+#[test]
+fn only_what_has_to_change_is_taken_off_hold() {
+    for (there, blocks) in [("5.2.15-2+b8", None), ("5.2.15-2+b2", Some(Prepare))] {
+        let (mut backup, mut target, options) = whole();
+        let debs = backup.debs.as_mut().unwrap();
+        (debs.scope, debs.held) = ("closure".into(), None);
+        bare(&mut target);
+        version(&mut target, "bash", there);
+        package(&mut target, "bash").hold = true;
+        let plan = plan(
+            vec![host(&backup, &target)],
+            Intent::RestoreMaster,
+            &options,
+        );
+        assert_eq!(severity(&plan, "pkg.hold_blocks"), blocks, "{there}");
+    }
+}
+
 fn worker(name: &str) -> Host {
     let (mut backup, mut target, _) = whole();
     for facts in [&mut backup.facts, &mut target] {
