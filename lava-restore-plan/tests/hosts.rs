@@ -225,6 +225,30 @@ fn what_was_masked_on_the_backups_host_stays_so() {
 }
 
 #[test]
+fn a_lab_that_lost_its_database_alone_is_restored_in_place() {
+    for active in [true, false] {
+        let mut host = lab::master_of(&[]);
+        host.target.database = DatabaseState::Absent;
+        for unit in host.target.units.iter_mut().flatten() {
+            unit.active = Some(active && unit.active == Some(true));
+        }
+        let plan = make(vec![host.clone()], Intent::RestoreMaster);
+        assert!(plan.verdict < Verdict::Prepare, "{:#?}", worst(&plan));
+        let options = Options::default();
+        let mut lab = Lab::new(vec![host.clone()], Intent::RestoreMaster, &options);
+        let end = lab.run(&plan, &mut Journal::default(), &Fate::default());
+        assert_eq!(end.unwrap(), End::Done);
+        assert_eq!((lab.harms(), lab.lacks()), (&[][..], vec![]));
+        let plan = make(vec![host], Intent::Grow);
+        assert_eq!(
+            plan.verdict,
+            Verdict::Refuse,
+            "there is nothing to begin in"
+        );
+    }
+}
+
+#[test]
 fn a_new_lab_takes_packages_and_configuration_and_no_data_and_no_secret() {
     let mut host = lab::master_of(&[]);
     host.target.hostname = Some("new.example.org".into());

@@ -317,6 +317,13 @@ const FAULTS: &[(Verdict, &str, Fault)] = &[
     (Prepare, "units.stopped", |_, t, _| {
         unit(t, "lava-publisher.service").active = Some(false)
     }),
+    (Note, "units.stopped", |_, t, _| {
+        unit(t, "lava-publisher.service").active = Some(false);
+        t.database = DatabaseState::Absent;
+    }),
+    (Note, "smoke.none", |_, t, _| {
+        t.database = DatabaseState::Absent
+    }),
     (Refuse, "units.stopped", |_, t, o| {
         unit(t, "lava-publisher.service").active = Some(false);
         database(t).jobs_by_state = Some(BTreeMap::from([(JobState::Finished, 1)]));
@@ -845,6 +852,8 @@ fn every_code_is_brought_about_with_every_severity_that_it_names() {
         &options,
     ));
     see(plan(vec![], Intent::RestoreMaster, &options));
+    target.database = DatabaseState::Absent;
+    see(plan(vec![host(&backup, &target)], Intent::Grow, &options));
     for workers in [&["rack-a"][..], &["rack-b"], &[]] {
         see(lab_of(workers, |_| {}));
     }

@@ -100,6 +100,9 @@ impl Master<'_> {
     }
 
     pub(super) fn smoke(&mut self) {
+        if rule::lacks_database(self.draft.case) {
+            return; // there is nothing to try LAVA on
+        }
         self.start_for_smoke_test();
         let step = self.draft.push(
             Phase::Smoke,
