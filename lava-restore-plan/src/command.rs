@@ -6,7 +6,7 @@
 
 use crate::name;
 use crate::sql::{Query, Statement};
-use crate::step::{FORGET_JOBS, REMEMBERED_JOBS, WORKERS_ONLY};
+use crate::step::{FORGET_JOBS, REMEMBERED_JOBS, SERVER, WORKERS_ONLY};
 
 /// A command of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +59,7 @@ pub(crate) enum Call<'a> {
     /// systemd reads its units again.
     ReadUnits,
     ReloadApache,
+    RestartServer,
     EnableSite,
     DisableSite(&'a str),
     EnableGuard(bool),
@@ -154,6 +155,7 @@ impl<'a> Call<'a> {
             }
             ("systemctl", ["daemon-reload"]) => Self::ReadUnits,
             ("systemctl", ["reload", "apache2.service"]) => Self::ReloadApache,
+            ("systemctl", ["restart", SERVER]) => Self::RestartServer,
             ("systemctl", [verb, units @ ..]) => units_of(Verb::of(verb)?, units)?,
             ("a2ensite", ["-q", SITE]) => Self::EnableSite,
             ("a2dissite", ["-q", site]) if name::is_plain(site) => Self::DisableSite(site),
@@ -207,6 +209,7 @@ impl<'a> Call<'a> {
             | Self::WriteGuard
             | Self::ReadUnits
             | Self::ReloadApache
+            | Self::RestartServer
             | Self::EnableSite
             | Self::DisableSite(_)
             | Self::EnableGuard(_)

@@ -302,6 +302,8 @@ pub enum Action {
         /// The target's database holds a lab that may go aside.
         replace_data: bool,
     },
+    /// Starts PostgreSQL anew, with the configuration that it finds.
+    RestartServer,
     /// Ends jobs.
     FailJobs {
         /// Their ids.
@@ -330,6 +332,9 @@ pub(crate) const QUEUE_CHOICES: [&str; 2] = ["keep", "cancel"];
 
 /// The configuration of apache's that closes LAVA to all but workers.
 pub const WORKERS_ONLY: &str = "lava-backup-workers-only";
+
+/// All of PostgreSQL's clusters on Debian.
+pub(crate) const SERVER: &str = "postgresql.service";
 
 /// Workers of any era keep their list a few directories down.
 pub(crate) const FORGET_JOBS: [&str; 12] = [
@@ -415,6 +420,7 @@ impl Action {
                 }
                 vec![line]
             }
+            Self::RestartServer => vec![words(&["systemctl", "restart", SERVER])],
             Self::FailJobs { jobs } => {
                 let fail =
                     |id: &u64| words(&["lava-server", "manage", "jobs", "fail", &id.to_string()]);

@@ -125,7 +125,7 @@ impl Host {
         members.retain(|member| {
             let own = member == SITE_LINK
                 || is_another && draft::is_identity(member)
-                || self.is_master() && other_major && member.starts_with("config/etc/postgresql")
+                || self.is_master() && other_major && member.starts_with(master::SERVER_FILES)
                 || self.intent == Intent::Grow && self.belongs_to_one_host(member);
             !own
         });
@@ -139,6 +139,6 @@ impl Host {
             || WORKER_CONFIG.contains(&member);
         of_worker
             || self.is_master()
-                && (master::is_own_setting(member) || member.starts_with("config/etc/postgresql"))
+                && (master::is_own_setting(member) || member.starts_with(master::SERVER_FILES))
     }
 }
