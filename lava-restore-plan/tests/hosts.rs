@@ -263,6 +263,15 @@ fn a_new_lab_takes_packages_and_configuration_and_no_data_and_no_secret() {
         )
     };
     assert!(!plan.steps.iter().any(|step| data(&step.action)));
+    let asked = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Confirm { ask } => Some(ask.as_str()),
+        _ => None,
+    });
+    let asked = asked.collect::<Vec<_>>().join(" ");
+    assert!(
+        !asked.contains("lost") && !asked.contains("UNKNOWN"),
+        "{asked}"
+    );
     let files = &plan.steps[position(&plan, "master.config.files")];
     let Action::Extract { paths, exclude, .. } = &files.action else {
         panic!("{files:#?}")
