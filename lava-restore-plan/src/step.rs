@@ -48,6 +48,25 @@ impl Step {
         let gates = self.pre.iter().chain(&self.post);
         self.argv.iter().chain(gates.map(|gate| &gate.argv))
     }
+
+    /// The choice that must be seen to be true when it is made, and the gate that sees it: its
+    /// command is the step's own.
+    pub(crate) fn proof(&self) -> Option<(&'static str, Gate)> {
+        let (Action::DecideQueue { .. }, [argv]) = (&self.action, self.argv.as_slice()) else {
+            return None;
+        };
+        let gate = Gate {
+            id: format!("{}:cancelled", self.id),
+            argv: argv.clone(),
+            expect: Expect {
+                exit: 0,
+                stdout: Some(String::new()),
+            },
+            patience: 0,
+            why: "Each of these jobs starts as soon as its device is good.".to_owned(),
+        };
+        Some((QUEUE_CANCELLED, gate))
+    }
 }
 
 /// The parts of a restore, in their order.
@@ -328,7 +347,8 @@ pub enum Action {
 }
 
 /// The choices of [`Action::DecideQueue`].
-pub(crate) const QUEUE_CHOICES: [&str; 2] = ["keep", "cancel"];
+pub(crate) const QUEUE_CHOICES: [&str; 2] = ["keep", QUEUE_CANCELLED];
+const QUEUE_CANCELLED: &str = "cancel";
 
 /// The configuration of apache's that closes LAVA to all but workers.
 pub const WORKERS_ONLY: &str = "lava-backup-workers-only";

@@ -181,6 +181,19 @@ impl Master<'_> {
             return;
         };
         let title = format!("Decide on {queued} queued jobs");
+        if self.draft.release.jobs_fail != Command::Works {
+            self.draft.confirm(
+                Phase::Maintenance,
+                "queue",
+                9,
+                &title,
+                "They start as soon as their devices are good again, and no command of this \
+                 release ends a job (R83, C5).",
+                "The queued jobs may run, or each is cancelled on its page when LAVA runs and \
+                 before a device is good.",
+            );
+            return;
+        }
         self.draft.push(
             Phase::Maintenance,
             "queue",
@@ -188,7 +201,7 @@ impl Master<'_> {
             &title,
             "keep: they start as soon as their devices are good again. cancel: \
              end each of the ids shown with `lava-server manage jobs fail ID` \
-             before you answer (R83, C5).",
+             before you answer; the queue is looked at then (R83, C5).",
             Action::DecideQueue {
                 on: self.on.clone(),
             },
