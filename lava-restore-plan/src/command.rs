@@ -6,7 +6,7 @@
 
 use crate::name;
 use crate::sql::{Query, Statement};
-use crate::step::{FORGET_FAILURES, FORGET_JOBS, REMEMBERED_JOBS, WORKERS_ONLY};
+use crate::step::{FORGET_FAILURES, FORGET_JOBS, REMEMBERED_JOBS, SERVER, WORKERS_ONLY};
 
 /// A command of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +61,7 @@ pub(crate) enum Call<'a> {
     /// systemd reads its units again.
     ReadUnits,
     ReloadApache,
+    RestartServer,
     EnableSite,
     DisableSite(&'a str),
     EnableGuard(bool),
@@ -157,6 +158,7 @@ impl<'a> Call<'a> {
             ("systemctl", _) if words == FORGET_FAILURES => Self::ForgetFailures,
             ("systemctl", ["daemon-reload"]) => Self::ReadUnits,
             ("systemctl", ["reload", "apache2.service"]) => Self::ReloadApache,
+            ("systemctl", ["restart", SERVER]) => Self::RestartServer,
             ("systemctl", [verb, units @ ..]) => units_of(Verb::of(verb)?, units)?,
             ("a2ensite", ["-q", SITE]) => Self::EnableSite,
             ("a2dissite", ["-q", site]) if name::is_plain(site) => Self::DisableSite(site),
@@ -174,6 +176,17 @@ impl<'a> Call<'a> {
             ("lava-server", ["manage", rest @ ..]) => of_lava(rest)?,
             _ => return None,
         })
+    }
+
+    /// The backup that it reads, if it reads one.
+    pub(crate) fn source(&self) -> Option<Source<'a>> {
+        match self {
+            Self::Extract { from, .. }
+            | Self::RestoreDatabase { from, .. }
+            | Self::CompareDatabase { from }
+            | Self::InstallPackages { from, .. } => Some(*from),
+            _ => None,
+        }
     }
 
     /// Whether it changes nothing, so that a gate may ask it.
@@ -200,6 +213,7 @@ impl<'a> Call<'a> {
             | Self::ForgetFailures
             | Self::ReadUnits
             | Self::ReloadApache
+            | Self::RestartServer
             | Self::EnableSite
             | Self::DisableSite(_)
             | Self::EnableGuard(_)

@@ -423,8 +423,25 @@ impl<'a> Draft<'a> {
         paths.map(|path| (*path).to_owned()).collect()
     }
 
+    /// Whether a unit was masked on the backup's host: the link that does it is back with the
+    /// configuration.
+    fn was_masked(&self, unit: &str) -> bool {
+        let backup = self.case.backup();
+        let mut known = backup
+            .facts
+            .units
+            .iter()
+            .chain(&backup.facts.timers)
+            .flatten();
+        let is_off = |known: &Unit| known.active != Some(true) && known.enabled != Some(true);
+        known.any(|known| known.name == unit && is_off(known))
+            && backup.holds(&format!("config/etc/systemd/system/{unit}"))
+    }
+
     pub(crate) fn release_units(&mut self, manual_step: u8) {
-        let units = self.stopped.clone();
+        let started = self.started();
+        let mut units = self.stopped.clone();
+        units.retain(|unit| started.contains(unit) || !self.was_masked(unit));
         let step = self.push(
             Phase::Start,
             "release",
@@ -494,13 +511,20 @@ fn stopped_units(case: &Case<'_>, release: &Release) -> Vec<String> {
         units.filter(ours).map(|unit| unit.name.clone()).collect()
     };
     let mut units = of(case.target());
-    if case.lacks_lava() {
-        units.extend(of(&case.backup().facts));
-        match case.planned.role {
-            Role::Master => units.extend(release.master_units.iter().map(|u| (*u).to_owned())),
-            Role::Worker | Role::Unknown => units.push(release.worker_unit.to_owned()),
-        }
-    }
+    // A package that comes brings its units along, and starts them.
+    let comes = |package: Role| {
+        let package = package.package();
+        case.target().installed(package).is_none()
+            && case.backup().facts.installed(package).is_some()
+    };
+    let brought = |unit: &String| match release.is_worker(unit) {
+        true => comes(Role::Worker),
+        false => comes(Role::Master),
+    };
+    let usual = release.master_units.iter().chain([&release.worker_unit]);
+    let theirs = of(&case.backup().facts).into_iter();
+    let theirs = theirs.chain(usual.map(|unit| (*unit).to_owned()));
+    units.extend(theirs.filter(brought));
     units.sort_by_key(|unit| (release.start_rank(unit), unit.clone()));
     units.dedup();
     units
@@ -580,8 +604,5 @@ pub(crate) fn active(units: &[String]) -> Gate {
 
 /// Text of a backup on one line of a plan.
 pub(crate) fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|c| if name::is_hidden(c) { '\u{fffd}' } else { c })
-        .take(200)
-        .collect()
+    name::shown(text, 200)
 }

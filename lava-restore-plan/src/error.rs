@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::name::is_hidden;
+use crate::name;
 
 /// What went wrong in this crate, where, and why.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub enum ErrorKind {
     UnknownSchema,
     /// A step's command is not the one its action stands for.
     Altered,
+    /// A step reads another backup than the one that the plan is bound to on its host.
+    Mixed,
     /// A step or a rendered text holds an operation that no plan may hold.
     Forbidden,
     /// The plan is not for a host of this id.
@@ -75,6 +77,7 @@ impl fmt::Display for Error {
             ErrorKind::TooLarge => write!(f, "read {at}: it is longer than any that is read"),
             ErrorKind::UnknownSchema => write!(f, "read {at}: a schema this version does not know"),
             ErrorKind::Altered => write!(f, "trust {at}: its command is not what its action does"),
+            ErrorKind::Mixed => write!(f, "trust {at}: it reads another backup than its host's"),
             ErrorKind::Forbidden => write!(f, "accept {at}: no plan may hold it"),
             ErrorKind::UnknownHost => write!(f, "render {at}: the plan is not for it"),
             ErrorKind::Unwritable => write!(f, "write {at}"),
@@ -100,9 +103,6 @@ struct Shown<'a>(&'a (dyn std::error::Error + Send + Sync));
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MOST: usize = 300;
-        let text = self.0.to_string();
-        let shown = |c: char| if is_hidden(c) { '\u{fffd}' } else { c };
-        let shown: String = text.chars().take(MOST).map(shown).collect();
-        f.write_str(&shown)
+        f.write_str(&name::shown(&self.0.to_string(), MOST))
     }
 }

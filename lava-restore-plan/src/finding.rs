@@ -128,6 +128,5 @@ impl Finding {
 /// What is said in the words of a backup or a host is shown as it is and no longer than a few lines.
 fn shown(text: &str) -> String {
     const MOST: usize = 500;
-    let shown = |c: char| if name::is_hidden(c) { '\u{fffd}' } else { c };
-    text.chars().take(MOST).map(shown).collect()
+    name::shown(text, MOST)
 }

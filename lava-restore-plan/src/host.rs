@@ -137,6 +137,17 @@ fn id_part(name: Option<&str>) -> String {
     }
 }
 
+/// Whether two backups were given the facts of one target, to the second in which they were
+/// gathered.
+fn one_host_twice(hosts: &[Host]) -> Option<Finding> {
+    let mut targets = hosts.iter().enumerate();
+    targets.find(|(at, host)| hosts[..*at].iter().any(|other| other.target == host.target))?;
+    let finding = refuse(Code::PlanHosts, "targets")
+        .compared("a host for each backup", "one host for two")
+        .remedy("give each backup the facts of its own target");
+    Some(finding)
+}
+
 /// Whether these hosts are what the intent needs.
 pub(crate) fn judge(hosts: &[Host], intent: Intent) -> Vec<Finding> {
     let count = |role: Role| hosts.iter().filter(|host| host.role() == role).count();
@@ -149,7 +160,7 @@ pub(crate) fn judge(hosts: &[Host], intent: Intent) -> Vec<Finding> {
             Intent::Grow | Intent::Drill => hosts.len() == 1,
         };
     if fits {
-        return vec![];
+        return one_host_twice(hosts).into_iter().collect();
     }
     let expected = match intent {
         Intent::RestoreMaster => "the backup of one master",

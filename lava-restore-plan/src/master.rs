@@ -45,6 +45,9 @@ const OWN_SETTINGS: [&str; 4] = [
     "config/etc/lava-server/secret_key.conf",
 ];
 
+/// The configuration of PostgreSQL's clusters.
+pub(crate) const SERVER_FILES: &str = "config/etc/postgresql";
+
 /// Whether a member of a backup is one of LAVA's settings files.
 pub(crate) fn is_setting(member: &str) -> bool {
     SETTINGS.iter().any(|path| is_at_or_below(member, path))

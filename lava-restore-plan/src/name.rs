@@ -58,6 +58,13 @@ pub(crate) fn is_argument(text: &str) -> bool {
     !text.is_empty() && !text.starts_with('-') && !text.chars().any(is_hidden)
 }
 
+/// Text from a backup, a host or a person as it is shown, up to so many characters of it: on one
+/// line, so that it can't begin another, and with nothing hidden in it.
+pub(crate) fn shown(text: &str, most: usize) -> String {
+    let shown = |c: char| if is_hidden(c) { '\u{fffd}' } else { c };
+    text.chars().take(most).map(shown).collect()
+}
+
 /// Whether a reader does not see a character and sees others otherwise for it: what moves a
 /// terminal's cursor, what turns the direction of text, what is no wider than nothing.
 pub(crate) fn is_hidden(c: char) -> bool {
@@ -72,6 +79,7 @@ pub(crate) fn is_hidden(c: char) -> bool {
                 | '\u{2060}'..='\u{206f}'
                 | '\u{feff}'
                 | '\u{fff9}'..='\u{fffb}'
+                | '\u{fffe}'..='\u{ffff}'
                 | '\u{e0000}'..='\u{e007f}'
         )
 }

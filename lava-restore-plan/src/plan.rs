@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::command::{Call, Source};
 use crate::finding::{Finding, Verdict};
 use crate::host::{self, Host, PlannedHost};
 use crate::rule::{self, Case, Code};
@@ -136,10 +137,11 @@ impl Plan {
     }
 
     /// Checks that every command is the one of its step's action, that no step holds a forbidden
-    /// operation, and that every step needs only steps before it.
+    /// operation, that all commands of a host read one backup, the one that the plan is bound to
+    /// there, and that every step needs only steps before it.
     ///
     /// # Errors
-    /// `Altered`, `Forbidden` or `Disordered`, with the step.
+    /// `Altered`, `Forbidden`, `Mixed` or `Disordered`, with the step.
     pub fn check(&self) -> Result<(), Error> {
         if self.verdict == Verdict::Refuse && !self.steps.is_empty() {
             return Err(Error::new(
@@ -175,8 +177,16 @@ fn check(steps: &[Step], hosts: &[PlannedHost]) -> Result<(), Error> {
             ));
         }
     }
+    let mut sources: BTreeMap<&str, Source<'_>> = BTreeMap::new();
     for step in steps {
         forbid::step(step)?;
+        let own = hosts.iter().find(|host| host.id == step.host);
+        for from in step.commands().filter_map(|argv| Call::of(argv)?.source()) {
+            let known = *sources.entry(&step.host).or_insert(from);
+            if from != known || own.is_some_and(|host| host.backup != from.backup) {
+                return Err(Error::new(ErrorKind::Mixed, format!("step {}", step.id)));
+            }
+        }
         let in_order = step.needs.iter().all(|id| before.contains(id.as_str()))
             && is_id(&step.id)
             && step

@@ -15,7 +15,7 @@ pub use json::json;
 pub use markdown::markdown;
 pub use shell::shell;
 
-use crate::{Intent, Plan};
+use crate::{Intent, Plan, name};
 
 /// What a plan does, in a few words; none of them from a backup.
 fn title(plan: &Plan) -> String {
@@ -29,21 +29,9 @@ fn title(plan: &Plan) -> String {
     }
 }
 
-/// Text from a backup or a person on one line, so that it can't begin another, and without what
-/// steers a terminal or turns the direction of writing, so that it reads as it is.
+/// Text from a backup or a person on one line, with nothing hidden in it.
 pub(crate) fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|c| if is_unseen(c) { '\u{fffd}' } else { c })
-        .collect()
-}
-
-/// Whether a character has no shape of its own but may change what is seen of others.
-fn is_unseen(c: char) -> bool {
-    let turns_or_joins = matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-        | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
-    let none = matches!(c, '\u{fffe}' | '\u{ffff}');
-    c.is_control() || turns_or_joins || none
+    name::shown(text, usize::MAX)
 }
 
 /// A command as a line of POSIX shell that gives exactly these arguments.

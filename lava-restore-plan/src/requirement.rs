@@ -222,7 +222,7 @@ requirements! {
     C6: "gunicorn may stay up, and hands jobs to workers since 2020.09: it is stopped, and started last" => step "quiesce.stop", step "start.gunicorn";
     C7: "settings come back after the database that needs their password: they come before it" => step "database.settings", gate "database.settings:equal";
     C8: "check --deploy is asked once, and needs services that are stopped: it is asked before they stop and when they run again" => gate "smoke.deploy:deploy", gate "verify.deploy:deploy";
-    C9: "the list of configuration lacks health checks, tokens, PostgreSQL's files, drop-ins and environments: all are taken" => command "create", command "compare";
+    C9: "the list of configuration lacks health checks, tokens, PostgreSQL's files, drop-ins and environments: all are taken" => command "create", command "compare", step "config.server";
     C10: "the dump goes into the installer's database, where it fails unseen: it goes beside it, and they are swapped" => step "database.load", command "database restore";
     C11: "packages are to be up to date, and to be those of the backup: they are the backup's" => step "install.exact", step "quiesce.hold";
     C12: "lava-slave is stopped on the master alone, and others go on asking: nobody gets in while it is closed" => gate "isolate.closed:closed", step "quiesce.stop";

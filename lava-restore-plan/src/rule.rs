@@ -17,6 +17,7 @@ mod worker;
 
 pub(crate) use archive::held;
 pub use code::Code;
+pub(crate) use data::lacks_database;
 pub(crate) use package::{
     accepted_versions, critical_packages, has_deb, is_lava, packages_to_name, ships_migrations_of,
 };
@@ -146,6 +147,7 @@ const EVERY: &[Rule] = &[
 const MASTER: &[Rule] = &[
     target::apache,
     target::hostname,
+    target::smoke,
     postgresql::major,
     postgresql::client,
     data::data,

@@ -242,9 +242,9 @@ impl<'p> Run<'p> {
     /// Takes what another host proved, with its digest, for the steps that wait for that host.
     ///
     /// # Errors
-    /// `Unproved` if it is not of a host of the plan and the backup that the plan names for it.
+    /// `Unproved` if it is not of a run of this plan, on a host of it.
     pub fn take(&mut self, evidence: Evidence, digest: String) -> Result<()> {
-        evidence.is_of(self.planned.plan)?;
+        evidence.is_of(self.planned.plan, &self.digest)?;
         self.evidence.push((evidence, digest));
         Ok(())
     }

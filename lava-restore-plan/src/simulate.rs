@@ -35,6 +35,8 @@
 //!   of LAVA's falls when the password in its settings is not that of its database's role.
 //! - **The database**: none, the installer's, another lab's or the backup's; its migrations,
 //!   devices, jobs, workers and the next job's id, in the encoding of its release.
+//! - **PostgreSQL** reads its configuration when it starts, by a plan or with its host; [`Fate`] says
+//!   whether the backup's suits the host.
 //! - **Hardware** is driven by a scheduler that runs while a device takes jobs, and by whatever
 //!   hands out jobs while one is between the queue and its end.
 //! - **Files**: which members of the backup are in place. Those that open LAVA's site, hold the

@@ -42,6 +42,33 @@ pub struct Step {
     pub manual_step: u8,
 }
 
+impl Step {
+    /// Every command of it, those of its gates too.
+    pub(crate) fn commands(&self) -> impl Iterator<Item = &Vec<String>> {
+        let gates = self.pre.iter().chain(&self.post);
+        self.argv.iter().chain(gates.map(|gate| &gate.argv))
+    }
+
+    /// The choice that must be seen to be true when it is made, and the gate that sees it: its
+    /// command is the step's own.
+    pub(crate) fn proof(&self) -> Option<(&'static str, Gate)> {
+        let (Action::DecideQueue { .. }, [argv]) = (&self.action, self.argv.as_slice()) else {
+            return None;
+        };
+        let gate = Gate {
+            id: format!("{}:cancelled", self.id),
+            argv: argv.clone(),
+            expect: Expect {
+                exit: 0,
+                stdout: Some(String::new()),
+            },
+            patience: 0,
+            why: "Each of these jobs starts as soon as its device is good.".to_owned(),
+        };
+        Some((QUEUE_CANCELLED, gate))
+    }
+}
+
 /// The parts of a restore, in their order.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
@@ -294,6 +321,8 @@ pub enum Action {
         /// The target's database holds a lab that may go aside.
         replace_data: bool,
     },
+    /// Starts PostgreSQL anew, with the configuration that it finds.
+    RestartServer,
     /// Ends jobs.
     FailJobs {
         /// Their ids.
@@ -318,10 +347,14 @@ pub enum Action {
 }
 
 /// The choices of [`Action::DecideQueue`].
-pub(crate) const QUEUE_CHOICES: [&str; 2] = ["keep", "cancel"];
+pub(crate) const QUEUE_CHOICES: [&str; 2] = ["keep", QUEUE_CANCELLED];
+const QUEUE_CANCELLED: &str = "cancel";
 
 /// The configuration of apache's that closes LAVA to all but workers.
 pub const WORKERS_ONLY: &str = "lava-backup-workers-only";
+
+/// All of PostgreSQL's clusters on Debian.
+pub(crate) const SERVER: &str = "postgresql.service";
 
 /// Workers of any era keep their list a few directories down.
 pub(crate) const FORGET_JOBS: [&str; 12] = [
@@ -419,6 +452,7 @@ impl Action {
                 }
                 vec![line]
             }
+            Self::RestartServer => vec![words(&["systemctl", "restart", SERVER])],
             Self::FailJobs { jobs } => {
                 let fail =
                     |id: &u64| words(&["lava-server", "manage", "jobs", "fail", &id.to_string()]);

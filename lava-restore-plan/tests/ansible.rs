@@ -184,6 +184,32 @@ fn a_gate_that_does_not_hold_ends_it_and_the_next_run_goes_on_there() {
 }
 
 #[test]
+fn who_says_that_the_queue_is_cancelled_is_not_believed() {
+    let plan = only(&["master.maintenance.queue"]);
+    let stubs = Stubs::new("cancelled", &plan);
+    let script = stubs.write("script", &render::shell(&plan, "master").unwrap());
+    let answer = "master.maintenance.queue=cancel";
+    let ask = |says: &str| -> Call { (plan.steps[0].argv[0].clone(), 0, says.into()) };
+    let run = |is_script: bool| match is_script {
+        true => stubs.run("sh", &[&script], answer),
+        false => play(&stubs, &plan, &[], answer),
+    };
+    for is_script in [true, false] {
+        stubs.expect(&[ask("205"), ask("205")]);
+        let output = run(is_script);
+        assert!(!output.status.success(), "{output:?}");
+        stubs.all_were_called();
+        assert!(stubs.done().is_empty());
+        stubs.expect(&[ask("205"), ask("")]);
+        let output = run(is_script);
+        assert!(output.status.success(), "{output:?}");
+        stubs.all_were_called();
+        assert_eq!(stubs.done()[0].1, format!("{answer}\n"));
+        fs::remove_dir_all(stubs.at("state")).unwrap();
+    }
+}
+
+#[test]
 fn script_and_playbook_go_on_where_the_other_stopped() {
     // `test` is a part of the shell, so no stand-in is called for it there.
     let mut plan = only(&SHORT);

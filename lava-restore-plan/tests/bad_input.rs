@@ -199,6 +199,48 @@ fn a_plan_that_was_edited_into_disorder_is_not_read() {
     assert_eq!(error.kind(), ErrorKind::Forbidden);
 }
 
+/// Names another backup wherever this one is named.
+fn of_another_date(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::String(text) if text == "20261122T040000Z-lava" => {
+            *text = "20251122T040000Z-lava".to_owned();
+        }
+        serde_json::Value::Array(values) => values.iter_mut().for_each(of_another_date),
+        serde_json::Value::Object(members) => members.values_mut().for_each(of_another_date),
+        _ => {}
+    }
+}
+
+#[test]
+fn a_plan_that_reads_another_backup_than_it_is_bound_to_is_not_read() {
+    fn load(plan: &mut serde_json::Value) -> &mut serde_json::Value {
+        let steps = plan["steps"].as_array_mut().unwrap().iter_mut();
+        let mut steps = steps.filter(|step| step["id"] == "master.database.load");
+        steps.next().unwrap()
+    }
+    let edits: &[(&str, Edit)] = &[
+        ("the database of another date", |plan| {
+            let step = load(plan);
+            for part in ["action", "argv", "post"] {
+                of_another_date(&mut step[part]);
+            }
+        }),
+        ("a gate that compares with another", |plan| {
+            of_another_date(&mut load(plan)["post"]);
+        }),
+        ("another seal's backup", |plan| {
+            of_another_date(&mut plan["hosts"]);
+        }),
+    ];
+    for (what, edit) in edits {
+        let mut plan = made();
+        edit(&mut plan);
+        let read = Plan::from_json(plan.to_string().as_bytes());
+        let kind = read.as_ref().err().map(lava_restore_plan::Error::kind);
+        assert_eq!(kind, Some(ErrorKind::Mixed), "{what}");
+    }
+}
+
 #[test]
 fn no_name_from_outside_hides_in_a_plan() {
     for hostile in [

@@ -5,6 +5,7 @@
 mod lab;
 
 use lava_restore_plan::facts::DatabaseState;
+use lava_restore_plan::simulate::{End, Fate, Journal, Lab};
 use lava_restore_plan::{
     Action, Host, Intent, Options, Phase, Plan, Statement, Verdict, plan, render,
 };
@@ -152,9 +153,107 @@ fn a_lab_is_refused_when_its_hosts_do_not_belong_together() {
 }
 
 #[test]
+fn a_lab_is_refused_when_two_of_its_backups_are_of_one_worker_or_for_one_host() {
+    let master = || lab::master_of(&["rack-a", "rack-b"]);
+    let mut again = lab::worker("rack-a");
+    again.backup.id = "20261123T040000Z-rack-a".into();
+    again.target.hostname = Some("rack-c".into());
+    let mut onto_one = lab::worker("rack-b");
+    onto_one.target = lab::worker_facts("rack-a");
+    for (other, what) in [(again, "rack-a"), (onto_one, "targets")] {
+        let hosts = vec![master(), lab::worker("rack-a"), other];
+        let plan = make(hosts, Intent::RestoreLab);
+        let refused = worst(&plan);
+        assert_eq!(plan.verdict, Verdict::Refuse, "{refused:#?}");
+        let said = |text: &String| text.starts_with("plan.hosts") && text.contains(what);
+        assert!(refused.iter().any(said), "{refused:#?}");
+    }
+}
+
+#[test]
+fn a_worker_that_comes_with_the_packages_of_its_master_is_stopped_and_started_with_the_rest() {
+    let mut host = lab::master_of(&["lava.example.org"]);
+    host.backup
+        .paths
+        .push("data/var/lib/lava/dispatcher/worker/token".into());
+    let target = &mut host.target;
+    target
+        .packages
+        .retain(|package| package.name != "lava-dispatcher");
+    let units = target.units.as_mut().unwrap();
+    units.retain(|unit| unit.name != "lava-worker.service");
+    let plan = make(vec![host.clone()], Intent::RestoreMaster);
+    let of = |id: &str| plan.steps[position(&plan, id)].argv.concat();
+    for step in ["master.quiesce.stop", "master.start.services"] {
+        let words = of(step);
+        assert!(
+            words.contains(&"lava-worker.service".to_owned()),
+            "{words:?}"
+        );
+    }
+    let options = Options::default();
+    let mut lab = Lab::new(vec![host], Intent::RestoreMaster, &options);
+    let end = lab.run(&plan, &mut Journal::default(), &Fate::default());
+    assert_eq!(end.unwrap(), End::Done);
+    assert_eq!((lab.harms(), lab.lacks()), (&[][..], vec![]));
+}
+
+#[test]
+fn what_was_masked_on_the_backups_host_stays_so() {
+    let mut host = lab::master_of(&[]);
+    let masked = ["apt-daily.timer", "lava-worker.service"];
+    let facts = &mut host.backup.facts;
+    for unit in facts.units.iter_mut().chain(&mut facts.timers).flatten() {
+        if masked.contains(&unit.name.as_str()) {
+            (unit.active, unit.enabled) = (Some(false), Some(false));
+        }
+    }
+    let link = |unit: &str| format!("config/etc/systemd/system/{unit}");
+    host.backup.paths.extend(masked.map(link));
+    let plan = make(vec![host], Intent::RestoreMaster);
+    for step in [
+        "master.start.release",
+        "master.reopen.timers",
+        "master.reopen.timers_start",
+    ] {
+        let words = plan.steps[position(&plan, step)].argv.concat();
+        let touched = masked
+            .iter()
+            .any(|unit| words.iter().any(|word| word == unit));
+        assert!(!touched, "{step}: {words:?}");
+    }
+}
+
+#[test]
+fn a_lab_that_lost_its_database_alone_is_restored_in_place() {
+    for active in [true, false] {
+        let mut host = lab::master_of(&[]);
+        host.target.database = DatabaseState::Absent;
+        for unit in host.target.units.iter_mut().flatten() {
+            unit.active = Some(active && unit.active == Some(true));
+        }
+        let plan = make(vec![host.clone()], Intent::RestoreMaster);
+        assert!(plan.verdict < Verdict::Prepare, "{:#?}", worst(&plan));
+        let options = Options::default();
+        let mut lab = Lab::new(vec![host.clone()], Intent::RestoreMaster, &options);
+        let end = lab.run(&plan, &mut Journal::default(), &Fate::default());
+        assert_eq!(end.unwrap(), End::Done);
+        assert_eq!((lab.harms(), lab.lacks()), (&[][..], vec![]));
+        let plan = make(vec![host], Intent::Grow);
+        assert_eq!(
+            plan.verdict,
+            Verdict::Refuse,
+            "there is nothing to begin in"
+        );
+    }
+}
+
+#[test]
 fn a_new_lab_takes_packages_and_configuration_and_no_data_and_no_secret() {
     let mut host = lab::master_of(&[]);
     host.target.hostname = Some("new.example.org".into());
+    let of_its_worker = "config/etc/lava-dispatcher/lava-worker".to_owned();
+    host.backup.paths.push(of_its_worker.clone());
     let plan = make(vec![host], Intent::Grow);
     assert!(plan.verdict < Verdict::Prepare, "{:#?}", worst(&plan));
     let data = |action: &Action| {
@@ -164,6 +263,15 @@ fn a_new_lab_takes_packages_and_configuration_and_no_data_and_no_secret() {
         )
     };
     assert!(!plan.steps.iter().any(|step| data(&step.action)));
+    let asked = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Confirm { ask } => Some(ask.as_str()),
+        _ => None,
+    });
+    let asked = asked.collect::<Vec<_>>().join(" ");
+    assert!(
+        !asked.contains("lost") && !asked.contains("UNKNOWN"),
+        "{asked}"
+    );
     let files = &plan.steps[position(&plan, "master.config.files")];
     let Action::Extract { paths, exclude, .. } = &files.action else {
         panic!("{files:#?}")
@@ -176,6 +284,10 @@ fn a_new_lab_takes_packages_and_configuration_and_no_data_and_no_secret() {
         let own = format!("config/etc/lava-server/{own}");
         assert!(exclude.contains(&own), "{own}");
     }
+    assert!(
+        exclude.contains(&of_its_worker),
+        "its own worker goes to the old lab"
+    );
 
     let mut host = lab::worker("rack-a");
     host.target.hostname = Some("rack-new".into());

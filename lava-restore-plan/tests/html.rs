@@ -18,7 +18,6 @@ const HOSTILE: &str = "</script></style></title>--><script>document.title='evil'
 fn hostile_plan() -> Plan {
     let mut plan = lab::longest_plan();
     let host = &mut plan.hosts[0];
-    host.backup = HOSTILE.into();
     host.backup_created = HOSTILE.into();
     host.seal_digest = HOSTILE.into();
     host.target_digest = Some(HOSTILE.into());

@@ -58,6 +58,8 @@ fn plans() -> Vec<Plan> {
     make(
         |backup, target| {
             backup.degraded.push("a file vanished".into());
+            let server = "config/etc/postgresql/15/main/postgresql.conf";
+            backup.paths.push(server.into());
             backup.facts.settings.log_backend = None;
             backup.facts.foreign_architectures = Some(vec!["armhf".into()]);
             target.foreign_architectures = Some(vec![]);

@@ -252,6 +252,9 @@ const FAULTS: &[(Verdict, &str, Fault)] = &[
     }),
     (Note, "jobs.next_id", |_, _, o| o.next_job_id = None),
     (Refuse, "jobs.next_id", |_, _, o| o.next_job_id = Some(5011)),
+    (Refuse, "jobs.next_id", |_, _, o| {
+        o.next_job_id = Some(1 << 31)
+    }),
     (Note, "env.jobs", |b, _, _| {
         dump(b).jobs_by_state = Some(BTreeMap::from([(JobState::Submitted, 1)]));
     }),
@@ -314,6 +317,13 @@ const FAULTS: &[(Verdict, &str, Fault)] = &[
     (Prepare, "units.stopped", |_, t, _| {
         unit(t, "lava-publisher.service").active = Some(false)
     }),
+    (Note, "units.stopped", |_, t, _| {
+        unit(t, "lava-publisher.service").active = Some(false);
+        t.database = DatabaseState::Absent;
+    }),
+    (Note, "smoke.none", |_, t, _| {
+        t.database = DatabaseState::Absent
+    }),
     (Refuse, "units.stopped", |_, t, _| {
         unit(t, "lava-publisher.service").active = Some(false);
         database(t).jobs_by_state = Some(BTreeMap::from([(JobState::Finished, 1)]));
@@ -375,6 +385,10 @@ const FAULTS: &[(Verdict, &str, Fault)] = &[
     }),
     (Prepare, "lava.partial", |_, t, _| {
         version(t, "lava-server", "2022.11-1")
+    }),
+    (Refuse, "lava.partial", |b, t, _| {
+        remove(&mut b.facts, "lava-dispatcher");
+        version(t, "lava-dispatcher", "2022.11-1");
     }),
     (Note, "lava.partial", |b, t, _| {
         version(&mut b.facts, "lava-common", "2022.11-1");
@@ -629,6 +643,24 @@ fn every_fault_has_its_code() {
     }
 }
 
+#[test]
+fn only_what_has_to_change_is_taken_off_hold() {
+    for (there, blocks) in [("5.2.15-2+b8", None), ("5.2.15-2+b2", Some(Prepare))] {
+        let (mut backup, mut target, options) = whole();
+        let debs = backup.debs.as_mut().unwrap();
+        (debs.scope, debs.held) = ("closure".into(), None);
+        bare(&mut target);
+        version(&mut target, "bash", there);
+        package(&mut target, "bash").hold = true;
+        let plan = plan(
+            vec![host(&backup, &target)],
+            Intent::RestoreMaster,
+            &options,
+        );
+        assert_eq!(severity(&plan, "pkg.hold_blocks"), blocks, "{there}");
+    }
+}
+
 fn worker(name: &str) -> Host {
     let (mut backup, mut target, _) = whole();
     for facts in [&mut backup.facts, &mut target] {
@@ -824,6 +856,8 @@ fn every_code_is_brought_about_with_every_severity_that_it_names() {
         &options,
     ));
     see(plan(vec![], Intent::RestoreMaster, &options));
+    target.database = DatabaseState::Absent;
+    see(plan(vec![host(&backup, &target)], Intent::Grow, &options));
     for workers in [&["rack-a"][..], &["rack-b"], &[]] {
         see(lab_of(workers, |_| {}));
     }

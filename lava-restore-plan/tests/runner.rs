@@ -11,10 +11,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use lava_restore_plan::run::{
-    Answers, Ended, Entry, Error, ErrorKind, Event, Evidence, Exited, Found, Planned, Report, Run,
-    State, plan_digest,
+    Answers, Confirmed, Ended, Entry, Error, ErrorKind, Event, Evidence, Exited, Found, Person,
+    Planned, Report, Run, State, plan_digest,
 };
-use lava_restore_plan::{Backup, Intent, Plan, Verdict, plan, render};
+use lava_restore_plan::{Backup, Intent, Plan, Step, Verdict, plan, render};
 use simulated::{Agreeing, Master};
 
 fn the_plan() -> Plan {
@@ -202,6 +202,31 @@ fn without_an_answer_it_stops_and_says_what_it_may_be() {
 }
 
 #[test]
+fn who_says_that_the_queue_is_cancelled_is_not_believed() {
+    struct Cancelling;
+    impl Person for Cancelling {
+        fn ask(&mut self, _: &Step, possible: &[String]) -> Option<Confirmed> {
+            let (answer, by) = (possible.last()?.clone(), "anna".to_owned());
+            Some(Confirmed { answer, by })
+        }
+    }
+    let (plan, dir) = (the_plan(), tempfile::tempdir().unwrap());
+    let mut master = Master::new(dir.path(), &plan);
+    let run = begin(&plan, dir.path(), &found(&plan)).unwrap();
+    let report = run.go(&mut master, &mut Cancelling, &mut |_| {}).unwrap();
+    let Ended::Gate { gate, .. } = &report.ended else {
+        panic!("{report:?}");
+    };
+    assert_eq!(gate.id, "master.maintenance.queue:cancelled");
+    let mut lab = master.lab();
+    lab.queue_ended = true;
+    master.set(&lab);
+    let run = resume(&plan, dir.path()).unwrap();
+    let report = run.go(&mut master, &mut Cancelling, &mut |_| {}).unwrap();
+    assert_eq!(report.ended, Ended::Finished);
+}
+
+#[test]
 fn a_signal_stops_it_between_two_commands() {
     let (plan, dir) = (the_plan(), tempfile::tempdir().unwrap());
     let mut master = Master::new(dir.path(), &plan);
@@ -355,6 +380,8 @@ fn a_worker_waits_for_the_evidence_of_its_master_and_nobody_may_say_it_instead()
     for spoil in [
         |evidence: &mut Evidence| evidence.seal_digest = "0".repeat(64),
         |evidence: &mut Evidence| evidence.host = "another".to_owned(),
+        // An earlier restore of the same backup proves nothing of this one.
+        |evidence: &mut Evidence| evidence.plan = "0".repeat(64),
     ] {
         let there = tempfile::tempdir().unwrap();
         let mut other = late.clone();

@@ -62,7 +62,8 @@ impl Draft<'_> {
                 "let_go",
                 manual_step,
                 "Take what must change off hold",
-                "Nothing that is on hold is changed; all is held again for the load (R52).",
+                "Nothing that is on hold is changed; what LAVA stands on is held again for the \
+                 load (R52).",
                 Action::UnholdPackages { packages: held },
             );
             step.touch(Danger::None, &[Touch::Packages]);
@@ -144,7 +145,8 @@ impl Draft<'_> {
 
     /// Lets updates go on as they did before.
     pub(crate) fn resume_updates(&mut self, phase: Phase, manual_step: u8) {
-        let units = self.unattended();
+        let mut units = self.unattended();
+        units.retain(|unit| !self.was_masked(unit));
         if units.is_empty() {
             return;
         }

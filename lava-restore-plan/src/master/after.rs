@@ -166,7 +166,13 @@ impl Master<'_> {
             13,
             "Try some devices",
             "The restore is complete when workers are back and health checks pass (R121-R123).",
-            "A few devices at a time were put to health UNKNOWN, and their health checks passed.",
+            match self.dump {
+                Some(_) => {
+                    "A few devices at a time were put to health UNKNOWN, and their health checks \
+                     passed."
+                }
+                None => "A worker and a device were added, and its health check passed.",
+            },
         );
         self.draft.confirm(
             Phase::Reopen,

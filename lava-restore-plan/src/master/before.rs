@@ -6,11 +6,13 @@ impl Master<'_> {
     pub(super) fn isolate(&mut self) {
         self.draft.no_way_out(1);
         let created = one_line(&self.draft.case.backup().created);
-        let ask = format!(
-            "The maintenance window is declared. Programs that submit jobs are \
-             stopped. Whatever happened in the lab after {created} is lost, and \
-             the users know."
-        );
+        let ask = match self.dump {
+            Some(_) => format!(
+                "The maintenance window is declared. Programs that submit jobs are stopped. \
+                 Whatever happened in the lab after {created} is lost, and the users know."
+            ),
+            None => "Nobody counts on LAVA on this host before the last step.".to_owned(),
+        };
         self.draft.confirm(
             Phase::Isolate,
             "window",
@@ -100,6 +102,9 @@ impl Master<'_> {
     }
 
     pub(super) fn smoke(&mut self) {
+        if rule::lacks_database(self.draft.case) {
+            return; // there is nothing to try LAVA on
+        }
         if self.draft.is_named(names::UNTRIED) {
             self.draft.confirm(
                 Phase::Smoke,

@@ -13,6 +13,17 @@ impl Master<'_> {
         )
     }
 
+    pub(super) fn migrations(&self) -> Gate {
+        let applied = self.dump.and_then(|dump| dump.migrations.as_ref());
+        gate(
+            "migrations",
+            self.on.ask(&Query::Migrations),
+            0,
+            Some(applied.map_or(0, Vec::len).to_string()),
+            "Nothing has migrated it.",
+        )
+    }
+
     pub(super) fn devices_gates(&self) -> [Gate; 2] {
         let total = self.dump.and_then(Dump::devices).unwrap_or(0).to_string();
         [

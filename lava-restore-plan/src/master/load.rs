@@ -33,10 +33,7 @@ impl Master<'_> {
         }
         let still = self.draft.still();
         let compare = self.draft.from.database("compare");
-        let dump = self.dump;
-        let migrations = dump.and_then(|dump| dump.migrations.as_ref());
-        let migrations = migrations.map_or(0, Vec::len);
-        let counted = self.on.ask(&Query::Migrations);
+        let migrations = self.migrations();
         let step = self.draft.push(
             Phase::Database,
             "load",
@@ -61,13 +58,7 @@ impl Master<'_> {
             None,
             "Every table has the dump's rows, by their digests.",
         ));
-        step.post(gate(
-            "migrations",
-            counted,
-            0,
-            Some(migrations.to_string()),
-            "Nothing has migrated it.",
-        ));
+        step.post(migrations);
     }
 
     pub(super) fn maintenance(&mut self) {
@@ -190,6 +181,19 @@ impl Master<'_> {
             return;
         };
         let title = format!("Decide on {queued} queued jobs");
+        if self.draft.release.jobs_fail != Command::Works {
+            self.draft.confirm(
+                Phase::Maintenance,
+                "queue",
+                9,
+                &title,
+                "They start as soon as their devices are good again, and no command of this \
+                 release ends a job (R83, C5).",
+                "The queued jobs may run, or each is cancelled on its page when LAVA runs and \
+                 before a device is good.",
+            );
+            return;
+        }
         self.draft.push(
             Phase::Maintenance,
             "queue",
@@ -197,7 +201,7 @@ impl Master<'_> {
             &title,
             "keep: they start as soon as their devices are good again. cancel: \
              end each of the ids shown with `lava-server manage jobs fail ID` \
-             before you answer (R83, C5).",
+             before you answer; the queue is looked at then (R83, C5).",
             Action::DecideQueue {
                 on: self.on.clone(),
             },
@@ -245,6 +249,9 @@ impl Master<'_> {
         }
         self.guard();
         let exclude = self.excluded();
+        let has_server = self.dump.is_some()
+            && self.draft.case.backup().holds(&format!("{SERVER_FILES}/"))
+            && !exclude.iter().any(|path| path == SERVER_FILES);
         let (sections, why): (&[&str], _) = if self.dump.is_some() {
             (
                 &["config", "data", "logs"],
@@ -268,6 +275,9 @@ impl Master<'_> {
         if let Some(step) = self.draft.files((sections, exclude), 10, title, why) {
             step.post(closed());
         }
+        if has_server {
+            self.restart_server();
+        }
         self.other_sites();
         if self
             .draft
@@ -278,6 +288,28 @@ impl Master<'_> {
             self.draft.forget_jobs(10);
             self.draft.give_identity(10);
         }
+    }
+
+    /// What a server reads when it starts may be made for a larger machine, or for other disks.
+    fn restart_server(&mut self) {
+        let there = Gate {
+            id: "server".to_owned(),
+            patience: 60,
+            why: "The server that starts at the next boot has the restored database.".to_owned(),
+            ..self.migrations()
+        };
+        let step = self.draft.push(
+            Phase::Config,
+            "server",
+            10,
+            "Start PostgreSQL with its restored configuration",
+            "It is read when the server starts. One that can't start with it, or starts on another \
+             directory, would be found by the next boot, when users are back; systemctl exits 0 \
+             all the same (R38, C9; measured).",
+            Action::RestartServer,
+        );
+        step.touch(Danger::Interrupts, &[Touch::Services]);
+        step.post(there);
     }
 
     /// The restored configuration may hold other ways to LAVA than its usual site.
@@ -351,10 +383,12 @@ impl Master<'_> {
         // Where there is no server yet, the backup's packages bring its own.
         let other_major = there.is_some() && there != major(&backup.facts);
         if other_major || self.dump.is_none() {
-            exclude.extend(held(backup, &["config/etc/postgresql"]));
+            exclude.extend(held(backup, &[SERVER_FILES]));
         }
         if self.dump.is_none() {
             exclude.extend(held(backup, &OWN_SETTINGS));
+            // Or its worker would go to the lab that the backup is of, by the name of that one's.
+            exclude.extend(self.draft.case.worker_secrets());
         }
         exclude.sort();
         exclude

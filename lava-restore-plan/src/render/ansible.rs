@@ -29,14 +29,7 @@ const AFTER: &str = include_str!("ansible/after.yml");
 pub fn ansible(plan: &Plan) -> Result<String, Error> {
     plan.check()?;
     for step in &plan.steps {
-        let gates = step.pre.iter().chain(&step.post).map(|gate| &gate.argv);
-        if step
-            .argv
-            .iter()
-            .chain(gates)
-            .flatten()
-            .any(|word| word.starts_with('~'))
-        {
+        if step.commands().flatten().any(|word| word.starts_with('~')) {
             let at = format!("step {} as a playbook: an argument begins with ~", step.id);
             return Err(Error::new(ErrorKind::Unwritable, at));
         }

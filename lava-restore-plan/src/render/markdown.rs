@@ -140,11 +140,16 @@ fn write_step(page: &mut String, step: &Step, (phase, number): (usize, usize)) -
                 page,
                 "Read it, and go on only when you know what each line means.\n"
             )?,
-            Some(choices) => writeln!(
-                page,
-                "Decide, and write it down: {}.\n",
-                choices.join(" or ")
-            )?,
+            Some(choices) => {
+                let choices = choices.join(" or ");
+                writeln!(page, "Decide, and write it down: {choices}.\n")?;
+                if let Some((choice, _)) = step.proof() {
+                    writeln!(
+                        page,
+                        "With {choice}, run it again. Expect: exit 0 and no output. If not: stop.\n"
+                    )?;
+                }
+            }
             None => writeln!(page, "Expect: exit 0. If not: stop.\n")?,
         }
     }

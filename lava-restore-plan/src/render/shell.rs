@@ -129,6 +129,13 @@ fn write_step(script: &mut String, step: &Step) -> std::fmt::Result {
         }
         writeln!(script, "    confirm {}", arguments(&answers))?;
     }
+    if let Some((choice, gate)) = step.proof() {
+        let answer = quote(&format!("{}={choice}", step.id), false);
+        writeln!(script, "    if [ \"$answer\" = {answer} ]; then")?;
+        write!(script, "    ")?;
+        write_gate(script, &gate)?;
+        writeln!(script, "    fi")?;
+    }
     for gate in &step.post {
         write_gate(script, gate)?;
     }

@@ -24,15 +24,7 @@ fn to_install<'a>(case: &'a Case<'_>) -> Vec<&'a Package> {
 }
 
 fn archived(case: &Case<'_>, name: &str) -> bool {
-    let held = case
-        .backup()
-        .debs
-        .as_ref()
-        .and_then(|debs| debs.held.as_ref());
-    held.is_some_and(|held| {
-        held.binary_search_by(|known| known.as_str().cmp(name))
-            .is_ok()
-    })
+    rule::has_deb(case.backup(), case.planned.role, name)
 }
 
 /// Critical packages that no mirror has and the backup does not hold either.
@@ -142,20 +134,23 @@ pub(super) fn holds(case: &Case<'_>) -> Vec<Finding> {
     let of = |name: &String| {
         prepare(Code::PkgHoldBlocks, name, names::LET_GO)
             .compared("not on hold while it is installed", "on hold")
-            .remedy("take it off hold; the plan holds it again for the load")
+            .remedy(match is_critical(name) {
+                true => "take it off hold; it is held again for the load",
+                false => "take it off hold; hold it again when the lab is open",
+            })
     };
     held.iter().map(of).collect()
 }
 
 /// The names of the target's packages that are on hold and must change.
 pub(crate) fn held(case: &Case<'_>) -> Vec<String> {
-    let held = |name: &str| {
-        case.target()
-            .installed(name)
-            .is_some_and(|package| package.hold)
+    let wanted = |name: &str| case.backup().facts.installed(name);
+    let blocks = |there: &Package| {
+        let same = |wanted: &Package| wanted.version.as_str() == there.version.as_str();
+        there.hold && !wanted(&there.name).is_some_and(same)
     };
     let mut names = changed_packages(case);
-    names.retain(|name| held(name));
+    names.retain(|name| case.target().installed(name).is_some_and(blocks));
     names.sort();
     names.dedup();
     names

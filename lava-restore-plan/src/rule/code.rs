@@ -212,7 +212,10 @@ codes! {
     "a fault of the target's is found by the smoke test, which wants its services up; started on a \
      restored database, they drive what is in it",
     "R92-R94; measured: with a service down `check --deploy` exits 1" => {
-        UnitsStopped = "units.stopped" [Prepare, Refuse] "a service of the master's is down";
+        UnitsStopped = "units.stopped" [Note, Prepare, Refuse] "a service of the master's is down";
+    }
+    "what is wrong with the target is found before the load, when it can't be the backup's", "R92, C8" => {
+        SmokeNone = "smoke.none" [Note, Refuse] "LAVA has no database on the target, so it is not tried before the load";
     }
     "an upgrade of lava-server in the middle of a restore migrates the database", "R34" => {
         PkgUnattended = "pkg.unattended" [Note] "something changes packages by itself";
@@ -268,7 +271,7 @@ codes! {
         LavaNewer = "lava.newer" [Refuse] "the target's LAVA is newer";
     }
     "LAVA's packages are made from one source and call each other's code", "R39, R40" => {
-        LavaPartial = "lava.partial" [Note, Prepare] "the target's packages of LAVA are of several releases";
+        LavaPartial = "lava.partial" [Note, Prepare, Refuse] "the target's packages of LAVA are of several releases";
     }
     "a master puts a worker of another version offline", "R40, R129" => {
         WorkerPackage = "worker.package" [Prepare] "a worker's package is of another version";

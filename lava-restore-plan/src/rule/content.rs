@@ -122,17 +122,17 @@ pub(super) fn media_root(case: &Case<'_>) -> Vec<Finding> {
 /// Ids that were given between the backup and the loss are given again.
 pub(super) fn next_job(case: &Case<'_>) -> Vec<Finding> {
     const SUBJECT: &str = "job ids";
+    /// They are integers of PostgreSQL's, and no sequence of these goes further.
+    const MOST: u64 = i32::MAX as u64;
     let DatabaseState::Present(database) = &case.backup().facts.database else {
         return vec![];
     };
     let highest = database.max_job_id;
     let after = highest.map_or(1, |id| id.saturating_add(1));
     let finding = match case.options.next_job_id {
-        Some(id) if highest.is_some_and(|highest| id <= highest) => {
-            refuse(Code::JobsNextId, SUBJECT)
-                .remedy("name an id that no job had, or none")
-                .compared(format!("at least {after}"), id)
-        }
+        Some(id) if !(after..=MOST).contains(&id) => refuse(Code::JobsNextId, SUBJECT)
+            .remedy("name an id that no job had, or none")
+            .compared(format!("{after} to {MOST}"), id),
         Some(id) => ok(Code::JobsNextId, SUBJECT).compared(format!("at least {after}"), id),
         None => note(Code::JobsNextId, SUBJECT)
             .compared("ids that no job had", format!("the next job has {after}"))

@@ -2,8 +2,19 @@
 
 use super::{Case, Code, ok, prepare, refuse};
 use crate::draft::names;
-use crate::facts::DatabaseState;
+use crate::facts::{DatabaseState, Role};
 use crate::finding::Finding;
+
+/// Whether LAVA is on the target and its database is not, and no package that is to be installed
+/// makes one: there is nothing then to try LAVA on before the load.
+pub(crate) fn lacks_database(case: &Case<'_>) -> bool {
+    let comes = || {
+        super::packages_to_name(case)
+            .iter()
+            .any(|name| name == Role::Master.package())
+    };
+    case.target().database == DatabaseState::Absent && !case.lacks_lava() && !comes()
+}
 
 /// A database with jobs or devices is somebody's lab.
 pub(super) fn data(case: &Case<'_>) -> Vec<Finding> {

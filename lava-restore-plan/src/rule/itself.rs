@@ -251,7 +251,13 @@ pub(super) fn debs(case: &Case<'_>) -> Vec<Finding> {
     if debs.closed == Some(false) || debs.closed.is_none() && case.intent == Intent::Drill {
         findings.push(
             grave(Code::SelfClosureOpen, "packages")
-                .compared("enough by themselves", "others are needed too")
+                .compared(
+                    "enough by themselves",
+                    match debs.closed {
+                        Some(_) => "others are needed too",
+                        None => "not asked",
+                    },
+                )
                 .remedy("have the sources of the suite at hand"),
         );
     }

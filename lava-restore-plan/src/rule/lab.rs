@@ -5,8 +5,36 @@ use crate::facts::Role;
 use crate::finding::Finding;
 use crate::release::Release;
 
-/// Of each worker beside its master, when both are there.
+/// Of each worker beside the others and its master.
 pub(super) fn judge(cases: &[Case<'_>]) -> Vec<Finding> {
+    let mut findings = twice(cases);
+    findings.extend(beside_master(cases));
+    findings
+}
+
+/// Whether two of the backups are of one worker: its master takes them for the same.
+fn twice(cases: &[Case<'_>]) -> Vec<Finding> {
+    let workers = cases
+        .iter()
+        .filter(|case| case.planned.role == Role::Worker);
+    let mut names: Vec<&str> = workers.filter_map(Case::settled_worker_name).collect();
+    names.sort_unstable();
+    let mut twice: Vec<&str> = names
+        .windows(2)
+        .filter(|two| two[0] == two[1])
+        .map(|two| two[0])
+        .collect();
+    twice.dedup();
+    let finding = |name: &&str| {
+        refuse(Code::PlanHosts, *name)
+            .compared("one backup of each worker", "several")
+            .remedy("name one of them, the one that belongs to the master's")
+    };
+    twice.iter().map(finding).collect()
+}
+
+/// Of each worker beside its master, when both are there.
+fn beside_master(cases: &[Case<'_>]) -> Vec<Finding> {
     let Some(master) = cases.iter().find(|case| case.planned.role == Role::Master) else {
         return vec![];
     };

@@ -222,8 +222,21 @@ fn partial(case: &Case<'_>) -> Option<Finding> {
     if releases.len() < 2 {
         return None;
     }
+    let backup = &case.backup().facts;
+    let release = backup.lava_version();
+    let is_foreign = |package: &&&Package| {
+        backup.installed(&package.name).is_none()
+            && LavaVersion::of(&package.version).ok() != release
+    };
+    // No installation from the backup changes one that the backup does not have.
+    if let Some(foreign) = there.iter().find(is_foreign) {
+        let finding = refuse(Code::LavaPartial, &foreign.name)
+            .compared(shown(release), &foreign.version)
+            .remedy("remove it from the target, and gather the facts again");
+        return Some(finding);
+    }
     let as_in_backup = |package: &&Package| {
-        let wanted = case.backup().facts.installed(&package.name);
+        let wanted = backup.installed(&package.name);
         wanted.is_some_and(|wanted| wanted.version == package.version)
     };
     let finding = if there.iter().all(as_in_backup) {

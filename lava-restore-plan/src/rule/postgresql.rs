@@ -83,7 +83,10 @@ pub(super) fn server(case: &Case<'_>) -> Vec<Finding> {
         return vec![]; // the dump alone says nothing of it; the usual server is meant
     };
     let local = |host: &str| {
-        matches!(host, "" | "localhost" | "127.0.0.1" | "::1") || host.starts_with('/')
+        let address = host.parse::<std::net::IpAddr>();
+        matches!(host, "" | "localhost")
+            || host.starts_with('/')
+            || address.is_ok_and(|address| address.is_loopback())
     };
     let host = database.host.as_deref().unwrap_or("");
     let mut findings = Vec::new();

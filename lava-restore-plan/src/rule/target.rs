@@ -82,6 +82,7 @@ pub(super) fn units(case: &Case<'_>) -> Vec<Finding> {
 /// The smoke test wants a master's services up, and up they drive what is in the database.
 fn stopped(case: &Case<'_>, unit: &str) -> Finding {
     let finding = match super::data::data(case)[0].severity == Verdict::Ok {
+        true if super::lacks_database(case) => note(Code::UnitsStopped, unit),
         true => prepare(Code::UnitsStopped, unit, names::SERVICES)
             .remedy("start it while the database is empty"),
         false if case.options.replace_data => prepare(Code::UnitsStopped, unit, names::UNTRIED)
@@ -92,6 +93,19 @@ fn stopped(case: &Case<'_>, unit: &str) -> Finding {
         ),
     };
     finding.compared("up", "stopped")
+}
+
+/// A lab that has lost its database and nothing else.
+pub(super) fn smoke(case: &Case<'_>) -> Vec<Finding> {
+    if !super::lacks_database(case) {
+        return vec![];
+    }
+    let finding = match case.restores_data() {
+        true => note(Code::SmokeNone, "LAVA")
+            .remedy("what is wrong with this host is seen when LAVA runs again"),
+        false => refuse(Code::SmokeNone, "LAVA").remedy("set up the new lab on a fresh target"),
+    };
+    vec![finding.compared("a database to try it on", "none")]
 }
 
 /// What changes packages by itself. The plan stops it, so finding it is no fault.

@@ -92,13 +92,20 @@ impl Evidence {
         Ok((evidence, found))
     }
 
-    /// Checks that it is of a host of this plan, and of the backup that the plan names for it.
+    /// Checks that it is of a host of this plan, of the backup that the plan names for it, and of a
+    /// run of this very plan, whose digest is given: an earlier restore of the same backup says
+    /// nothing of what is there now.
     ///
     /// # Errors
     /// `Unproved`.
-    pub(crate) fn is_of(&self, plan: &Plan) -> Result<()> {
+    pub(crate) fn is_of(&self, plan: &Plan, digest: &str) -> Result<()> {
         let what = match plan.host(&self.host) {
-            Some(host) if host.seal_digest == self.seal_digest => return Ok(()),
+            Some(host) if host.seal_digest == self.seal_digest && self.plan == digest => {
+                return Ok(());
+            }
+            Some(host) if host.seal_digest == self.seal_digest => {
+                format!("is of a run of another plan on {}", host.id)
+            }
             Some(host) => format!(
                 "is for the backup {} of {}, the plan is for {} with another seal",
                 self.backup, host.id, host.backup

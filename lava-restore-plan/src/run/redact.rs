@@ -4,6 +4,8 @@
 //! password of a URL, the value of whatever is called a password, secret, token or key, a header
 //! that authorises, a private key, a stored form of PostgreSQL's.
 
+use crate::name::is_hidden;
+
 /// Cleans a text line by line.
 #[derive(Debug, Default)]
 pub(crate) struct Cleaner {
@@ -40,12 +42,9 @@ impl Cleaner {
 
 /// Text that a terminal shows as it is.
 pub(crate) fn harmless(text: &str) -> String {
-    let steers = |c: char| {
-        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        turns || (c.is_control() && c != '\t')
-    };
+    let hides = |c: char| c != '\t' && is_hidden(c);
     text.chars()
-        .map(|c| if steers(c) { '\u{fffd}' } else { c })
+        .map(|c| if hides(c) { '\u{fffd}' } else { c })
         .collect()
 }
 

@@ -314,12 +314,20 @@ impl Run<'_> {
                 possible,
             }));
         };
+        let proof = step.proof().filter(|(choice, _)| {
+            let said = given.answer.rsplit('=').next();
+            said == Some(*choice)
+        });
         let confirmed = Entry::Confirmed {
             step: step.id.clone(),
             answer: given.answer,
             by: redact::text(&given.by, 200),
         };
-        Ok(self.record(confirmed, around)?)
+        self.record(confirmed, around)?;
+        match proof {
+            Some((_, gate)) => self.gate(step, &gate, false, around),
+            None => Ok(()),
+        }
     }
 
     /// What another host must have done is for that host to prove, and for nobody to say.

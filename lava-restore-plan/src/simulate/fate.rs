@@ -91,6 +91,12 @@ pub enum Event {
         /// The package.
         package: String,
     },
+    /// The backup's configuration of PostgreSQL turns out not to suit a host: it asks for more memory,
+    /// or names a directory that is not there.
+    OtherServer {
+        /// The host's id.
+        host: String,
+    },
     /// A worker's secret is no longer the one that its master knows.
     OtherSecret {
         /// The host's id.

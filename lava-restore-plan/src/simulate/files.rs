@@ -125,7 +125,7 @@ impl Host {
         members.retain(|member| {
             let own = member == SITE_LINK
                 || is_another && draft::is_identity(member)
-                || self.is_master() && other_major && member.starts_with("config/etc/postgresql")
+                || self.is_master() && other_major && member.starts_with(master::SERVER_FILES)
                 || self.intent == Intent::Grow && self.belongs_to_one_host(member);
             !own
         });
@@ -134,12 +134,11 @@ impl Host {
 
     /// Whether a new host must not have this of another one's.
     pub(super) fn belongs_to_one_host(&self, member: &str) -> bool {
-        let of_worker = !self.is_master()
-            && (member == WORKER_TOKEN
-                || member.starts_with(CERTIFICATES)
-                || WORKER_CONFIG.contains(&member));
+        let of_worker = member == WORKER_TOKEN
+            || member.starts_with(CERTIFICATES)
+            || WORKER_CONFIG.contains(&member);
         of_worker
             || self.is_master()
-                && (master::is_own_setting(member) || member.starts_with("config/etc/postgresql"))
+                && (master::is_own_setting(member) || member.starts_with(master::SERVER_FILES))
     }
 }

@@ -140,6 +140,9 @@ impl Host {
         let Some(content) = self.database().filter(|content| content.whose == wanted) else {
             return vec!["the database".to_owned()];
         };
+        if !self.server_can_start() {
+            lacking.push("a server that starts again".to_owned());
+        }
         if !content.fits(self.facts.migrations_shipped.as_deref().unwrap_or_default()) {
             lacking.push("the code that the database belongs to".to_owned());
         }

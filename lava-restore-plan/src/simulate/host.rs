@@ -29,6 +29,7 @@ pub struct Host {
     /// The members of the backup that are in place.
     pub(super) files: BTreeSet<String>,
     pub(super) apache: Apache,
+    pub(super) server: Server,
     pub(super) worker: Worker,
     /// The name that it will have when it is booted.
     pub(super) next_name: Option<String>,
@@ -63,6 +64,14 @@ pub(super) struct Apache {
     pub(super) has_guard: bool,
     /// It will be read.
     pub(super) is_guarded: bool,
+}
+
+/// PostgreSQL's.
+#[derive(Clone, Debug)]
+pub(super) struct Server {
+    pub(super) is_running: bool,
+    /// The configuration in the backup suits this host.
+    pub(super) suits: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -121,6 +130,10 @@ impl Host {
                 serves: Admitted::Nobody,
                 has_guard: false,
                 is_guarded: false,
+            },
+            server: Server {
+                is_running: true,
+                suits: true,
             },
             worker: Worker {
                 remembers_jobs: has_worker,
@@ -323,7 +336,9 @@ impl Host {
 
     /// Whether LAVA's settings have the password of its database's role.
     pub(super) fn can_log_in(&self) -> bool {
-        self.database().is_some() && self.role == Some(self.settings.whose)
+        self.server.is_running
+            && self.database().is_some()
+            && self.role == Some(self.settings.whose)
     }
 
     pub(super) fn note(&mut self, kind: HarmKind, what: impl Into<String>) {

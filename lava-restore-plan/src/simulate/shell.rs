@@ -6,6 +6,7 @@ use super::host::{APACHE, GUNICORN, Host, SITES, Whose};
 use super::packages::USUAL_PORT;
 use crate::Intent;
 use crate::command::{Admitted, Call, Server, Verb};
+use crate::master::SERVER_FILES;
 use crate::release::{Command, Encoding};
 
 /// A command's exit status and standard output.
@@ -114,6 +115,10 @@ impl Host {
                 self.reload_apache();
                 Answer::exit(0)
             }
+            Call::RestartServer if is_whole => {
+                self.start_server();
+                Answer::exit(0)
+            }
             Call::EnableSite | Call::DisableSite(_) | Call::EnableGuard(_) | Call::WriteGuard
                 if self.facts.apache.lava_site_enabled.is_none() =>
             {
@@ -146,6 +151,7 @@ impl Host {
             Call::ForgetJobs
             | Call::Change { .. }
             | Call::ReloadApache
+            | Call::RestartServer
             | Call::EnableSite
             | Call::DisableSite(_)
             | Call::WriteGuard
@@ -182,6 +188,7 @@ impl Host {
         let mut ports = clusters.filter_map(|cluster| cluster.port).peekable();
         let port = server.port.unwrap_or(USUAL_PORT);
         let is_there = ports.peek().is_none() || ports.any(|known| known == port);
+        let is_there = is_there && self.server.is_running;
         self.databases.get(server.database).filter(|_| is_there)
     }
 
@@ -193,6 +200,9 @@ impl Host {
         let Some(loaded) = Content::dumped(self.backup(), &name, encoding) else {
             return Answer::exit(REFUSED);
         };
+        if !self.server.is_running {
+            return Answer::exit(1);
+        }
         if self.database().is_some_and(is_as_dumped) {
             return Answer::exit(0);
         }
@@ -387,6 +397,7 @@ impl Host {
         self.apache.is_running =
             self.facts.apache.lava_site_enabled.is_some() && !self.broken.contains(APACHE);
         self.reload_apache();
+        self.start_server();
         let all: Vec<(String, bool)> = self
             .units()
             .map(|unit| (unit.name.clone(), unit.enabled == Some(true)))
@@ -407,6 +418,16 @@ impl Host {
         } else if let Some(sites) = &mut self.facts.apache.sites {
             sites.retain(|there| there != site);
         }
+    }
+
+    /// PostgreSQL starts, if it can with the configuration that it finds.
+    fn start_server(&mut self) {
+        self.server.is_running = self.server_can_start();
+    }
+
+    pub(super) fn server_can_start(&self) -> bool {
+        let mut files = self.files.iter();
+        self.server.suits || !files.any(|member| member.starts_with(SERVER_FILES))
     }
 
     /// What apache serves is what it read last. A site that is not the backup's stands in front of

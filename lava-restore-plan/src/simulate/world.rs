@@ -66,6 +66,7 @@ impl Lab {
         | Event::Fall { host, .. }
         | Event::Suite { host, .. }
         | Event::HalfDone { host, .. }
+        | Event::OtherServer { host }
         | Event::OtherSecret { host }) = event
         else {
             return;
@@ -93,6 +94,7 @@ impl Lab {
                     package.state = "half-configured".to_owned();
                 }
             }
+            Event::OtherServer { .. } => host.server.suits = false,
             Event::OtherSecret { .. } => host.worker.secret_of = None,
             _ => {}
         }

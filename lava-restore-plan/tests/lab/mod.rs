@@ -346,6 +346,8 @@ fn longest() -> (Backup, Facts, Options) {
     backup.degraded = vec!["config/etc/a: vanished\n$(touch /tmp/evil) `x`".into()];
     backup.facts.settings.log_backend = Some("lava_scheduler_app.logutils.LogsMongo".into());
     backup.database.as_mut().unwrap().name = "lab-two".into();
+    let server = "config/etc/postgresql/15/main/postgresql.conf";
+    backup.paths.push(server.into());
     target.hostname = Some("new.example.org".into());
     (backup, target, options())
 }

@@ -24,6 +24,7 @@ pub struct Lab {
     pub restored: bool,
     pub jobs_ended: bool,
     pub maintained: bool,
+    pub queue_ended: bool,
     pub extracted: BTreeSet<String>,
     /// What must never be: LAVA ran while its database was loaded, or jobs could start.
     pub damage: Vec<String>,
@@ -170,6 +171,9 @@ impl Master {
             ["test", "!", "-e", path] if path.contains("workers-only") => yes(!lab.guarded),
             ["test", "!", "-e", ..] => yes(lab.closed),
             ["test", "-e", ..] => yes(!lab.closed),
+            ["runuser", .., query] if query.starts_with("SELECT id") && lab.queue_ended => {
+                Some((0, String::new()))
+            }
             ["runuser", .., query] if query.contains("testjob") && query.contains("IN (1") => {
                 let count = if lab.jobs_ended { "0" } else { "3" };
                 Some((0, count.to_owned()))

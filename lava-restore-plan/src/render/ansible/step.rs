@@ -282,7 +282,23 @@ fn write_question(out: &mut String, step: &Step) -> Written {
         text(&format!(
             "step {id} is not confirmed: type {words}, or give it in LAVA_RESTORE_CONFIRM"
         ))
-    )
+    )?;
+    let Some((choice, gate)) = step.proof() else {
+        return Ok(());
+    };
+    task(out, &format!("[{}] {}", gate.id, one_line(&gate.why)))?;
+    write_command(out, &gate.argv)?;
+    writeln!(
+        out,
+        "              register: lava_restore_gate
+              changed_when: false
+              failed_when: lava_restore_gate.rc != {} or lava_restore_gate.stdout != lava_restore_expected
+              when:
+                - not ansible_check_mode
+                - lava_restore_given == '{id}={choice}'",
+        gate.expect.exit
+    )?;
+    write_expected(out, &gate)
 }
 
 /// A step is done when this file is there; what a person answered stands in it.

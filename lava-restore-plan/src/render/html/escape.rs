@@ -1,6 +1,7 @@
 use std::fmt::{self, Display, Formatter};
 
-use super::super::{is_unseen, one_line, quote};
+use super::super::{one_line, quote};
+use crate::name::is_hidden;
 
 /// Text that came with a plan, as HTML that shows just this text, wherever it stands: between tags
 /// or in a quoted attribute.
@@ -23,7 +24,7 @@ impl Display for Command<'_> {
             f.write_str(if position > 0 { " <span>" } else { "<span>" })?;
             for c in quote(word, position == 0).chars() {
                 let text = c.encode_utf8(&mut [0; 4]).to_owned();
-                if is_unseen(c) {
+                if is_hidden(c) {
                     let code = u32::from(c);
                     write!(f, r#"<bdi class="unseen" data-code="U+{code:04X}">"#)?;
                     escape(f, &text)?;

@@ -116,7 +116,15 @@ fn write_action(page: &mut String, step: &Step) -> Written {
                     "<label><input type=\"radio\" name=\"{id}\" data-tick=\"{id}={choice}\"> {choice}</label>"
                 )?;
             }
-            writeln!(page, "</p>")
+            writeln!(page, "</p>")?;
+            match step.proof() {
+                Some((choice, _)) => writeln!(
+                    page,
+                    "<p class=\"expect\">With {choice}, run it again: expect exit 0 and no output. \
+                     If not, stop.</p>"
+                ),
+                None => Ok(()),
+            }
         }
     }
 }
