@@ -1,104 +1,11 @@
 //! What no installed `pg_dump` writes: other versions of the format, and lies.
 #![allow(clippy::unwrap_used)]
 
+mod writer;
+
 use super::*;
 use crate::digest::TableHasher;
-
-/// Writes dumps as `pg_dump` does.
-struct Writer {
-    out: Vec<u8>,
-    minor: u8,
-}
-
-impl Writer {
-    fn new(minor: u8, entries: i32) -> Self {
-        let mut writer = Self {
-            out: b"PGDMP\x01".to_vec(),
-            minor,
-        };
-        writer.out.extend([minor, 0, 4, 8, 1]);
-        match minor {
-            ..15 => writer.int(0),
-            _ => writer.out.push(0),
-        }
-        for part in [29, 34, 21, 22, 10, 126, 0] {
-            writer.int(part);
-        }
-        for text in ["lavaserver", "17.12", "17.12"] {
-            writer.text(Some(text));
-        }
-        writer.int(entries);
-        writer
-    }
-
-    fn int(&mut self, value: i32) {
-        self.out.push(u8::from(value < 0));
-        self.out.extend(value.unsigned_abs().to_le_bytes());
-    }
-
-    fn text(&mut self, text: Option<&str>) {
-        match text {
-            None => self.int(-1),
-            Some(text) => {
-                self.int(text.len() as i32);
-                self.out.extend(text.as_bytes());
-            }
-        }
-    }
-
-    fn entry(&mut self, id: i32, desc: &str, tag: &str, sql: [Option<&str>; 2], data: u8) {
-        self.int(id);
-        self.int(i32::from(data != 3));
-        self.text(Some("1259"));
-        self.text(Some("16384"));
-        self.text(Some(tag));
-        self.text(Some(desc));
-        self.int(3);
-        self.text(sql[0]);
-        self.text(Some(""));
-        self.text(sql[1]);
-        self.text(Some("public"));
-        self.text(Some(""));
-        if self.minor >= 14 {
-            self.text(Some("heap"));
-        }
-        if self.minor >= 16 {
-            self.int(i32::from(b'r'));
-        }
-        self.text(Some("lavaserver"));
-        self.text(Some("false"));
-        self.text(Some("200"));
-        self.text(None);
-        self.out.push(data);
-        self.out.extend([0; 8]);
-    }
-
-    fn table_entry(&mut self, id: i32, name: &str) {
-        let copy = format!("COPY public.{name} (id, name) FROM stdin;\n");
-        self.entry(id, "TABLE DATA", name, [Some(""), Some(&copy)], 1);
-    }
-
-    fn block(&mut self, block: u8, id: i32) {
-        self.out.push(block);
-        self.int(id);
-    }
-
-    fn chunks(&mut self, chunks: &[&str]) {
-        for chunk in chunks {
-            self.text(Some(chunk));
-        }
-        self.int(0);
-    }
-
-    fn table(&mut self, id: i32, chunks: &[&str]) {
-        self.block(BLOCK_TABLE, id);
-        self.chunks(chunks);
-    }
-
-    fn read(&self) -> Result<DumpContents, ArchiveError> {
-        read(&self.out)
-    }
-}
+use writer::Writer;
 
 fn read(dump: &[u8]) -> Result<DumpContents, ArchiveError> {
     let mut reader = DumpReader::new();
@@ -161,10 +68,12 @@ fn every_version_of_the_format_reads_alike() {
         assert_eq!(device.digest, rows.digest());
         assert_eq!(contents.sequences[0].last_value, 42);
         for length in 0..dump.out.len() {
-            assert!(
-                read(&dump.out[..length]).is_err(),
-                "1.{minor} cut at {length}"
-            );
+            let (before, after) = dump.out.split_at(length);
+            assert!(read(before).is_err(), "1.{minor} cut at {length}");
+            let mut in_two = DumpReader::new();
+            in_two.feed(before, &mut ()).unwrap();
+            in_two.feed(after, &mut ()).unwrap();
+            assert_eq!(in_two.finish().as_ref(), Ok(&contents), "{length}");
         }
     }
 }
@@ -197,14 +106,40 @@ fn what_other_platforms_write_is_an_error_at_its_byte() {
     }
 }
 
+struct Entries(Vec<TocEntry>);
+
+impl Observer for Entries {
+    fn entry(&mut self, entry: &TocEntry) {
+        self.0.push(entry.clone());
+    }
+}
+
+#[test]
+fn a_section_is_one_of_four() {
+    let read = |section| {
+        let mut dump = Writer::new(14, 1);
+        dump.section = section;
+        dump.table_entry(7, "device");
+        let mut told = Entries(Vec::new());
+        let outcome = DumpReader::new().feed(&dump.out, &mut told);
+        outcome.map(|()| told.0.remove(0).section)
+    };
+    let known = [
+        Section::None,
+        Section::PreData,
+        Section::Data,
+        Section::PostData,
+    ];
+    assert_eq!([1, 2, 3, 4].map(read), known.map(Ok));
+    for unknown in [0, 5] {
+        let error = read(unknown).unwrap_err();
+        let words = format!("the section of an entry is {unknown}, expected 1 to 4");
+        assert!(error.to_string().ends_with(&words), "{error}");
+    }
+}
+
 #[test]
 fn an_entry_is_told_as_it_stands_in_the_dump() {
-    struct Entries(Vec<TocEntry>);
-    impl Observer for Entries {
-        fn entry(&mut self, entry: &TocEntry) {
-            self.0.push(entry.clone());
-        }
-    }
     let mut dump = Writer::new(16, 1);
     dump.table_entry(7, "device");
     let mut told = Entries(Vec::new());
@@ -482,6 +417,17 @@ fn a_table_ends_with_its_end_mark_and_two_empty_lines() {
 }
 
 #[test]
+fn rows_are_digested_with_the_key_that_the_reader_is_given() {
+    let key = [7; 32].into();
+    let mut reader = DumpReader::new().with_digest_key(&key);
+    let dump = one_table(&["1\tone\n", END]).out;
+    reader.feed(&dump, &mut ()).unwrap();
+    let mut rows = TableHasher::keyed(&key);
+    rows.add_row(b"1\tone");
+    assert_eq!(reader.finish().unwrap().tables[0].digest, rows.digest());
+}
+
+#[test]
 fn a_dump_without_large_objects_has_no_digest_of_any() {
     assert_eq!(one_table(&[END]).read().unwrap().large_objects_digest, None);
 }
@@ -542,11 +488,21 @@ fn numbers_are_written_in_one_way_only() {
         [1, 7, 0, 0, 0],
     ] {
         let mut dump = Writer::new(14, 1);
+        let at = dump.out.len();
         dump.out.extend(number);
+        // More than the rest of the number comes at once.
+        dump.out.extend([0; 9]);
         let error = dump.read().unwrap_err();
         assert!(
             matches!(error.kind(), ArchiveErrorKind::Malformed { .. }),
             "{error}"
         );
+        assert_eq!(error.offset(), at as u64);
+        for cut in at..at + 5 {
+            let mut in_two = DumpReader::new();
+            in_two.feed(&dump.out[..cut], &mut ()).unwrap();
+            let again = in_two.feed(&dump.out[cut..], &mut ()).unwrap_err();
+            assert_eq!(again, error);
+        }
     }
 }
