@@ -1,3 +1,6 @@
+#[cfg(test)]
+mod tests;
+
 use std::io::{self, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -55,6 +58,17 @@ pub struct Dumped {
 /// [`ErrorKind::Void`] if the snapshot did not live to its end, or
 /// [`ErrorKind::Io`] from the sink.
 pub fn dump(snapshot: &mut Snapshot, pace: Pace, sink: &mut dyn DumpSink) -> Result<Dumped> {
+    let rate = Rate::of(pace);
+    dump_under(&mut Brake::new(&rate), snapshot, pace, sink)
+}
+
+/// [`dump`], held back by a brake that can be looked at.
+fn dump_under(
+    brake: &mut Brake<'_>,
+    snapshot: &mut Snapshot,
+    pace: Pace,
+    sink: &mut dyn DumpSink,
+) -> Result<Dumped> {
     let programs = Programs::find(snapshot.facts().major)?;
     let program = programs.path("pg_dump");
     let passfile = snapshot.address().passfile_line();
@@ -72,9 +86,8 @@ pub fn dump(snapshot: &mut Snapshot, pace: Pace, sink: &mut dyn DumpSink) -> Res
         server::widen(stdout);
     }
 
-    let rate = Rate::of(pace);
-    let passed = beside_heartbeat(snapshot, pace, &rate, |alive| {
-        pass(&mut child, &rate, sink, alive)
+    let passed = beside_heartbeat(snapshot, pace, brake.rate, |alive| {
+        pass(&mut child, brake, sink, alive)
     });
     let what = format!("dump the {} with {}", snapshot.address(), program.display());
     let ended = child.end(passed.is_err());
@@ -228,7 +241,7 @@ impl Drop for Running {
 /// Moves the stream from the child to the sink and the reader, to its end.
 fn pass(
     child: &mut Running,
-    rate: &Rate,
+    brake: &mut Brake<'_>,
     sink: &mut dyn DumpSink,
     alive: &dyn Fn() -> bool,
 ) -> Result<DumpReader> {
@@ -236,7 +249,6 @@ fn pass(
     // Only now, when the snapshot has fixed the rows.
     let key = DigestKey::random().map_err(|e| Error::with(ErrorKind::Io, "draw a key", e))?;
     let mut reader = DumpReader::new().with_digest_key(&key);
-    let mut brake = Brake::new(rate);
     let mut buffer = vec![0; 256 << 10];
     let stdout = child.child.stdout.as_mut();
     let mut stdout =

@@ -30,10 +30,10 @@ pub struct WorkOfOthers {
 
 /// Beside work of others; a dump must end some time, for its snapshot keeps the
 /// server from clearing up.
-const BESIDE_WORK: u64 = 10 << 20;
+pub(crate) const BESIDE_WORK: u64 = 10 << 20;
 
 /// From here on nothing is held back.
-const UNLIMITED: u64 = 2 << 30;
+pub(crate) const UNLIMITED: u64 = 2 << 30;
 
 /// How often the server is asked who is at work.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -66,7 +66,8 @@ impl Rate {
         }))
     }
 
-    fn now(&self) -> u64 {
+    /// In bytes a second.
+    pub(crate) fn now(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -106,8 +107,9 @@ impl<'r> Work<'r> {
 
 /// Keeps a stream to a rate by waiting where it is ahead.
 pub(crate) struct Brake<'r> {
-    rate: &'r Rate,
-    free_at: Instant,
+    pub(crate) rate: &'r Rate,
+    /// When all that was held back so far is free to have passed.
+    pub(crate) free_at: Instant,
 }
 
 impl<'r> Brake<'r> {

@@ -80,6 +80,7 @@ mod tests {
                 sum.update(b"\\");
                 sum.forget_row();
             }
+            prop_assert_eq!(sum.rows(), rows.len() as u64);
             prop_assert_eq!(sum.total().rows(), rows.len() as u64);
             prop_assert_eq!(sum.total().digest(), whole.digest());
         }

@@ -155,6 +155,25 @@ impl Scratch {
     }
 }
 
+#[cfg(test)]
+impl Scratch {
+    /// For a test of this crate's own rooms; those of the whole are in `tests`.
+    #[allow(clippy::unwrap_used)]
+    pub(crate) fn for_test() -> Self {
+        let passwd = fs::read_to_string("/etc/passwd").unwrap();
+        let line = passwd.lines().find(|l| l.starts_with("postgres:"));
+        let mut ids = line.unwrap().split(':').skip(2).map(|id| id.parse());
+        let mut id = || ids.next().unwrap().unwrap();
+        let user = OsUser {
+            uid: id(),
+            gid: id(),
+        };
+        let user = rustix::process::geteuid().is_root().then_some(user);
+        let programs = Programs::at_least(13).unwrap();
+        Self::start(&programs, Path::new("/tmp"), user).unwrap()
+    }
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
         // Immediate: nothing in it is worth a checkpoint.

@@ -30,6 +30,13 @@ const LOCK_WAIT: Duration = Duration::from_secs(60);
 /// what routers forget connections after.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
+/// A dump lasts as long as it lasts: no time-out may end its snapshot. Only newer
+/// servers know the last one.
+const SESSION: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
+    SET default_transaction_read_only = on; SET search_path = ''; \
+    SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings \
+    WHERE name = 'transaction_timeout'";
+
 /// What the server and the database are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerFacts {
@@ -120,17 +127,7 @@ impl Snapshot {
                 e,
             )
         };
-        // A dump lasts as long as it lasts; no time-out may end its snapshot.
-        client
-            .batch_execute(
-                "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
-                 SET default_transaction_read_only = on; SET search_path = '';",
-            )
-            .map_err(query)?;
-        if number(&mut client).map_err(query)? >= 170_000 {
-            let sql = "SET transaction_timeout = 0";
-            client.batch_execute(sql).map_err(query)?;
-        }
+        client.batch_execute(SESSION).map_err(query)?;
         client
             .batch_execute(&format!(
                 "SET lock_timeout = {}; \
@@ -175,7 +172,7 @@ impl Snapshot {
     }
 
     fn read_facts(&mut self) -> Result<()> {
-        let number = self.query(VERSION)?;
+        let number = self.query("SELECT pg_catalog.current_setting('server_version_num')")?;
         let number: u32 = first_value(number).parse().unwrap_or(0);
         // Providers other than libc came with version 15.
         let provider = if number >= 150_000 {
@@ -437,13 +434,6 @@ const OF_THE_DATABASE: &str = "r.oid IN (SELECT s.refobjid FROM pg_catalog.pg_sh
     JOIN pg_catalog.pg_database d ON d.oid = s.dbid \
     WHERE d.datname = pg_catalog.current_database() \
     AND s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass)";
-
-const VERSION: &str = "SELECT pg_catalog.current_setting('server_version_num')";
-
-fn number(client: &mut Client) -> Result<u32, postgres::Error> {
-    let rows = text_rows(client.simple_query(VERSION)?);
-    Ok(first_value(rows).parse().unwrap_or(0))
-}
 
 impl ServerFacts {
     /// If the server lacks fixes that a dump or a restore needs: what to know.

@@ -10,8 +10,8 @@ use std::path::Path;
 
 use common::Cluster;
 use lava_backup_pg::archive::{
-    ArchiveError, ArchiveErrorKind, DumpContents, DumpReader, Observer, TableInfo, TableSummary,
-    TocEntry,
+    ArchiveError, ArchiveErrorKind, DumpContents, DumpReader, Observer, Section, TableInfo,
+    TableSummary, TocEntry,
 };
 use lava_backup_pg::digest::{TableDigest, TableHasher};
 use proptest::prelude::*;
@@ -354,6 +354,14 @@ fn a_small_dump_is_read() {
     assert_eq!(contents.header.version.to_string(), "1.14");
     assert_eq!(contents.tables.len(), 2);
     assert_eq!(contents.large_objects, 1);
+    let sections = ["TABLE", "TABLE DATA", "CONSTRAINT"].map(|desc| {
+        let entry = notes.entries.iter().find(|e| e.desc == desc);
+        entry.unwrap().section
+    });
+    assert_eq!(
+        sections,
+        [Section::PreData, Section::Data, Section::PostData]
+    );
     let rows: Vec<_> = notes
         .rows
         .iter()

@@ -144,6 +144,27 @@ fn data_that_nobody_can_make_again_goes_aside_only_when_asked() {
 }
 
 #[test]
+fn data_that_can_not_be_looked_for_does_not_go_aside() {
+    let cluster = cluster();
+    let (kept, contents) = lab(&cluster);
+    for (question, kind) in [
+        ("SELECT count(*) FROM nowhere", ErrorKind::HoldsData),
+        ("SELECT 0 WHERE false", ErrorKind::HoldsData),
+        // Whoever asks again may be told.
+        (
+            "SELECT pg_terminate_backend(pg_backend_pid())",
+            ErrorKind::Connection,
+        ),
+    ] {
+        let mut asked = spec(&contents);
+        asked.holds_data = question.into();
+        let refused = bring(&cluster, &asked, &kept.bytes).unwrap_err();
+        assert_eq!(refused.kind(), kind, "{refused}");
+        assert_eq!(databases(&cluster, "lab"), ["lab"]);
+    }
+}
+
+#[test]
 fn a_database_in_use_is_not_replaced() {
     let cluster = cluster();
     let (kept, contents) = lab(&cluster);
@@ -332,8 +353,9 @@ fn facts_tell_what_roles_may_do_and_how_large_tables_are() {
         CREATE ROLE chief; GRANT \"lab, \\ managers\" TO chief WITH ADMIN OPTION;
         SET ROLE chief; GRANT \"lab, \\ managers\" TO alice; RESET ROLE;
         ALTER ROLE alice SET work_mem = '7MB'; ALTER ROLE alice SET lab.key = 'hunter2'; ALTER ROLE alice IN DATABASE postgres SET work_mem = '8MB';
+        ALTER DATABASE lab SET work_mem = '9MB'; ALTER DATABASE lab SET lab.key = 'hunter2';
         \\connect lab
-        GRANT SELECT ON job TO alice; ANALYZE job";
+        CREATE EXTENSION hstore; GRANT SELECT ON job TO alice; ANALYZE job";
     admin.query("postgres", roles).unwrap();
     let mut snapshot = Snapshot::take(&cluster.address("lab")).unwrap();
     let facts = snapshot.facts().clone();
@@ -357,6 +379,22 @@ fn facts_tell_what_roles_may_do_and_how_large_tables_are() {
     let of_job: u64 = admin.value("lab", asked).unwrap().unwrap().parse().unwrap();
     assert!(of_job > 0);
     assert_eq!(sizes, [("empty", 0), ("job", of_job)]);
+    assert!(facts.size > of_job, "{}", facts.size);
+    assert_eq!(facts.settings, ["lab.key=…", "work_mem=9MB"]);
+    let hstore = "SELECT extname || ' ' || extversion FROM pg_extension WHERE extname = 'hstore'";
+    assert_eq!(
+        facts.extensions,
+        [admin.value("lab", hstore).unwrap().unwrap()]
+    );
+    let made = [&facts.collate, &facts.ctype, &facts.provider];
+    assert_eq!(made, ["C.UTF-8", "C.UTF-8", "libc"]);
+    assert_eq!(facts.locale, None);
+    assert_eq!(facts.major, admin.programs().major());
+    let mut of_old = facts.clone();
+    of_old.version = "15.17".into();
+    assert!(of_old.lacks_fixes().unwrap().contains("15.18"));
+    of_old.version = "15.18".into();
+    assert_eq!(of_old.lacks_fixes(), None);
 
     let verifiers = snapshot.verifiers().unwrap();
     let of: Vec<&str> = verifiers.iter().map(|(role, _)| role.as_str()).collect();
@@ -422,6 +460,12 @@ fn a_server_that_knows_roles_by_the_user_that_comes_is_come_to_as_that_user() {
     let cluster = cluster();
     let admin = cluster.superuser();
     admin.query("postgres", LAB).unwrap();
+    let either = Address {
+        os_user: Some(user),
+        ..cluster.address("lab")
+    };
+    let as_we_are = Snapshot::take(&either).unwrap();
+    assert_eq!(as_we_are.address().os_user, None);
     let host = cluster.address("lab").host;
     let rules = Path::new(&host).with_file_name("data");
     std::fs::write(rules.join("pg_ident.conf"), "lava postgres lavaserver\n").unwrap();
@@ -443,6 +487,7 @@ fn a_server_that_knows_roles_by_the_user_that_comes_is_come_to_as_that_user() {
         ..as_root
     };
     let mut snapshot = Snapshot::take(&as_user).unwrap();
+    assert_eq!(snapshot.address().os_user, Some(user));
     let mut kept = Kept::default();
     let dumped = dump(&mut snapshot, Pace::Yielding, &mut kept).unwrap();
     assert_eq!(dumped.contents.table("public", "job").unwrap().rows, 5000);

@@ -9,7 +9,7 @@ use crate::digest::TableHasher;
 use crate::large_objects::LargeObjects;
 
 /// How much may be kept of a table of contents, in bytes.
-pub(super) const MEMORY_LIMIT: u64 = 256 * 1024 * 1024;
+const MEMORY_LIMIT: u64 = 256 * 1024 * 1024;
 
 /// What is known of the dump so far.
 #[derive(Debug)]
@@ -218,5 +218,19 @@ fn table_of(
                 at,
             ))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_counted_byte_for_byte() {
+        let mut ledger = Ledger::new(TableHasher::unkeyed());
+        ledger.memory = MEMORY_LIMIT - 64 - (64 + 3) - (64 + 5);
+        assert_eq!(ledger.remember(&["lab", "table"], 0), Ok(()));
+        assert_eq!(ledger.memory, MEMORY_LIMIT);
+        assert!(ledger.remember(&[], 0).is_err());
     }
 }

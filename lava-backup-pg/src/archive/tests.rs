@@ -1,105 +1,11 @@
 //! What no installed `pg_dump` writes: other versions of the format, and lies.
 #![allow(clippy::unwrap_used)]
 
-use super::ledger::MEMORY_LIMIT;
+mod writer;
+
 use super::*;
 use crate::digest::TableHasher;
-
-/// Writes dumps as `pg_dump` does.
-struct Writer {
-    out: Vec<u8>,
-    minor: u8,
-}
-
-impl Writer {
-    fn new(minor: u8, entries: i32) -> Self {
-        let mut writer = Self {
-            out: b"PGDMP\x01".to_vec(),
-            minor,
-        };
-        writer.out.extend([minor, 0, 4, 8, 1]);
-        match minor {
-            ..15 => writer.int(0),
-            _ => writer.out.push(0),
-        }
-        for part in [29, 34, 21, 22, 10, 126, 0] {
-            writer.int(part);
-        }
-        for text in ["lavaserver", "17.12", "17.12"] {
-            writer.text(Some(text));
-        }
-        writer.int(entries);
-        writer
-    }
-
-    fn int(&mut self, value: i32) {
-        self.out.push(u8::from(value < 0));
-        self.out.extend(value.unsigned_abs().to_le_bytes());
-    }
-
-    fn text(&mut self, text: Option<&str>) {
-        match text {
-            None => self.int(-1),
-            Some(text) => {
-                self.int(text.len() as i32);
-                self.out.extend(text.as_bytes());
-            }
-        }
-    }
-
-    fn entry(&mut self, id: i32, desc: &str, tag: &str, sql: [Option<&str>; 2], data: u8) {
-        self.int(id);
-        self.int(i32::from(data != 3));
-        self.text(Some("1259"));
-        self.text(Some("16384"));
-        self.text(Some(tag));
-        self.text(Some(desc));
-        self.int(3);
-        self.text(sql[0]);
-        self.text(Some(""));
-        self.text(sql[1]);
-        self.text(Some("public"));
-        self.text(Some(""));
-        if self.minor >= 14 {
-            self.text(Some("heap"));
-        }
-        if self.minor >= 16 {
-            self.int(i32::from(b'r'));
-        }
-        self.text(Some("lavaserver"));
-        self.text(Some("false"));
-        self.text(Some("200"));
-        self.text(None);
-        self.out.push(data);
-        self.out.extend([0; 8]);
-    }
-
-    fn table_entry(&mut self, id: i32, name: &str) {
-        let copy = format!("COPY public.{name} (id, name) FROM stdin;\n");
-        self.entry(id, "TABLE DATA", name, [Some(""), Some(&copy)], 1);
-    }
-
-    fn block(&mut self, block: u8, id: i32) {
-        self.out.push(block);
-        self.int(id);
-    }
-
-    fn chunks(&mut self, chunks: &[&str]) {
-        for chunk in chunks {
-            self.text(Some(chunk));
-        }
-        self.int(0);
-    }
-
-    fn table(&mut self, id: i32, chunks: &[&str]) {
-        self.block(BLOCK_TABLE, id);
-        self.chunks(chunks);
-    }
-
-    fn read(&self) -> Result<DumpContents, ArchiveError> {
-        read(&self.out)
-    }
-}
+use writer::Writer;
 
 fn read(dump: &[u8]) -> Result<DumpContents, ArchiveError> {
     let mut reader = DumpReader::new();
@@ -149,6 +55,10 @@ fn every_version_of_the_format_reads_alike() {
         assert_eq!(contents.header.version, ArchiveVersion { major: 1, minor });
         assert_eq!(contents.header.created.to_string(), "2026-11-22 21:34:29");
         assert_eq!((contents.entries, contents.large_objects), (4, 2));
+        let mut objects = TableHasher::unkeyed();
+        objects.add_row(b"4000000000\tlarge");
+        objects.add_row(b"16385\tlarge");
+        assert_eq!(contents.large_objects_digest, Some(objects.digest()));
         let device = contents.table("public", "device").unwrap();
         assert_eq!(device.table.columns, ["id", "name"]);
         assert_eq!((device.rows, device.bytes), (2, 12));
@@ -158,10 +68,12 @@ fn every_version_of_the_format_reads_alike() {
         assert_eq!(device.digest, rows.digest());
         assert_eq!(contents.sequences[0].last_value, 42);
         for length in 0..dump.out.len() {
-            assert!(
-                read(&dump.out[..length]).is_err(),
-                "1.{minor} cut at {length}"
-            );
+            let (before, after) = dump.out.split_at(length);
+            assert!(read(before).is_err(), "1.{minor} cut at {length}");
+            let mut in_two = DumpReader::new();
+            in_two.feed(before, &mut ()).unwrap();
+            in_two.feed(after, &mut ()).unwrap();
+            assert_eq!(in_two.finish().as_ref(), Ok(&contents), "{length}");
         }
     }
 }
@@ -181,6 +93,90 @@ fn a_version_that_is_not_known_is_refused_as_such() {
 }
 
 #[test]
+fn what_other_platforms_write_is_an_error_at_its_byte() {
+    for (at, what) in [
+        (8, "the size of integers"),
+        (9, "the size of offsets"),
+        (10, "the format of the archive"),
+    ] {
+        let mut dump = one_table(&[END]);
+        dump.out[at] = 3;
+        malformed(&dump, what);
+        assert_eq!(dump.read().unwrap_err().offset(), at as u64);
+    }
+}
+
+struct Entries(Vec<TocEntry>);
+
+impl Observer for Entries {
+    fn entry(&mut self, entry: &TocEntry) {
+        self.0.push(entry.clone());
+    }
+}
+
+#[test]
+fn a_section_is_one_of_four() {
+    let read = |section| {
+        let mut dump = Writer::new(14, 1);
+        dump.section = section;
+        dump.table_entry(7, "device");
+        let mut told = Entries(Vec::new());
+        let outcome = DumpReader::new().feed(&dump.out, &mut told);
+        outcome.map(|()| told.0.remove(0).section)
+    };
+    let known = [
+        Section::None,
+        Section::PreData,
+        Section::Data,
+        Section::PostData,
+    ];
+    assert_eq!([1, 2, 3, 4].map(read), known.map(Ok));
+    for unknown in [0, 5] {
+        let error = read(unknown).unwrap_err();
+        let words = format!("the section of an entry is {unknown}, expected 1 to 4");
+        assert!(error.to_string().ends_with(&words), "{error}");
+    }
+}
+
+#[test]
+fn an_entry_is_told_as_it_stands_in_the_dump() {
+    let mut dump = Writer::new(16, 1);
+    dump.table_entry(7, "device");
+    let mut told = Entries(Vec::new());
+    DumpReader::new().feed(&dump.out, &mut told).unwrap();
+    let device = TocEntry {
+        dump_id: 7,
+        catalog: 1259,
+        oid: 16384,
+        tag: "device".into(),
+        desc: "TABLE DATA".into(),
+        section: Section::Data,
+        defn: Some(String::new()),
+        drop_stmt: Some(String::new()),
+        copy_stmt: Some("COPY public.device (id, name) FROM stdin;\n".into()),
+        namespace: Some("public".into()),
+        tablespace: Some(String::new()),
+        table_access_method: Some("heap".into()),
+        relation_kind: Some(i32::from(b'r')),
+        owner: Some("lavaserver".into()),
+        dependencies: vec![200],
+        has_data: true,
+        data_offset: None,
+    };
+    assert_eq!(told.0, [device]);
+}
+
+#[test]
+fn a_reader_tells_how_far_it_is_and_what_it_knows() {
+    let dump = one_table(&[END]).out;
+    let mut reader = DumpReader::new();
+    assert_eq!((reader.offset(), reader.header()), (0, None));
+    reader.feed(&dump, &mut ()).unwrap();
+    assert_eq!(reader.offset(), dump.len() as u64);
+    assert_eq!(reader.header().unwrap().database, "lavaserver");
+}
+
+#[test]
 fn every_method_of_compression_is_named() {
     for (method, name) in [(1, "gzip"), (2, "lz4"), (3, "zstd"), (9, "method 9")] {
         let mut dump = Writer::new(16, 0).out;
@@ -195,13 +191,13 @@ fn every_method_of_compression_is_named() {
 
 #[test]
 fn a_length_is_checked_before_memory_is_taken() {
-    for limit in [TocLimit::Tag, TocLimit::Definition] {
+    for limited in [TocLimit::Tag, TocLimit::Definition] {
         let mut dump = Writer::new(14, 1);
         dump.int(7);
         dump.int(0);
         dump.text(Some("0"));
         dump.text(Some("0"));
-        if limit == TocLimit::Definition {
+        if limited == TocLimit::Definition {
             dump.text(Some("t"));
             dump.text(Some("TABLE"));
             dump.int(2);
@@ -211,10 +207,17 @@ fn a_length_is_checked_before_memory_is_taken() {
         let error = dump.read().unwrap_err();
         assert_eq!(error.offset(), at);
         assert!(
-            matches!(error.kind(), ArchiveErrorKind::TooLarge { found, .. } if *found == i32::MAX as u64),
+            matches!(error.kind(), ArchiveErrorKind::TooLarge { found, limit, .. }
+                if *found == i32::MAX as u64 && *limit == limited as u64),
             "{error}"
         );
     }
+    let mut header = Writer::new(14, 0).out;
+    let name = header.windows(4).position(|w| w == b"lava").unwrap();
+    header[name - 4..name].copy_from_slice(&i32::MAX.to_le_bytes());
+    let error = read(&header).unwrap_err();
+    let words = "the name of the database is 2147483647, above the limit of 65536";
+    assert!(error.to_string().ends_with(words), "{error}");
     let error = Writer::new(14, 1_000_001).read().unwrap_err();
     assert!(
         matches!(
@@ -228,10 +231,50 @@ fn a_length_is_checked_before_memory_is_taken() {
     );
 }
 
-#[derive(PartialEq)]
+#[test]
+fn a_length_may_be_its_limit() {
+    for (length, fits) in [(16, true), (17, false)] {
+        let mut dump = Writer::new(14, 1);
+        dump.int(7);
+        dump.int(0);
+        dump.text(Some(&"0".repeat(length)));
+        let outcome = DumpReader::new().feed(&dump.out, &mut ());
+        assert_eq!(outcome.is_ok(), fits, "{length}: {outcome:?}");
+    }
+}
+
+#[test]
+fn an_entry_has_a_million_dependencies_at_most() {
+    let mut dump = Writer::new(14, 1);
+    dump.table_entry(7, "device");
+    // Up to the end of the list, which has one.
+    dump.out.truncate(dump.out.len() - 5 - 9);
+    (1..1_000_000).for_each(|_| dump.text(Some("2")));
+    let mut reader = DumpReader::new();
+    assert_eq!(reader.feed(&dump.out, &mut ()), Ok(()));
+    let at = dump.out.len();
+    dump.text(Some("2"));
+    let error = reader.feed(&dump.out[at..], &mut ()).unwrap_err();
+    let words = "the number of dependencies of an entry is 1000001, above the limit of 1000000";
+    assert!(error.to_string().ends_with(words), "{error}");
+}
+
+#[test]
+fn what_an_error_shows_of_a_dump_is_short_and_on_one_line() {
+    for (length, shown) in [(59, "\""), (60, "…\"")] {
+        let mut dump = Writer::new(14, 1);
+        let kind = format!("\n{}", "x".repeat(length));
+        dump.entry(7, &kind, "device", [None, None], 1);
+        let found = format!("is \"\\n{}{shown}, expected", "x".repeat(59));
+        let error = dump.read().unwrap_err();
+        assert!(error.to_string().contains(&found), "{error}");
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
 enum TocLimit {
-    Tag,
-    Definition,
+    Tag = 1_048_576,
+    Definition = 16_777_216,
 }
 
 /// 2 GiB are announced, and as many can follow; what is kept is one byte more than came.
@@ -269,7 +312,7 @@ fn the_table_of_contents_may_not_fill_the_memory() {
         matches!(
             error.kind(),
             ArchiveErrorKind::TooLarge {
-                limit: MEMORY_LIMIT,
+                limit: 268_435_456,
                 ..
             }
         ),
@@ -291,7 +334,12 @@ fn a_row_is_limited_only_where_it_must_be_kept() {
             self.0
         }
     }
-    for (limit, wanted, fails) in [(10, true, false), (9, true, true), (9, false, false)] {
+    for (limit, wanted, fails) in [
+        (10, true, None),
+        (9, true, Some("90")),
+        (4, true, Some("45")),
+        (9, false, None),
+    ] {
         for chunks in [&["1\t34567890\n", END][..], &["1\t3456", "7890\n", END]] {
             let mut reader = DumpReader::new().with_row_limit(limit);
             let dump = one_table(chunks).out;
@@ -299,9 +347,42 @@ fn a_row_is_limited_only_where_it_must_be_kept() {
             let mut by_bytes = DumpReader::new().with_row_limit(limit);
             let feed = |byte| by_bytes.feed(std::slice::from_ref(byte), &mut Want(wanted));
             assert_eq!(outcome, dump.iter().try_for_each(feed));
-            assert_eq!(outcome.is_err(), fails, "{limit} {wanted} {chunks:?}");
+            let Some(last) = fails else {
+                assert_eq!(outcome, Ok(()));
+                continue;
+            };
+            let error = outcome.unwrap_err();
+            // The last byte that may be and the first that may not.
+            let last = dump.windows(2).position(|two| two == last.as_bytes());
+            assert_eq!(error.offset(), last.unwrap() as u64 + 1);
+            let length = limit + 1;
+            let words = format!("the length of a row is {length}, above the limit of {limit}");
+            assert!(error.to_string().ends_with(&words), "{error}");
         }
     }
+    let mut unseen = DumpReader::new().with_row_limit(1);
+    let dump = one_table(&["1\tone\n", END]).out;
+    assert_eq!(unseen.feed(&dump, &mut ()), Ok(()));
+}
+
+#[test]
+fn a_row_may_have_64_mib_unless_told_otherwise() {
+    struct Want;
+    impl Observer for Want {
+        fn wants(&mut self, _: &TableInfo) -> bool {
+            true
+        }
+    }
+    let mut dump = one_table(&[]);
+    dump.out.truncate(dump.out.len() - 5);
+    dump.int(i32::MAX);
+    let mut reader = DumpReader::new();
+    reader.feed(&dump.out, &mut Want).unwrap();
+    let mib = vec![b'x'; 1024 * 1024];
+    for _ in 0..64 {
+        assert_eq!(reader.feed(&mib, &mut Want), Ok(()));
+    }
+    assert!(reader.feed(b"x", &mut Want).is_err());
 }
 
 #[test]
@@ -318,6 +399,9 @@ fn a_table_ends_with_its_end_mark_and_two_empty_lines() {
     ] {
         malformed(&one_table(chunks), "the end of a table's data");
     }
+    let error = one_table(&["1\tone\n"]).read().unwrap_err();
+    let words = "is row 2 of public.device, expected an end mark";
+    assert!(error.to_string().ends_with(words), "{error}");
     for chunks in [
         &["\\.\n\n\n\n"][..],
         &[END, "1\tone\n"],
@@ -330,6 +414,22 @@ fn a_table_ends_with_its_end_mark_and_two_empty_lines() {
         let feed = |byte| by_bytes.feed(std::slice::from_ref(byte), &mut ());
         assert_eq!(dump.out.iter().try_for_each(feed).err(), dump.read().err());
     }
+}
+
+#[test]
+fn rows_are_digested_with_the_key_that_the_reader_is_given() {
+    let key = [7; 32].into();
+    let mut reader = DumpReader::new().with_digest_key(&key);
+    let dump = one_table(&["1\tone\n", END]).out;
+    reader.feed(&dump, &mut ()).unwrap();
+    let mut rows = TableHasher::keyed(&key);
+    rows.add_row(b"1\tone");
+    assert_eq!(reader.finish().unwrap().tables[0].digest, rows.digest());
+}
+
+#[test]
+fn a_dump_without_large_objects_has_no_digest_of_any() {
+    assert_eq!(one_table(&[END]).read().unwrap().large_objects_digest, None);
 }
 
 #[test]
@@ -388,11 +488,21 @@ fn numbers_are_written_in_one_way_only() {
         [1, 7, 0, 0, 0],
     ] {
         let mut dump = Writer::new(14, 1);
+        let at = dump.out.len();
         dump.out.extend(number);
+        // More than the rest of the number comes at once.
+        dump.out.extend([0; 9]);
         let error = dump.read().unwrap_err();
         assert!(
             matches!(error.kind(), ArchiveErrorKind::Malformed { .. }),
             "{error}"
         );
+        assert_eq!(error.offset(), at as u64);
+        for cut in at..at + 5 {
+            let mut in_two = DumpReader::new();
+            in_two.feed(&dump.out[..cut], &mut ()).unwrap();
+            let again = in_two.feed(&dump.out[cut..], &mut ()).unwrap_err();
+            assert_eq!(again, error);
+        }
     }
 }

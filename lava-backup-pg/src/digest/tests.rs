@@ -106,6 +106,9 @@ fn only_the_written_form_is_read_back() {
         let digest = table(none, ["a"]);
         let text = digest.to_string();
         assert_eq!(text.parse::<TableDigest>().unwrap(), digest);
+        let json = serde_json::to_value(digest).unwrap();
+        assert_eq!(json, text);
+        assert_eq!(serde_json::from_value::<TableDigest>(json).unwrap(), digest);
         let (prefix, hex) = text.split_once(':').unwrap();
         for wrong in [
             text.to_uppercase(),

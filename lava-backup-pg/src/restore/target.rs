@@ -214,7 +214,7 @@ pub(super) fn create(admin: &Superuser, spec: &Restore<'_>, new: &str) -> Result
 
 /// Which locale provider, to a server that knows of more than one.
 fn provider(admin: &Superuser, spec: &Restore<'_>) -> String {
-    if admin.programs().major() < 15 || spec.provider.is_empty() {
+    if admin.programs().major() < 15 {
         return String::new();
     }
     let mut sql = format!(" LOCALE_PROVIDER {}", identifier(&spec.provider));

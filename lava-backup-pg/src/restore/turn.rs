@@ -101,3 +101,24 @@ impl Drop for Turn {
         let _ = self.psql.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::scratch::Scratch;
+    use std::path::Path;
+
+    #[test]
+    fn a_turn_that_is_over_is_over_on_the_server_too() {
+        let cluster = Scratch::for_test();
+        for _ in 0..2 {
+            let turn = Turn::take(cluster.superuser(), "lab").unwrap();
+            let psql = Path::new("/proc").join(turn.psql.id().to_string());
+            assert!(psql.exists());
+            drop(turn);
+            assert!(!psql.exists());
+        }
+    }
+}

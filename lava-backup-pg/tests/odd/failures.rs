@@ -237,22 +237,23 @@ fn no_time_out_of_the_role_or_the_database_ends_a_dump() {
     let cluster = shared();
     let admin = cluster.superuser();
     dumped(&cluster, "slow", LARGE);
-    for setting in [
-        "statement_timeout",
-        "idle_in_transaction_session_timeout",
-        "lock_timeout",
-    ] {
-        let sql = format!("ALTER DATABASE slow SET {setting} = '20ms'");
+    // Only newer servers know all of them.
+    let sql = "SELECT name FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout', \
+               'idle_in_transaction_session_timeout', 'transaction_timeout')";
+    let settings = admin.query("postgres", sql).unwrap().concat();
+    assert!(settings.len() >= 3, "{settings:?}");
+    for setting in settings {
+        let sql = format!("ALTER DATABASE slow SET {setting} = '100ms'");
         admin.query("postgres", &sql).unwrap();
     }
     let mut holding = snapshot(&cluster, "slow");
     let (result, _) = dump_and(&mut holding, || {
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(200));
         let sql = "SELECT DISTINCT application_name FROM pg_stat_activity \
                    WHERE datname = 'slow' AND backend_type = 'client backend'";
         let names = admin.query("postgres", sql).unwrap();
         assert_eq!(names, [["lava-backup"]]);
     });
     assert_eq!(result.unwrap().contents.tables.len(), 2);
-    assert!(holding.query("SELECT pg_sleep(0.05)").is_ok());
+    assert!(holding.query("SELECT pg_sleep(0.2)").is_ok());
 }

@@ -73,6 +73,20 @@ fn a_database_with_rules_of_its_own_for_sorting_comes_back_with_them() {
     let order = "SELECT string_agg(a, '' ORDER BY a) FROM t";
     let order = admin.value("sorted again", order).unwrap();
     assert_eq!(order.as_deref(), Some("aäz"));
+
+    let create = "CREATE DATABASE built TEMPLATE template0 LOCALE_PROVIDER builtin \
+                  BUILTIN_LOCALE 'C.UTF-8'";
+    let made = admin.query("postgres", create);
+    // And these with 17.
+    assert_eq!(made.is_ok(), major(&cluster) >= 17, "{made:?}");
+    if made.is_err() {
+        return;
+    }
+    admin.query("built", "CREATE TABLE t (a text)").unwrap();
+    crate::trip::back_from(&cluster, &crate::trip::dump_again(&cluster, "built"));
+    let as_made = "SELECT datlocprovider, datlocale FROM pg_database WHERE datname = 'built again'";
+    let as_made = admin.query("postgres", as_made).unwrap();
+    assert_eq!(as_made, [["b", "C.UTF-8"]]);
 }
 
 /// As `initdb` makes it where no locale is set.
