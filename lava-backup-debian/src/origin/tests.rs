@@ -10,7 +10,9 @@ use sha2::Digest;
 use tempfile::TempDir;
 
 use super::*;
-use crate::{FindingKind, HostState, List, Signature, auto_installed, read_sources, read_status};
+use crate::{
+    Content, FindingKind, HostState, List, Signature, auto_installed, read_sources, read_status,
+};
 
 /// A root with archives beside it, whose lists apt itself fetches.
 struct Lab {
@@ -664,6 +666,99 @@ fn a_source_may_name_keys_by_fingerprint_or_hold_one_itself() {
 }
 
 #[test]
+fn where_one_list_of_an_archive_is_lacking_no_package_is_called_local() {
+    let lab = lab_of_debian();
+    let class = |lab: &Lab| lab.origins().packages[4].class;
+    assert_eq!(class(&lab), Class::Local);
+    let lists = lab.root().names("var/lib/apt/lists").unwrap();
+    let packages = |name: &&std::ffi::OsString| {
+        let name = name.to_str().unwrap();
+        name.contains("_security_") && name.ends_with("_Packages")
+    };
+    let list = lists.iter().find(packages).unwrap();
+    fs::remove_file(lab.at("root/var/lib/apt/lists").join(list)).unwrap();
+    assert_eq!(class(&lab), Class::Unknown);
+    let subject = "copy:/security bookworm-security".to_owned();
+    assert!(
+        lab.findings()
+            .contains(&(FindingKind::ListsMissing, subject))
+    );
+}
+
+#[test]
+fn entries_that_name_different_keys_for_one_archive_are_no_good_as_apt_sees_it() {
+    let lab = lab_of_debian();
+    let line = |option: &str| {
+        let debian = lab.at("debian");
+        format!("deb {option} copy:{} bookworm main\n", debian.display())
+    };
+    let other = format!("[signed-by={}]", lab.other_key());
+    // Which of the two comes first makes a difference to apt.
+    for (first, second, good, apt_takes) in [
+        ("", "", true, true),
+        ("", other.as_str(), false, false),
+        (&other, "", false, false),
+    ] {
+        lab.write("root/etc/apt/sources.list", &(line(first) + &line(second)));
+        let archives = lab.origins().archives;
+        assert_eq!(archives.len(), 1);
+        assert_eq!(
+            matches!(archives[0].signature, Signature::Good { .. }),
+            good,
+            "{first} {second}: {archives:?}"
+        );
+        let apt = lab.update(&["-o", "APT::Update::Error-Mode=any"]);
+        assert_eq!(apt.status.success(), apt_takes, "{apt:?}");
+    }
+}
+
+#[test]
+fn what_is_no_file_among_keys_and_sources_is_passed_over_as_apt_does() {
+    let lab = lab_of_debian();
+    let keys = lab.at("root/etc/apt/trusted.gpg.d");
+    std::os::unix::fs::symlink("/nowhere.gpg", keys.join("dangling.gpg")).unwrap();
+    fs::create_dir(keys.join("directory.gpg")).unwrap();
+    fs::create_dir(lab.at("root/usr/share/keyrings/directory.gpg")).unwrap();
+    for inside in ["sources.list.d/x.list", "preferences.d/x", "apt.conf.d/x"] {
+        fs::create_dir(lab.at("root/etc/apt").join(inside)).unwrap();
+    }
+    assert!(
+        lab.update(&["-o", "APT::Update::Error-Mode=any"])
+            .status
+            .success()
+    );
+    assert_expected(&lab.origins());
+    let root = lab.root();
+    let sources = read_sources(&root).unwrap();
+    let keyrings = crate::read_keyrings(&root, &sources).unwrap();
+    assert!(keyrings.iter().all(|k| k.size.is_some()), "{keyrings:?}");
+    assert!(!lab.has(FindingKind::Unreadable) && !lab.has(FindingKind::KeyringMissing));
+    crate::Fingerprint::of(&root).unwrap();
+}
+
+#[test]
+fn a_release_that_can_not_be_read_spoils_its_own_archive_alone() {
+    let lab = lab_of_debian();
+    let lists = lab.at("root/var/lib/apt/lists");
+    let names = lab.root().names("var/lib/apt/lists").unwrap();
+    let third = |name: &&std::ffi::OsString| {
+        let name = name.to_str().unwrap();
+        name.contains("_third_") && name.ends_with("InRelease")
+    };
+    let release = lists.join(names.iter().find(third).unwrap());
+    fs::remove_file(&release).unwrap();
+    fs::create_dir(&release).unwrap();
+    let origins = lab.origins();
+    assert_eq!(origins.packages[1].class, Class::Base);
+    assert_eq!(origins.packages[3].origins[0].trust, Trust::None);
+    let subject = "copy:/third bookworm".to_owned();
+    assert!(
+        lab.findings()
+            .contains(&(FindingKind::BadSignature, subject))
+    );
+}
+
+#[test]
 fn packages_on_hold_half_done_and_of_two_releases_are_found() {
     let mut lab = Lab::new();
     lab.key("debian", "etc/apt/trusted.gpg.d/debian.gpg");
@@ -767,6 +862,33 @@ fn no_password_is_in_the_state_and_every_file_that_has_one_is_named() {
         "root/etc/apt/auth.conf",
         &format!("machine h login u password {secret}\n"),
     );
+    // What apt does not read, and what it can't.
+    lab.write(
+        "root/etc/apt/sources.list.d/a.list.save",
+        &format!("# deb http://u:{secret}@h/d x main\n"),
+    );
+    lab.write(
+        "root/etc/apt/preferences.d/own",
+        &format!("Explanation: as http://u:{secret}@h/why says\nno colon\n"),
+    );
+    lab.write(
+        "root/etc/apt/auth.conf~",
+        &format!("machine h login u password {secret}\n"),
+    );
+    lab.write("root/etc/apt/trusted.gpg.d/x.asc", "a:b@c\n");
+    lab.write(
+        "root/srv/other.list",
+        &format!("deb http://u:{secret}@h/e x main\n"),
+    );
+    std::os::unix::fs::symlink(
+        "/srv/other.list",
+        lab.at("root/etc/apt/sources.list.d/other.list"),
+    )
+    .unwrap();
+    lab.write(
+        "root/var/cache/debconf/config.dat",
+        &format!("Name: p/proxy\nTemplate: t\nValue: http://u:{secret}@p/\n"),
+    );
     lab.write(
         "root/etc/apt/auth.conf.d/x.conf",
         &format!("machine h login u password {secret}\n"),
@@ -793,7 +915,13 @@ fn no_password_is_in_the_state_and_every_file_that_has_one_is_named() {
             "/etc/apt/apt.conf.d/90proxy",
             "/etc/apt/auth.conf",
             "/etc/apt/auth.conf.d/x.conf",
+            "/etc/apt/auth.conf~",
+            "/etc/apt/preferences.d/own",
             "/etc/apt/sources.list.d/a.list",
+            "/etc/apt/sources.list.d/a.list.save",
+            "/etc/apt/sources.list.d/other.list",
+            "/srv/other.list",
+            "/var/cache/debconf/config.dat",
             "/var/cache/debconf/passwords.dat",
         ]
     );
@@ -806,7 +934,8 @@ fn no_password_is_in_the_state_and_every_file_that_has_one_is_named() {
         found,
         [
             "/etc/apt/apt.conf.d/90proxy:1",
-            "/etc/apt/sources.list.d/a.list:1"
+            "/etc/apt/sources.list.d/a.list:1",
+            "/etc/apt/sources.list.d/other.list:1"
         ]
     );
     assert!(

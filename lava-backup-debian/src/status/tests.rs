@@ -193,6 +193,19 @@ fn the_journal_is_merged_as_dpkg_merges_it() {
 }
 
 #[test]
+fn a_journal_of_which_dpkg_makes_no_order_is_refused() {
+    let good = stanza("a", "amd64", "1", INSTALLED, "");
+    let dir = root_with(good.as_bytes(), &[("10", &good), ("9", &good)]);
+    assert_eq!(dpkg_says(&dir), None);
+    let error = read(&dir).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Malformed);
+    assert!(
+        error.to_string().contains("var/lib/dpkg/updates"),
+        "{error}"
+    );
+}
+
+#[test]
 fn what_dpkg_refuses_is_refused() {
     let good = stanza("a", "amd64", "1", INSTALLED, "");
     assert!(read_text(&good).is_ok());
@@ -283,21 +296,6 @@ fn what_was_never_installed_needs_no_version() {
         (None, "")
     );
     assert!(packages[0].is_held() && !packages[0].is_installed());
-}
-
-#[test]
-fn the_native_architecture_is_dpkgs_own_when_there_is_no_list() {
-    let dir = root_with(stanza("dpkg", "arm64", "1", INSTALLED, "").as_bytes(), &[]);
-    let root = Root::open(dir.path()).unwrap();
-    let packages = read_status(&root).unwrap();
-    assert_eq!(native_architecture(&root, &packages).unwrap(), "arm64");
-    fs::write(dir.path().join("var/lib/dpkg/arch"), "amd64\narm64\n").unwrap();
-    assert_eq!(native_architecture(&root, &packages).unwrap(), "amd64");
-    fs::write(dir.path().join("var/lib/dpkg/arch"), "").unwrap();
-    assert_eq!(
-        native_architecture(&root, &[]).unwrap_err().kind(),
-        ErrorKind::Malformed
-    );
 }
 
 proptest! {
