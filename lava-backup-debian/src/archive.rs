@@ -225,3 +225,6 @@ fn scan_file(root: &Root, file: &Path, wanted: &Wanted<'_>) -> Result<Scanned> {
         None => list::scan(io::empty(), wanted, &place),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -362,3 +362,6 @@ fn is_harmless(name: &str) -> bool {
     .iter()
     .any(|harmless| name.starts_with(harmless))
 }
+
+#[cfg(test)]
+mod tests;

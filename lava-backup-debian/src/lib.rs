@@ -127,6 +127,8 @@ mod host_state;
 mod info;
 #[cfg(feature = "readers")]
 mod keyrings;
+#[cfg(all(test, feature = "readers"))]
+mod lab;
 #[cfg(feature = "readers")]
 mod list;
 #[cfg(feature = "readers")]
