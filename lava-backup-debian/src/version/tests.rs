@@ -138,6 +138,7 @@ fn one_lava_release_has_many_package_versions() {
     }
     assert_eq!(of("2020.08+9999+unstable"), of("2020.08-1"));
     assert_eq!(of("2018.5.post1-2").to_string(), "2018.05.post1");
+    assert_eq!(of("2018.5.post1-2").year_month(), (2018, 5));
     assert!(of("2024.05.dev0003+12+bookworm").is_development());
     assert!(!of("2023.05.1").is_development());
 }
