@@ -67,7 +67,8 @@ mod tests {
         for inside in ["var/lib/dpkg", "etc"] {
             fs::create_dir_all(dir.path().join(inside)).unwrap();
         }
-        let dpkg = "Package: dpkg\nStatus: install ok installed\nArchitecture: arm64\nVersion: 1\n";
+        let dpkg = "Package: a\nStatus: install ok installed\nArchitecture: i386\nVersion: 1\n\n\
+                    Package: dpkg\nStatus: install ok installed\nArchitecture: arm64\nVersion: 1\n";
         fs::write(dir.path().join("var/lib/dpkg/status"), dpkg).unwrap();
         fs::write(dir.path().join("etc/os-release"), "ID=debian\n").unwrap();
         let root = Root::open(dir.path()).unwrap();

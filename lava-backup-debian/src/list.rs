@@ -97,9 +97,7 @@ pub(crate) fn scan(mut reader: impl Read, wanted: &Wanted<'_>, place: &str) -> R
     // Up to where the held bytes hold no end of a stanza.
     let mut searched = 0;
     loop {
-        if buffer.len() - held < STEP {
-            buffer.resize(held + STEP, 0);
-        }
+        buffer.resize(buffer.len().max(held + STEP), 0);
         let read = compression::fill(&mut reader, &mut buffer[held..held + STEP])
             .map_err(|e| Error::io(format!("read {place}"), e))?;
         digest.update(&buffer[held..held + read]);
@@ -187,13 +185,20 @@ fn look_at(stanza: &[u8], wanted: &Wanted<'_>, place: &str, seen: &mut Seen) -> 
                     deb: listed_deb(&paragraph, place)?,
                 });
             }
-            let newest = seen.newest.entry(*index).or_insert_with(|| version.clone());
-            if *newest < version {
-                *newest = version.clone();
-            }
+            raise(&mut seen.newest, *index, version.clone());
         }
     }
     Ok(())
+}
+
+/// Keeps the higher of two versions of a package.
+pub(crate) fn raise(
+    newest: &mut BTreeMap<usize, PackageVersion>,
+    package: usize,
+    version: PackageVersion,
+) {
+    let highest = newest.remove(&package).into_iter().chain([version]).max();
+    newest.extend(highest.map(|highest| (package, highest)));
 }
 
 fn listed_deb(paragraph: &Paragraph, place: &str) -> Result<Option<ListedDeb>> {

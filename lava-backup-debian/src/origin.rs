@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     Class, PackageState, PackageVersion, Release, Result, Root, SourceEntry, SourceUri, Suite,
     archive::{self, Archive, ReadList, Trust},
-    list::{ListedDeb, Scanned},
+    list::{self, ListedDeb, Scanned},
 };
 
 /// One place that has the very version of a package that is installed.
@@ -157,10 +157,7 @@ pub fn read_origins(
         let archive = &archives[archive];
         let list = &archive.lists[list];
         for (package, version) in seen.newest {
-            let highest = newest.entry(package).or_insert_with(|| version.clone());
-            if *highest < version {
-                *highest = version;
-            }
+            list::raise(&mut newest, package, version);
         }
         let unknown = Release::default();
         let release = archive.release.as_ref().unwrap_or(&unknown);

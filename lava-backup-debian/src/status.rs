@@ -364,9 +364,8 @@ pub fn read_status(root: &Root) -> Result<Vec<PackageState>> {
         packages.add(package, place)
     })?;
     for name in journal(root)? {
-        read_stanzas(root, &format!("{JOURNAL}/{name}"), |package, _| {
-            packages.update(package);
-            Ok(())
+        read_stanzas(root, &format!("{JOURNAL}/{name}"), |package, place| {
+            packages.update(package, place)
         })?;
     }
     Ok(packages
@@ -406,32 +405,42 @@ struct Packages(BTreeMap<String, BTreeMap<String, PackageState>>);
 impl Packages {
     fn add(&mut self, package: PackageState, place: &str) -> Result<()> {
         let instances = self.0.entry(package.name.clone()).or_default();
-        let clash = instances.values().any(|other| {
+        let clashes = instances.values().any(|other| {
             other.architecture == package.architecture
                 || (other.state != State::NotInstalled
                     && package.state != State::NotInstalled
                     && !(other.is_coinstallable() && package.is_coinstallable()))
         });
-        if clash {
-            let what = format!("read {place}, package {:.80?}", package.name);
-            let why = "it stands there more than once, and is not Multi-Arch: same";
-            return Err(Error::new(ErrorKind::Malformed, what, why));
+        if clashes {
+            return Err(clash(&package, place));
         }
         instances.insert(package.architecture.clone(), package);
         Ok(())
     }
 
-    fn update(&mut self, package: PackageState) {
+    /// As dpkg does with its journal: the one instance that is there gives way, unless both can be
+    /// installed at once; where several are, there can be no other kind.
+    fn update(&mut self, package: PackageState, place: &str) -> Result<()> {
         let instances = self.0.entry(package.name.clone()).or_default();
-        // A package that became `Architecture: all` takes the place of its one instance.
-        if instances.len() == 1
-            && !package.is_coinstallable()
-            && instances.values().all(|other| !other.is_coinstallable())
-        {
-            instances.clear();
+        let is_there = |other: &&PackageState| other.state != State::NotInstalled;
+        let there: Vec<&PackageState> = instances.values().filter(is_there).collect();
+        match there[..] {
+            [one] if !(one.is_coinstallable() && package.is_coinstallable()) => {
+                let architecture = one.architecture.clone();
+                instances.remove(&architecture);
+            }
+            [_, _, ..] if !package.is_coinstallable() => return Err(clash(&package, place)),
+            _ => {}
         }
         instances.insert(package.architecture.clone(), package);
+        Ok(())
     }
+}
+
+fn clash(package: &PackageState, place: &str) -> Error {
+    let what = format!("read {place}, package {:.80?}", package.name);
+    let why = "it stands there more than once, and is not Multi-Arch: same";
+    Error::new(ErrorKind::Malformed, what, why)
 }
 
 /// The entries of dpkg's journal, in their order: it was interrupted, or is running, when there is

@@ -307,11 +307,7 @@ impl LavaVersion {
             commit: String::new(),
         };
         let mut parts = parts.peekable();
-        if let Some(point) = parts
-            .peek()
-            .filter(|part| part.len() < 4)
-            .and_then(|p| digits(p, 3))
-        {
+        if let Some(point) = parts.peek().and_then(|part| digits(part, 3)) {
             version.point = u16::try_from(point).ok()?;
             parts.next();
         }

@@ -399,3 +399,15 @@ fn a_release_that_can_not_be_read_spoils_its_own_archive_alone() {
             .contains(&(FindingKind::BadSignature, subject))
     );
 }
+
+#[test]
+fn a_word_for_trust_is_the_one_of_documents() {
+    for trust in [
+        Trust::Signed,
+        Trust::Unchecked,
+        Trust::ByOption,
+        Trust::None,
+    ] {
+        assert_eq!(serde_json::to_value(trust).unwrap(), trust.as_str());
+    }
+}

@@ -145,6 +145,9 @@ fn hostile_stanzas_are_an_error_and_other_packages_none_of_ours() {
         let error = scan_text(&bad).err().unwrap();
         assert_eq!(error.kind(), kind, "{error}");
         assert!(!error.to_string().contains('\u{1b}'));
+        // Wherever the reads end.
+        let after = stanza("zz", "amd64", "1", "") + &bad;
+        assert_eq!(scan_text(&after).err().unwrap().kind(), kind);
         if kind == ErrorKind::Malformed {
             // Of a package that is not here nothing is used.
             scan_text(&bad.replace("Package: a", "Package: other")).unwrap();

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     Signature,
-    lab::{assert_expected, lab_of_debian},
+    lab::{DEBIAN, Lab, assert_expected, installed, lab_of_debian, listed},
 };
 
 #[test]
@@ -38,6 +38,21 @@ fn every_class_is_told_from_lists_that_apt_fetched() {
         1,
         "{policy}"
     );
+}
+
+#[test]
+fn the_newest_version_is_the_highest_of_all_archives() {
+    let mut lab = Lab::new();
+    lab.key("debian", "etc/apt/trusted.gpg.d/debian.gpg");
+    lab.write("root/var/lib/dpkg/status", &installed("a", "1.5", "b"));
+    for (archive, version) in [("one", "2"), ("three", "10"), ("two", "1")] {
+        let packages = listed("a", version, "b");
+        lab.archive(archive, DEBIAN, &packages, Some("debian"), "");
+    }
+    assert!(lab.update(&[]).status.success());
+    let origins = lab.origins();
+    let newer = origins.packages[0].newer.as_ref().unwrap();
+    assert_eq!(newer.as_str(), "10");
 }
 
 #[test]
@@ -111,6 +126,14 @@ fn archives_are_classed_by_origin_label_and_codename_and_never_by_an_alias() {
             debian,
             Class::Backports,
             "bookworm",
+        ),
+        (
+            "Debian Backports",
+            "Debian Backports",
+            "jessie",
+            debian,
+            Class::Backports,
+            "jessie",
         ),
         (
             "Debian Backports",

@@ -193,6 +193,40 @@ fn the_journal_is_merged_as_dpkg_merges_it() {
 }
 
 #[test]
+fn an_entry_of_the_journal_takes_the_place_that_dpkg_gives_it() {
+    let plain = |architecture: &str| stanza("a", architecture, "1", INSTALLED, "");
+    let same = |architecture: &str| stanza("a", architecture, "1", INSTALLED, "Multi-Arch: same\n");
+    let none = |architecture: &str| {
+        format!("Package: a\nStatus: hold ok not-installed\nArchitecture: {architecture}\n\n")
+    };
+    let removed = |text: String| text.replace(INSTALLED, "deinstall ok config-files");
+    for (status, entry) in [
+        (plain("amd64"), plain("all")),
+        (plain("amd64"), same("i386")),
+        (plain("amd64") + &none("i386"), plain("all")),
+        (plain("amd64"), none("i386")),
+        (removed(plain("amd64")), plain("i386")),
+        (same("amd64"), plain("all")),
+        (same("amd64"), plain("amd64")),
+        (same("amd64"), same("i386")),
+        (same("amd64"), none("i386")),
+        (same("amd64") + &same("i386"), same("arm64")),
+        (same("amd64") + &same("i386"), plain("amd64")),
+        (same("amd64") + &same("i386"), none("i386")),
+        (none("arm64") + &none("i386"), plain("amd64")),
+        (String::new(), plain("amd64")),
+    ] {
+        let dir = root_with(status.as_bytes(), &[("0001", &entry)]);
+        let ours = read(&dir).ok().map(|packages| {
+            // dpkg tells only of those of which something is there.
+            let there = |p: &PackageState| p.state != State::NotInstalled;
+            rows(&packages.into_iter().filter(there).collect::<Vec<_>>())
+        });
+        assert_eq!(ours, dpkg_says(&dir), "{status}\n{entry}");
+    }
+}
+
+#[test]
 fn a_journal_of_which_dpkg_makes_no_order_is_refused() {
     let good = stanza("a", "amd64", "1", INSTALLED, "");
     let dir = root_with(good.as_bytes(), &[("10", &good), ("9", &good)]);
@@ -208,10 +242,20 @@ fn a_journal_of_which_dpkg_makes_no_order_is_refused() {
 #[test]
 fn what_dpkg_refuses_is_refused() {
     let good = stanza("a", "amd64", "1", INSTALLED, "");
-    assert!(read_text(&good).is_ok());
+    // What another architecture left behind is no second instance.
+    let left = "Package: a\nStatus: purge ok not-installed\nArchitecture: i386\n\n";
+    for good in [good.clone(), good.clone() + left, left.to_owned() + &good] {
+        assert!(
+            dpkg_says(&root_with(good.as_bytes(), &[])).is_some(),
+            "{good}"
+        );
+        assert!(read_text(&good).is_ok(), "{good}");
+    }
     for bad in [
         good.clone() + &good,
         good.clone() + &stanza("a", "i386", "1", INSTALLED, ""),
+        stanza("a", "amd64", "1", INSTALLED, "Multi-Arch: same\n")
+            + &stanza("a", "i386", "1", INSTALLED, ""),
         good.replace("Status", "Version: 1\nStatus"),
         good.replace("install ok", "perhaps ok"),
         good.replace(" installed", ""),
