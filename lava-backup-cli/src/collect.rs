@@ -1,6 +1,7 @@
 //! The facts of a host.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use lava_backup_debian as debian;
 use lava_backup_pg::{Address, Row, Snapshot};
@@ -30,7 +31,7 @@ const TIMERS: [&str; 4] = [
 
 pub(crate) fn facts(args: &FactsArgs) -> Result<Answer, Failure> {
     let host = Host::open(&args.root)?;
-    let mut facts = of_files(&host)?;
+    let (mut facts, _) = of_files(&host)?;
     if let Some(address) = address(&host, args.database.url.as_deref())? {
         match Snapshot::take(&address) {
             Ok(mut snapshot) => of_database(&mut facts, &mut snapshot, host.release())?,
@@ -66,12 +67,13 @@ pub(crate) fn address(host: &Host, named: Option<&str>) -> Result<Option<Address
     }))
 }
 
-/// What the files of a host say.
-pub(crate) fn of_files(host: &Host) -> Result<Facts, Failure> {
+/// What the files of a host say, and which of them hold a password of apt's or debconf's.
+pub(crate) fn of_files(host: &Host) -> Result<(Facts, Vec<PathBuf>), Failure> {
+    let state = packages::state(host)?;
     let mut facts = Facts::unknown();
     facts.role = host.role();
     facts.hostname = Some(host.name());
-    packages::add(&mut facts, host)?;
+    packages::add(&mut facts, &state);
     facts.locales = surroundings::locales(&host.root);
     facts.lava = host.lava_version().map(|version| LavaFacts {
         version,
@@ -101,7 +103,7 @@ pub(crate) fn of_files(host: &Host) -> Result<Facts, Failure> {
         clusters: clusters.clone(),
         ..PostgresqlFacts::default()
     });
-    Ok(facts)
+    Ok((facts, state.secrets))
 }
 
 /// Adds what the database holds, all of one instant.

@@ -21,7 +21,7 @@ use crate::collect;
 use crate::debs::DebsDocument;
 use crate::exit::{CouldNot, Exit, Failure};
 use crate::host::Host;
-use crate::paths::{self, Trees};
+use crate::paths::{self, Secrets, Trees};
 use crate::progress::Progress;
 use crate::settings::LOGS_IN_FILES;
 use crate::{TOOL, text};
@@ -131,7 +131,7 @@ pub(crate) fn create(args: &CreateArgs, quiet: bool, json: bool) -> Result<Answe
     }
     progress.say("reading what this host is");
     let before = State::of(&host)?;
-    let mut facts = collect::of_files(&host)?;
+    let (mut facts, secrets) = collect::of_files(&host)?;
     facts.role = role;
 
     // Before the snapshot, which should not be open for long.
@@ -177,7 +177,8 @@ pub(crate) fn create(args: &CreateArgs, quiet: bool, json: bool) -> Result<Answe
     if let Some(debs) = &debs {
         making.debs(debs)?;
     }
-    let after = making.files(&host, role, args, destination.store())?;
+    let secrets = Secrets::of(&secrets);
+    let after = making.files(&host, role, args, &secrets, destination.store())?;
     making.unchanged(&host, &before)?;
     making.facts(&facts)?;
     let sealed = making.seal(&host)?;
@@ -316,6 +317,7 @@ impl Making {
         host: &Host,
         role: Role,
         args: &CreateArgs,
+        secrets: &Secrets,
         store: Option<&Store>,
     ) -> Result<Option<BackupId>, Failure> {
         let release = host
@@ -348,7 +350,7 @@ impl Making {
             if own.as_ref() == Some(path) {
                 Choice::Skip
             } else {
-                Choice::Take(paths::class(path))
+                Choice::Take(secrets.class(path))
             }
         };
         let Self {

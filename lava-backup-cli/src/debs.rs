@@ -57,6 +57,10 @@ pub(crate) struct ArchivedDeb {
     pub(crate) index: String,
     /// Where the index that has it says that it is, without a password.
     pub(crate) uri: Option<String>,
+    /// How far that index could be relied on: `signed` by a key that its source allows,
+    /// `unchecked` here but by apt when it came, trusted `by-option` of the source, or `none`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trust: Option<String>,
 }
 
 /// One .deb that is not there.

@@ -1,5 +1,7 @@
 //! Which files make up a host, and which of them are secret.
 
+use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use lava_backup_core::{Class, MemberPath, Root};
@@ -15,6 +17,8 @@ pub(crate) const LOGS: &str = "logs";
 
 /// What dpkg and apt know of the host; kept to be read, never restored.
 const PACKAGE_STATE: &[&str] = &[
+    "/var/cache/debconf/config.dat",
+    "/var/cache/debconf/passwords.dat",
     "/var/lib/apt/extended_states",
     "/var/lib/dpkg/arch",
     "/var/lib/dpkg/diversions",
@@ -35,6 +39,8 @@ const SECRET: &[&str] = &[
     "/etc/lava-server/settings.conf",
     "/etc/lava-server/settings.d",
     "/etc/lava-server/settings.yaml",
+    "/var/cache/debconf/passwords.dat",
+    "/var/cache/debconf/passwords.dat-old",
     "/var/lib/lava/dispatcher/worker/token",
 ];
 
@@ -122,16 +128,28 @@ fn there(root: &Root, path: &Path) -> Option<MemberPath> {
     root.resolve(path).ok().flatten()
 }
 
-/// The class of a file of the host.
-pub(crate) fn class(path: &MemberPath) -> Class {
-    // By bytes, since this is asked of every file of a lab.
-    let is_within = |secret: &&str| {
-        let below = path.as_bytes().strip_prefix(&secret.as_bytes()[1..]);
-        below.is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
-    };
-    match SECRET.iter().any(is_within) {
-        true => Class::Secret,
-        false => Class::Plain,
+/// The files of a host that hold a password, key or token: some by their names, others by what was
+/// found in them.
+pub(crate) struct Secrets(BTreeSet<Vec<u8>>);
+
+impl Secrets {
+    /// Those by their names, and these, which are absolute.
+    pub(crate) fn of(found: &[PathBuf]) -> Self {
+        let found = found.iter().map(|path| path.as_os_str().as_bytes());
+        let named = SECRET.iter().map(|path| path.as_bytes());
+        Self(named.chain(found).map(|path| path[1..].to_vec()).collect())
+    }
+
+    /// The class of a file of the host.
+    pub(crate) fn class(&self, path: &MemberPath) -> Class {
+        // By bytes, since this is asked of every file of a lab: it or a directory that it is in.
+        let path = path.as_bytes();
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        let mut ends = ends.map(|(at, _)| at).chain([path.len()]);
+        match ends.any(|end| self.0.contains(&path[..end])) {
+            true => Class::Secret,
+            false => Class::Plain,
+        }
     }
 }
 
@@ -142,7 +160,8 @@ mod tests {
 
     #[test]
     fn what_holds_passwords_is_secret() {
-        let class_of = |p: &str| class(&p.parse().unwrap());
+        let secrets = Secrets::of(&["/etc/apt/apt.conf.d/90proxy".into()]);
+        let class_of = |p: &str| secrets.class(&p.parse().unwrap());
         assert_eq!(
             class_of("etc/lava-server/settings.d/00-database.yaml"),
             Class::Secret
@@ -155,5 +174,8 @@ mod tests {
         assert_eq!(class_of("etc/apt/auth.conf"), Class::Secret);
         assert_eq!(class_of("etc/apt/auth.conf.old"), Class::Plain);
         assert_eq!(class_of("etc/apt"), Class::Plain);
+        assert_eq!(class_of("etc/apt/apt.conf.d/90proxy"), Class::Secret);
+        assert_eq!(class_of("etc/apt/apt.conf.d/90proxy2"), Class::Plain);
+        assert_eq!(class_of("var/cache/debconf/passwords.dat"), Class::Secret);
     }
 }

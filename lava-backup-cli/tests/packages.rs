@@ -106,6 +106,7 @@ fn the_closure_of_a_host_goes_into_its_backup_and_comes_out_as_a_repository() {
     assert_eq!(manifest["debs"][1]["origin"], "download");
     assert_eq!(manifest["debs"][1]["installed_build"], true);
     assert_eq!(manifest["debs"][1]["index"], "same");
+    assert_eq!(manifest["debs"][1]["trust"], "by-option");
 
     let repo = |to: &str| {
         let to = host.text(to);

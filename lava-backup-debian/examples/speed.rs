@@ -21,21 +21,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Compares every version with the one that a list has next to it, and with one far away.
+/// Compares every version with the one that a list has next to it, and with one far away. Of many
+/// rounds the fastest counts: others wait for a processor that somebody else has.
 fn versions(text: &str) -> Result<(), Box<dyn Error>> {
     let versions: Vec<PackageVersion> = text.lines().filter_map(|line| line.parse().ok()).collect();
     let far = versions.len() / 2;
-    let rounds = 20;
-    let start = Instant::now();
-    for _ in 0..rounds {
+    let round = || {
+        let start = Instant::now();
         for (at, version) in versions.iter().enumerate() {
             let (near, other) = ((at + 1) % versions.len(), (at + far) % versions.len());
             black_box(version.cmp(&versions[near]));
             black_box(version.cmp(&versions[other]));
         }
-    }
-    let count = 2 * rounds * versions.len();
-    println!("{:.1}", start.elapsed().as_nanos() as f64 / count as f64);
+        start.elapsed()
+    };
+    let fastest = (0..50).map(|_| round()).min().unwrap_or_default();
+    println!(
+        "{:.1}",
+        fastest.as_nanos() as f64 / (2 * versions.len()) as f64
+    );
     Ok(())
 }
 

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
@@ -113,6 +112,26 @@ impl SourceUri {
     }
 }
 
+/// A text in which URIs may stand, without their credentials; and whether it had any.
+pub(crate) fn without_credentials(text: &str) -> (String, bool) {
+    let mut had_credentials = false;
+    let mut shown = String::with_capacity(text.len());
+    // A password may hold any sign but a blank.
+    for word in text.split_inclusive(char::is_whitespace) {
+        let end = word.trim_end();
+        let may_be = |mark: &str, secret: char| end.contains(mark) && end.contains(secret);
+        if may_be(":", '@') || may_be("://", '?') {
+            let uri = SourceUri::of_text(end);
+            had_credentials |= uri.had_credentials();
+            shown.push_str(uri.as_str());
+        } else {
+            shown.push_str(end);
+        }
+        shown.push_str(&word[end.len()..]);
+    }
+    (shown, had_credentials)
+}
+
 impl fmt::Display for SourceUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.redacted)
@@ -135,29 +154,22 @@ const MOST_SOURCES: u64 = 16 << 20;
 /// # Errors
 /// [`ErrorKind::Malformed`] with file and line, and none of its text, for what apt would refuse.
 pub fn read_sources(root: &Root) -> Result<Vec<SourceEntry>> {
-    const PARTS: &str = "/etc/apt/sources.list.d";
     let mut entries = Vec::new();
-    let main = Path::new("/etc/apt/sources.list");
-    if let Some(bytes) = root.read(main, MOST_SOURCES)? {
-        read_lines(&bytes, main, &root.describe(main), &mut entries)?;
-    }
-    for name in root.names(PARTS)? {
-        if !parts::is_read(name.as_bytes()) {
-            continue;
-        }
-        let file = Path::new(PARTS).join(&name);
+    for file in files(root)? {
         let place = root.describe(&file);
-        let form = file.extension().and_then(|extension| extension.to_str());
-        let bytes = match form {
-            Some("list" | "sources") => root.read(&file, MOST_SOURCES)?.unwrap_or_default(),
-            _ => continue,
-        };
-        match form {
-            Some("list") => read_lines(&bytes, &file, &place, &mut entries)?,
-            _ => read_paragraphs(&bytes, &file, &place, &mut entries)?,
+        let bytes = root.read(&file, MOST_SOURCES)?.unwrap_or_default();
+        match file.extension().is_some_and(|e| e == "sources") {
+            true => read_paragraphs(&bytes, &file, &place, &mut entries)?,
+            false => read_lines(&bytes, &file, &place, &mut entries)?,
         }
     }
     Ok(entries)
+}
+
+/// The files that apt reads, in its order.
+pub(crate) fn files(root: &Root) -> Result<Vec<PathBuf>> {
+    let (main, dir) = ("/etc/apt/sources.list", "/etc/apt/sources.list.d");
+    parts::files(root, main, dir, |e| matches!(e, Some("list" | "sources")))
 }
 
 fn malformed(place: &str, line: u64, why: &str) -> Error {

@@ -1,10 +1,10 @@
 //! apt's configuration.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::{Error, ErrorKind, Result, Root, SourceUri, parts};
+use crate::{Error, ErrorKind, Result, Root, apt::without_credentials, parts};
 
 /// One setting of apt's configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -33,13 +33,8 @@ const MOST_DEPTH: usize = 64;
 /// # Errors
 /// [`ErrorKind::Malformed`] with file and line, and none of its text, for what apt would refuse.
 pub fn read_apt_settings(root: &Root) -> Result<Vec<AptSetting>> {
-    let mut files = parts::files(root, "/etc/apt/apt.conf", "/etc/apt/apt.conf.d", "conf")?;
-    // apt reads the main file last, so that it has the last word.
-    if files.first().is_some_and(|file| file.ends_with("apt.conf")) {
-        files.rotate_left(1);
-    }
     let mut settings = Vec::new();
-    for file in files {
+    for file in files(root)? {
         let Some(bytes) = root.read(&file, MOST)? else {
             continue;
         };
@@ -66,6 +61,17 @@ pub fn read_apt_settings(root: &Root) -> Result<Vec<AptSetting>> {
         }));
     }
     Ok(settings)
+}
+
+/// The files that apt reads, in its order.
+pub(crate) fn files(root: &Root) -> Result<Vec<PathBuf>> {
+    let (main, dir) = ("/etc/apt/apt.conf", "/etc/apt/apt.conf.d");
+    let mut files = parts::files(root, main, dir, parts::plain_or("conf"))?;
+    // apt reads the main file last, so that it has the last word.
+    if files.first().is_some_and(|file| file == Path::new(main)) {
+        files.rotate_left(1);
+    }
+    Ok(files)
 }
 
 /// The value that counts in the end: the last one that was set and not cleared. Names are told
@@ -95,24 +101,8 @@ pub(crate) fn without_secrets(name: &str, value: &str) -> (String, bool) {
     if is_secret && !value.is_empty() {
         return ("…".to_owned(), true);
     }
-    if !(value.contains("://") && value.contains(['@', '?'])) {
-        return (value.to_owned(), false);
-    }
     // A command may hold a URI somewhere in it.
-    let mut had_secret = false;
-    let mut shown = String::with_capacity(value.len());
-    for word in value.split_inclusive(|c: char| c.is_whitespace() || c == '\'' || c == '"') {
-        if word.contains("://") {
-            let end = word.trim_end_matches(|c: char| c.is_whitespace() || c == '\'' || c == '"');
-            let uri = SourceUri::of_text(end);
-            had_secret |= uri.had_credentials();
-            shown.push_str(uri.as_str());
-            shown.push_str(&word[end.len()..]);
-        } else {
-            shown.push_str(word);
-        }
-    }
-    (shown, had_secret)
+    without_credentials(value)
 }
 
 type Parsed = Vec<(u64, String, Option<String>)>;

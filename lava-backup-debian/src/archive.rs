@@ -1,19 +1,26 @@
 //! The archives that the sources name, and what apt's lists hold of them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    io,
     path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
 };
 
 use serde::Serialize;
 
 use crate::{
-    Release, Result, Root, SourceEntry, SourceType, SourceUri,
-    compression::{EXTENSIONS, UNREAD_EXTENSIONS},
-    keyrings::Signers,
-    release::ListDigest,
-    signature::{self, Signature, Signed},
+    PackageState, Release, Result, Root, SourceEntry, SourceUri, compression,
+    list::{self, Scanned, Wanted},
+    signature::Signature,
 };
+
+mod locate;
+
+use locate::Located;
 
 /// One archive: a URI and a suite that enabled sources name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,6 +42,9 @@ pub struct Archive {
     pub expired: bool,
     /// The lists that apt has of it, in the order of their files.
     pub lists: Vec<List>,
+    /// The lists that its release names, the sources ask for, and apt does not have, by their
+    /// paths in the archive.
+    pub lacking: Vec<String>,
 }
 
 /// One `Packages` list that apt has.
@@ -79,7 +89,27 @@ pub enum Trust {
     None,
 }
 
+impl Trust {
+    /// The word for it, as in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Signed => "signed",
+            Self::Unchecked => "unchecked",
+            Self::ByOption => "by-option",
+            Self::None => "none",
+        }
+    }
+}
+
 impl Archive {
+    /// Whether all that it offers was read.
+    pub(crate) fn is_whole(&self) -> bool {
+        let unreadable = |list: &List| matches!(list.content, Content::Unreadable(_));
+        (self.release.is_some() || !self.lists.is_empty())
+            && self.lacking.is_empty()
+            && !self.lists.iter().any(unreadable)
+    }
+
     /// How far a list of it can be relied on.
     pub fn trust(&self, list: &List) -> Trust {
         match (&self.signature, &list.content) {
@@ -96,248 +126,105 @@ impl Archive {
     }
 }
 
-const LISTS: &str = "/var/lib/apt/lists";
-
-/// An archive as the sources name it, in all entries that do.
-struct Named {
-    archive: Archive,
-    signers: Signers,
-    /// Components and architectures of its lists.
-    wanted: BTreeSet<(String, String)>,
-    /// Whether apt looks at the age of its release.
-    has_age: bool,
+/// What one list of an archive holds of the packages that were looked for.
+pub(crate) struct ReadList {
+    /// The archive, by its index.
+    pub(crate) archive: usize,
+    /// The list, by its index in the archive.
+    pub(crate) list: usize,
+    pub(crate) scanned: Scanned,
 }
 
-/// An archive with its lists that are not read yet.
-pub(crate) struct Located {
-    pub(crate) archive: Archive,
-    /// What the release says of each list, in the order of the archive's lists.
-    pub(crate) digests: Vec<Option<ListDigest>>,
-}
-
-/// Finds the release and the lists of every archive that enabled sources name, by the names that
-/// apt would give them: names of lists are never read backwards, for that has no one answer.
+/// Finds the archives that enabled sources name, in the order of the names of their lists, and
+/// looks through these for some packages. What can't be read is [`Content::Unreadable`].
 ///
-/// `now` is in seconds since 1970.
-pub(crate) fn locate(
+/// `architectures` are those of dpkg, the native one first; `now` is in seconds since 1970.
+///
+/// # Errors
+/// [`ErrorKind::Io`](crate::ErrorKind::Io) when the directory of lists can't be read.
+pub(crate) fn read<'p>(
     root: &Root,
     sources: &[SourceEntry],
+    packages: impl IntoIterator<Item = &'p PackageState>,
     architectures: &[String],
     now: i64,
-) -> Result<Vec<Located>> {
-    let present: BTreeSet<String> = root
-        .names(LISTS)?
-        .into_iter()
-        .filter_map(|name| name.into_string().ok())
-        .collect();
-    let mut by_base: BTreeMap<String, Named> = BTreeMap::new();
-    for source in sources {
-        if !source.enabled || !source.types.contains(&SourceType::Deb) {
-            continue;
-        }
-        let architectures = architectures_of(source, architectures);
-        let native = architectures.first().cloned().unwrap_or_default();
-        for (uri, suite) in source
-            .uris
-            .iter()
-            .flat_map(|uri| source.suites.iter().map(move |suite| (uri, suite)))
-        {
-            let suite = suite.replace("$(ARCH)", &native);
-            let base = base_name(&uri.as_str().replace("$(ARCH)", &native), &suite);
-            let named = by_base.entry(base).or_insert_with(|| Named {
-                archive: Archive {
-                    uri: uri.clone(),
-                    suite: suite.clone(),
-                    sources: Vec::new(),
-                    release: None,
-                    signature: Signature::Missing,
-                    trusted: false,
-                    expired: false,
-                    lists: Vec::new(),
-                },
-                signers: Signers::of(source),
-                wanted: BTreeSet::new(),
-                has_age: true,
-            });
-            named
-                .archive
-                .sources
-                .push((source.file.clone(), source.line));
-            named.archive.trusted |= says(source, "trusted", &YES);
-            named.has_age &= !says(source, "check-valid-until", &NO);
-            if suite.ends_with('/') {
-                named.wanted.insert((String::new(), String::new()));
-            }
-            for component in &source.components {
-                let architectures = architectures.iter().map(String::as_str).chain(["all"]);
-                named
-                    .wanted
-                    .extend(architectures.map(|a| (component.clone(), a.to_owned())));
-            }
-        }
-    }
-    let mut located = Vec::new();
-    for (base, named) in by_base {
-        let mut archive = named.archive;
-        read_release(root, &base, &present, &named.signers, &mut archive)?;
-        archive.expired =
-            named.has_age && archive.release.as_ref().is_some_and(|r| r.is_expired(now));
-        let mut digests = Vec::new();
-        let known = archive
-            .release
-            .as_mut()
-            .map(|release| std::mem::take(&mut release.lists));
-        for (component, architecture) in named.wanted {
-            let path = match component.is_empty() {
-                true => "Packages".to_owned(),
-                false => format!("{component}/binary-{architecture}/Packages"),
-            };
-            let name = format!("{base}{}", encoded(&path));
-            let extension = EXTENSIONS
-                .iter()
-                .chain(&UNREAD_EXTENSIONS)
-                .find(|e| present.contains(&format!("{name}{e}")));
-            let Some(extension) = extension else { continue };
-            let digest = known.as_ref().and_then(|known| known.get(&path).cloned());
-            if let (Some(release), Some(digest)) = (&mut archive.release, &digest) {
-                release.lists.insert(path, digest.clone());
-            }
-            digests.push(digest);
-            archive.lists.push(List {
-                file: Path::new(LISTS).join(format!("{name}{extension}")),
-                component,
-                architecture,
-                content: Content::Unlisted,
+) -> Result<(Vec<Archive>, Vec<ReadList>)> {
+    let mut located = locate::locate(root, sources, architectures, now)?;
+    let mut read = Vec::new();
+    for ((archive, list), result) in scan_all(root, &located, &Wanted::of(packages)) {
+        let Located {
+            archive: of,
+            digests,
+        } = &mut located[archive];
+        of.lists[list].content = match (&result, &digests[list]) {
+            (Err(error), _) => Content::Unreadable(format!("could not {error}")),
+            (Ok(_), None) => Content::Unlisted,
+            (Ok(s), Some(d)) if s.size == d.size && s.sha256 == d.sha256 => Content::Listed,
+            (Ok(_), Some(_)) => Content::Altered,
+        };
+        if let Ok(scanned) = result {
+            read.push(ReadList {
+                archive,
+                list,
+                scanned,
             });
         }
-        located.push(Located { archive, digests });
     }
-    Ok(located)
+    let archives = located.into_iter().map(|located| located.archive);
+    Ok((archives.collect(), read))
 }
 
-const YES: [&str; 6] = ["yes", "true", "with", "on", "enable", "1"];
-const NO: [&str; 6] = ["no", "false", "without", "off", "disable", "0"];
+type Place = (usize, usize);
 
-fn says(source: &SourceEntry, option: &str, words: &[&str]) -> bool {
-    let value = source.options.get(option).and_then(|values| values.first());
-    value.is_some_and(|value| words.contains(&value.to_ascii_lowercase().as_str()))
-}
-
-/// The architectures of the host that a source is for, its own settings regarded.
-fn architectures_of(source: &SourceEntry, of_host: &[String]) -> Vec<String> {
-    let option = |name: &str| source.options.get(name).cloned().unwrap_or_default();
-    let mut architectures = match option("architectures") {
-        none if none.is_empty() => of_host.to_vec(),
-        some => some,
-    };
-    architectures.extend(option("architectures-add"));
-    let removed = option("architectures-remove");
-    architectures.retain(|architecture| !removed.contains(architecture));
-    architectures
-}
-
-const MOST_RELEASE: u64 = 16 << 20;
-
-fn read_release(
+/// Looks through all lists, on as many threads as there are processors but no more than four: each
+/// may hold a compressor's window.
+fn scan_all(
     root: &Root,
-    base: &str,
-    present: &BTreeSet<String>,
-    signers: &Signers,
-    archive: &mut Archive,
-) -> Result<()> {
-    let at = |name: &str| Path::new(LISTS).join(format!("{base}{name}"));
-    let has = |name: &str| present.contains(&format!("{base}{name}"));
-    let (file, name) = match (has("InRelease"), has("Release")) {
-        (true, _) => (at("InRelease"), "InRelease"),
-        (false, true) => (at("Release"), "Release"),
-        (false, false) => return Ok(()),
-    };
-    let Some(bytes) = root.read(&file, MOST_RELEASE)? else {
-        return Ok(());
-    };
-    match Release::parse(&bytes, &root.describe(&file)) {
-        Ok(release) => archive.release = Some(release),
-        Err(error) => {
-            archive.signature = Signature::Bad {
-                why: format!("could not {error}"),
-            };
-            return Ok(());
+    located: &[Located],
+    wanted: &Wanted<'_>,
+) -> Vec<(Place, Result<Scanned>)> {
+    let places: Vec<Place> = located
+        .iter()
+        .enumerate()
+        .flat_map(|(archive, l)| (0..l.archive.lists.len()).map(move |list| (archive, list)))
+        .collect();
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::new());
+    let work = || {
+        while let Some(place) = places.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let file = &located[place.0].archive.lists[place.1].file;
+            let scanned = scan_file(root, file, wanted);
+            done.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push((*place, scanned));
         }
-    }
-    let signature = at("Release.gpg");
-    archive.signature = if name == "InRelease" {
-        // apt takes an `InRelease` that has no signature for an archive without one.
-        match bytes.starts_with(b"-----BEGIN PGP") {
-            true => signature::check(root, &Signed::Clear(&file), signers),
-            false => Signature::Missing,
-        }
-    } else if has("Release.gpg") {
-        signature::check(root, &Signed::Detached(&file, &signature), signers)
-    } else {
-        Signature::Missing
     };
-    Ok(())
+    let threads = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(4)
+        .min(places.len());
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(place, _)| *place);
+    done
 }
 
-/// What the names of an archive's lists begin with.
-fn base_name(uri: &str, suite: &str) -> String {
-    let slash = if uri.ends_with('/') { "" } else { "/" };
-    let uri = match suite {
-        "/" => format!("{uri}{slash}"),
-        path if path.ends_with('/') => format!("{uri}{slash}{path}"),
-        suite => format!("{uri}{slash}dists/{suite}/"),
-    };
-    // apt leaves the scheme, a user and a password out of the name.
-    let (_, rest) = uri.split_once(':').unwrap_or(("", &uri));
-    let rest = match rest.strip_prefix("//") {
-        None => rest,
-        Some(rest) => rest.rfind('@').map_or(rest, |at| {
-            let is_user = rest.find('/').is_none_or(|slash| at < slash);
-            if is_user { &rest[at + 1..] } else { rest }
-        }),
-    };
-    encoded(rest)
-}
+/// The largest file of a list, compressed or not. All of sid has 60 MB.
+const MOST_LIST: u64 = 1 << 30;
 
-/// A path as a part of a file's name, as apt makes it.
-fn encoded(path: &str) -> String {
-    let mut name = String::with_capacity(path.len());
-    for byte in path.bytes() {
-        match byte {
-            b'/' => name.push('_'),
-            0..=0x20 | 0x7f.. | b'%' => name.push_str(&format!("%{byte:02x}")),
-            _ if b"\\|{}[]<>\"^~_=!@#$&*".contains(&byte) => {
-                name.push_str(&format!("%{byte:02x}"));
-            }
-            _ => name.push(char::from(byte)),
-        }
+fn scan_file(root: &Root, file: &Path, wanted: &Wanted<'_>) -> Result<Scanned> {
+    let place = root.describe(file);
+    match compression::open(root, file, MOST_LIST)? {
+        Some(reader) => list::scan(reader, wanted, &place),
+        // Gone since the directory was read: as if it were empty, which no release names.
+        None => list::scan(io::empty(), wanted, &place),
     }
-    name
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lists_have_the_names_that_apt_gives_them() {
-        for (uri, suite, name) in [
-            (
-                "http://deb.debian.org/debian",
-                "bookworm",
-                "deb.debian.org_debian_dists_bookworm_",
-            ),
-            (
-                "http://…@a.example:80/d/",
-                "buster/updates",
-                "a.example:80_d_dists_buster_updates_",
-            ),
-            ("file:/srv/some_dir", "./", "_srv_some%5fdir_._"),
-            ("file:///srv/x", "/", "_srv_x_"),
-            ("https://a/~u/é", "x", "a_%7eu_%c3%a9_dists_x_"),
-            ("copy:/srv/a@b", "x", "_srv_a%40b_dists_x_"),
-        ] {
-            assert_eq!(base_name(uri, suite), name);
-        }
-    }
-}
+mod tests;

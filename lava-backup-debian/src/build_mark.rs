@@ -7,7 +7,7 @@ use crate::{PackageState, deb822::Paragraph};
 ///
 /// It is a sign and no proof: a build that differs in its files alone has the same mark.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct BuildMark([Option<String>; 6]);
+pub(crate) struct BuildMark([Option<Vec<u8>>; 6]);
 
 impl BuildMark {
     pub(crate) fn of_package(package: &PackageState) -> Self {
@@ -36,19 +36,22 @@ impl BuildMark {
     }
 
     fn of(fields: [Option<&str>; 6]) -> Self {
+        let plain = |field: &str| plain(field.as_bytes());
         Self(fields.map(|field| field.map(plain).filter(|field| !field.is_empty())))
     }
 }
 
-/// A field as dpkg and an archive both have it: dpkg writes blanks, `<` and epochs of 0 anew.
-fn plain(field: &str) -> String {
-    let mut plain = String::with_capacity(field.len());
-    let mut chars = field.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c == '0' && chars.peek() == Some(&':') {
-            chars.next();
-        } else if !(c.is_ascii_whitespace() || c == '=') {
-            plain.push(c.to_ascii_lowercase());
+/// A field without what dpkg spells its own way: blanks, the `=` that it adds to a lone `<` or `>`,
+/// and an epoch of 0 in a relation.
+pub(crate) fn plain(field: &[u8]) -> Vec<u8> {
+    let mut plain: Vec<u8> = Vec::with_capacity(field.len());
+    for byte in field {
+        if !byte.is_ascii_whitespace() && *byte != b'=' {
+            plain.push(*byte);
+        }
+        let relation = plain.len() > 2 && matches!(plain[plain.len() - 3], b'(' | b'<' | b'>');
+        if relation && plain.ends_with(b"0:") {
+            plain.truncate(plain.len() - 2);
         }
     }
     plain
@@ -63,15 +66,19 @@ mod tests {
         for (archive, dpkg) in [
             ("a (<1) , b", "a (<= 1), b"),
             ("a (>= 0:1.0)", "a (>= 1.0)"),
-            ("A\n b", "a b"),
+            ("a (= 0:1)", "a (= 1)"),
+            ("a (>> 0:1)", "a (>> 1)"),
+            ("a\n b", "a b"),
         ] {
-            assert_eq!(plain(archive), plain(dpkg));
+            assert_eq!(plain(archive.as_bytes()), plain(dpkg.as_bytes()));
         }
-        assert_ne!(plain("a (<< 1)"), plain("a (<= 1)"));
-        assert_ne!(
-            plain("a (= 10:1)"),
-            plain("a (= 1)"),
-            "as apt, a part of an epoch of 10 alone"
-        );
+        for (one, other) in [
+            ("a (<< 1)", "a (<= 1)"),
+            ("a (= 10:1)", "a (= 1)"),
+            ("a (= 10:1)", "a (= 11)"),
+            ("a (= 1:0:1)", "a (= 1:1)"),
+        ] {
+            assert_ne!(plain(one.as_bytes()), plain(other.as_bytes()));
+        }
     }
 }

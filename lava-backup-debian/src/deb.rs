@@ -12,7 +12,8 @@ use md5::{Digest, Md5};
 use crate::{
     Error, ErrorKind, Migration, PackageVersion, Result, Sha256, Shipped, ShippedMigration,
     deb822::{Comments, Paragraph, Scanner},
-    migrations, squash,
+    hex::hex,
+    migrations,
 };
 
 mod container;
@@ -46,7 +47,7 @@ pub struct Deb {
 pub(crate) struct Contents {
     /// Absolute paths of everything, as dpkg lists them: `/.` for the root.
     pub(crate) paths: BTreeSet<Vec<u8>>,
-    /// The MD5 of each regular file, by its absolute path.
+    /// The MD5 of each regular file, by its absolute path; of a hard link, that of its first name.
     pub(crate) sums: BTreeMap<Vec<u8>, String>,
 }
 
@@ -187,23 +188,12 @@ impl Deb {
         })?;
         let shipped = found.into_iter().map(|(migration, path, source)| {
             let path = PathBuf::from(String::from_utf8_lossy(&path).into_owned());
-            let replaces = squash::replaces(&source).map_err(|unreadable| {
-                let place = self.path.display();
-                let (path, line) = (path.display(), unreadable.line);
-                Error::new(
-                    ErrorKind::Malformed,
-                    format!("read {place}, {path}, line {line}"),
-                    "what this migration replaces is no list of plain names",
-                )
-            })?;
+            let place = format!("{}, {}", self.path.display(), path.display());
             Ok(ShippedMigration {
                 migration,
                 package: self.name().to_owned(),
+                replaces: migrations::replaced(&source, &place)?,
                 path,
-                replaces: replaces
-                    .into_iter()
-                    .map(|(app, name)| Migration { app, name })
-                    .collect(),
             })
         });
         shipped.collect()
@@ -216,6 +206,10 @@ impl Deb {
                 let mut md5 = Md5::new();
                 tar.each(&mut |bytes| md5.update(bytes))?;
                 contents.sums.insert(path.clone(), hex(&md5.finalize()));
+            }
+            if let Some(first) = &entry.same_as {
+                let sum = contents.sums.get(&absolute(first)?).cloned();
+                contents.sums.extend(sum.map(|sum| (path.clone(), sum)));
             }
             contents.paths.insert(path);
             Ok(())
@@ -251,10 +245,6 @@ pub(crate) fn file_name(name: &str, version: &PackageVersion, architecture: &str
     let text = version.as_str();
     let version = text.split_once(':').map_or(text, |(_, rest)| rest);
     format!("{name}_{version}_{architecture}.deb")
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Reads a tar with control members, as it is in a .deb but without compression.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::{
     Result, Root,
+    apt::without_credentials,
     deb822::{Comments, Scanner},
 };
 
@@ -30,13 +31,21 @@ pub struct Selection {
     pub secret: bool,
 }
 
+impl Selection {
+    /// Whether there is an answer that is kept secret.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.secret && self.answered
+    }
+}
+
 const MOST: u64 = 128 << 20;
 pub(crate) const CONFIG: &str = "/var/cache/debconf/config.dat";
 pub(crate) const TEMPLATES: &str = "/var/cache/debconf/templates.dat";
 pub(crate) const PASSWORDS: &str = "/var/cache/debconf/passwords.dat";
 
 /// Reads debconf's answers, sorted by question. The file of passwords is not opened, and an answer
-/// whose question is of the type `password`, or speaks of one, is left out here too.
+/// whose question is of the type `password`, or speaks of one, is left out here too, as is one that
+/// holds a URI with credentials.
 ///
 /// # Errors
 /// [`ErrorKind::Malformed`](crate::ErrorKind::Malformed) when a file is not debconf's.
@@ -63,14 +72,19 @@ pub fn read_selections(root: &Root) -> Result<Vec<Selection>> {
         let kind = kinds
             .get(&paragraph.text("Template").unwrap_or_default())
             .cloned();
-        let secret = kind.as_deref() == Some("password") || speaks_of_a_secret(&question);
+        let value = paragraph.text("Value");
+        // The address of a proxy may hold a password.
+        let holds = |value: &String| without_credentials(value).1;
+        let secret = kind.as_deref() == Some("password")
+            || speaks_of_a_secret(&question)
+            || value.as_ref().is_some_and(holds);
         selections.push(Selection {
             kind,
             owners: words("Owners"),
             answered: paragraph
                 .get("Value")
                 .is_some_and(|value| !value.is_empty()),
-            value: paragraph.text("Value").filter(|_| !secret),
+            value: value.filter(|_| !secret),
             seen: words("Flags").iter().any(|flag| flag == "seen"),
             secret,
             question,
@@ -127,6 +141,7 @@ mod tests {
             "var/cache/debconf/config.dat",
             "Name: p/x\nTemplate: t/x\nValue: true\nOwners: p, q\nFlags: seen\nVariables:\n a = b\n\n\
              Name: p/p\nTemplate: t/p\nValue: hunter2\n\nName: p/admin-password\nTemplate: t/x\nValue: hunter2\n\n\
+             Name: p/proxy\nTemplate: t/x\nValue: via http://u:hunter2@h:3128/ it goes\n\n\
              Name: a/unanswered\nTemplate: gone\n",
         );
         write(
@@ -153,9 +168,10 @@ mod tests {
                 ("a/unanswered", None, None, false, false),
                 ("p/admin-password", Some("boolean"), None, false, true),
                 ("p/p", Some("password"), None, false, true),
+                ("p/proxy", Some("boolean"), None, false, true),
                 ("p/x", Some("boolean"), Some("true"), true, false),
             ]
         );
-        assert_eq!(found[3].owners, ["p", "q"]);
+        assert_eq!(found[4].owners, ["p", "q"]);
     }
 }

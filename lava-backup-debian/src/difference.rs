@@ -137,10 +137,8 @@ impl HostState {
             put(subject, preference.priority.to_string());
         }
         for keyring in &self.keyrings {
-            let how = keyring
-                .sha256
-                .clone()
-                .unwrap_or_else(|| "missing".to_owned());
+            let how = keyring.sha256.map(|digest| digest.to_string());
+            let how = how.unwrap_or_else(|| "missing".to_owned());
             put(format!("keyring {}", keyring.file.display()), how);
         }
         for setting in &self.settings {

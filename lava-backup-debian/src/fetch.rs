@@ -1,7 +1,7 @@
 //! Getting the exact .debs of installed packages.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt,
     fs::{self, File},
     io,
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Deb, Error, ErrorKind, InstalledBuilds, PackageState, PackageVersion, Result, Root, Sha256,
-    architectures,
+    Trust, architectures,
     deb::file_name,
     listed::Listed,
     proof::{another, reason},
@@ -24,8 +24,9 @@ mod download;
 /// How the .debs of installed packages are to be had.
 ///
 /// In this order: from the cache of apt's, from an earlier backup, by `apt-get download` of the
-/// exact version, and by what an index says of it alone (its place and its digest). Whatever comes
-/// is taken only if it is [the installed build](InstalledBuilds), wherever it came from.
+/// exact version, and by what a list says of it alone (its place and its digest). Whatever comes
+/// is taken only if it is [the installed build](InstalledBuilds), wherever it came from, and what
+/// comes from an archive only if it has the digest that the archive's list gives.
 pub struct Fetch<'f> {
     /// Whose packages they are.
     pub root: &'f Root,
@@ -52,7 +53,7 @@ pub enum DebOrigin {
     Cache,
     /// By `apt-get download`.
     Download,
-    /// From the place that an index names, with the digest that it gives.
+    /// From the place that a list names, with the digest that it gives.
     Stanza,
     /// Made anew of installed files by `dpkg-repack`.
     Repacked,
@@ -88,17 +89,23 @@ pub struct FetchedDeb {
     pub origin: DebOrigin,
     /// Whether an earlier backup had them.
     pub earlier: bool,
-    /// What apt's indexes say of it.
+    /// What apt's lists say of it.
     pub index: IndexWord,
     /// What tells it from the installed build; nothing unless it was repacked.
     pub differences: Vec<String>,
 }
 
-/// What apt's indexes say of a .deb.
+/// What apt's lists say of a .deb.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IndexWord {
-    /// One gives this very digest, for the .deb at this place (without a password).
-    Same(String),
+    /// One gives this very digest.
+    Same {
+        /// Where it says that the .deb is, without a password.
+        place: String,
+        /// How far it can be relied on. A list that can be relied on no further than
+        /// [`Trust::None`] says nothing where another has the package.
+        trust: Trust,
+    },
     /// They have this version, and give another digest: this is another build of it.
     Other,
     /// None has this version, or none gives its digest.
@@ -158,7 +165,7 @@ pub struct Fetched {
     pub debs: Vec<FetchedDeb>,
     /// What was not, in the order asked for.
     pub lacking: Vec<LackingDeb>,
-    /// Indexes of apt's that could not be read, and why.
+    /// Lists of apt's that could not be read, and why.
     pub unreadable: Vec<String>,
 }
 
@@ -184,10 +191,9 @@ pub fn fetch(how: Fetch<'_>, wanted: &[&PackageState]) -> Result<Fetched> {
             apt.option(format!("Acquire::{scheme}::Dl-Limit={limit}"));
         }
     }
-    let names: BTreeSet<&str> = wanted.iter().map(|p| p.name.as_str()).collect();
     let mut gathering = Gathering {
         builds: InstalledBuilds::read(how.root)?,
-        listed: Listed::find(&apt, &names)?,
+        listed: Listed::find(how.root, wanted, &architectures),
         debs,
         found: BTreeMap::new(),
         failed: BTreeMap::new(),
@@ -200,10 +206,8 @@ pub fn fetch(how: Fetch<'_>, wanted: &[&PackageState]) -> Result<Fetched> {
         gathering.earlier(package, how.earlier)?;
     }
     download::by_apt(&mut gathering, &apt, wanted)?;
+    download::by_stanza(&mut gathering, &apt, wanted)?;
     for package in wanted {
-        if !gathering.has(package) {
-            download::by_stanza(&mut gathering, &apt, package)?;
-        }
         if how.repack && !gathering.has(package) {
             (how.observe)(package);
             download::repack(&mut gathering, how.root, &apt, package)?;
@@ -351,20 +355,21 @@ impl Gathering {
             self.fail(package, Lack::OtherBuild, from(origin, earlier, &why));
             return Ok(false);
         }
-        let listings = self
-            .listed
-            .of(deb.name(), deb.version(), deb.architecture());
+        let listings = self.listed.of(package);
         let same = listings
             .iter()
-            .find(|listing| listing.sha256 == Some(sha256));
+            .find(|listing| listing.sha256() == Some(sha256));
         let index = match same {
-            Some(listing) => IndexWord::Same(listing.shown()),
-            None if listings.iter().any(|listing| listing.sha256.is_some()) => IndexWord::Other,
+            Some(listing) => IndexWord::Same {
+                place: listing.shown(),
+                trust: listing.trust,
+            },
+            None if listings.iter().any(|listing| listing.deb.is_some()) => IndexWord::Other,
             None => IndexWord::Nothing,
         };
         // apt 2.6 does not look at digests where the archive is a directory of this machine.
         if index == IndexWord::Other && matches!(origin, DebOrigin::Download | DebOrigin::Stanza) {
-            let why = format!("its SHA-256 {sha256} is not the one that the index gives");
+            let why = format!("its SHA-256 {sha256} is not the one that its list gives");
             self.fail(package, Lack::Damaged, from(origin, earlier, &why));
             return Ok(false);
         }

@@ -11,8 +11,8 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    AutoInstalled, Error, PackageState, Result, Root, auto_installed, conffiles, debconf,
-    host_state, keyrings, parts, read_sources, read_status, timers,
+    AutoInstalled, Error, PackageState, Result, Root, auto_installed, conffiles, debconf, keyrings,
+    read_sources, read_status, secrets, timers,
 };
 
 /// One digest over all that dpkg and apt know, of one instant.
@@ -82,21 +82,16 @@ impl Fingerprint {
         put("configuration files", conffiles);
 
         let mut apt = Sha256::new();
-        for (main, dir, extension) in [
-            ("/etc/apt/sources.list", "/etc/apt/sources.list.d", "list"),
-            (
-                "/etc/apt/sources.list",
-                "/etc/apt/sources.list.d",
-                "sources",
-            ),
-            ("/etc/apt/preferences", "/etc/apt/preferences.d", "pref"),
-            ("/etc/apt/apt.conf", "/etc/apt/apt.conf.d", "conf"),
+        for files in [
+            crate::apt::files(root)?,
+            crate::preferences::files(root)?,
+            crate::apt_conf::files(root)?,
         ] {
-            for file in parts::files(root, main, dir, extension)? {
+            for file in files {
                 add(root, &file, &mut apt)?;
             }
         }
-        for file in host_state::auth_files(root)? {
+        for file in secrets::of_apt(root)? {
             add(root, &file, &mut apt)?;
         }
         put("the configuration of apt", apt);
@@ -106,7 +101,8 @@ impl Fingerprint {
         let sources = read_sources(root).unwrap_or_default();
         for keyring in keyrings::read_keyrings(root, &sources)? {
             frame(&mut keys, keyring.file.as_os_str().as_bytes());
-            frame(&mut keys, keyring.sha256.unwrap_or_default().as_bytes());
+            let digest = keyring.sha256.map(|digest| digest.to_string());
+            frame(&mut keys, digest.unwrap_or_default().as_bytes());
         }
         put("the keys of apt", keys);
 

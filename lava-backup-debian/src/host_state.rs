@@ -7,9 +7,10 @@ use serde::Serialize;
 use crate::{
     Alternative, AptSetting, AutoInstalled, Base, ChangedConffile, Class, Confidence, Content,
     Diversion, Finding, FindingKind, Keyring, PackageState, PackageTimer, Preference, Result, Root,
-    Selection, Signature, SourceEntry, StatOverride, Suite, alternatives, apt_conf, architectures,
-    archive::Archive, auto_installed, base, changed_conffiles, debconf, diversions, journal,
-    keyrings, origin::PackageOrigin, preferences, read_origins, read_sources, read_status, timers,
+    Selection, Signature, SourceEntry, SourceUri, StatOverride, Suite, alternatives, apt_conf,
+    architectures, archive::Archive, auto_installed, base, changed_conffiles, debconf, diversions,
+    journal, keyrings, origin::PackageOrigin, preferences, read_origins, read_sources, read_status,
+    secrets, timers,
 };
 
 /// All that dpkg and apt know of a host, the same whether it runs or is a directory.
@@ -55,7 +56,8 @@ pub struct HostState {
     pub timers: Vec<PackageTimer>,
     /// Whether apt's timers may upgrade packages.
     pub upgrades_unattended: bool,
-    /// Files that hold a password, absolute in the root, sorted.
+    /// Files that hold a password, absolute in the root, sorted: apt's and debconf's own, and any
+    /// below apt's directory with a URI that holds one. What a link leads to is named beside it.
     pub secrets: Vec<PathBuf>,
     /// What is not in order, sorted.
     pub findings: Vec<Finding>,
@@ -123,42 +125,37 @@ impl HostState {
     }
 
     fn find_secrets(&self, root: &Root, findings: &mut Findings) -> Vec<PathBuf> {
-        let mut secrets = Vec::new();
-        secrets.extend(findings.or_default(auth_files(root)));
-        if findings.or_default(root.find(debconf::PASSWORDS)).is_some() {
-            secrets.push(PathBuf::from(debconf::PASSWORDS));
+        let mut secrets = findings.or_default(secrets::of_apt(root));
+        secrets.extend(findings.or_default(secrets::with_credentials(root)));
+        let sources = self.sources.iter();
+        let sources = sources.filter(|s| s.uris.iter().any(SourceUri::had_credentials));
+        secrets.extend(sources.map(|source| source.file.clone()));
+        let settings = self.settings.iter().filter(|setting| setting.had_secret);
+        secrets.extend(settings.map(|setting| setting.file.clone()));
+        let mut of_debconf = vec![debconf::PASSWORDS];
+        // Answers that could not be read may be secret.
+        if self.selections.is_empty() || self.selections.iter().any(|s| s.is_kept()) {
+            of_debconf.push(debconf::CONFIG);
         }
-        for source in &self.sources {
-            if source.uris.iter().any(crate::SourceUri::had_credentials) {
-                secrets.push(source.file.clone());
+        // debconf keeps what was there before.
+        for file in of_debconf
+            .iter()
+            .flat_map(|f| [(*f).to_owned(), format!("{f}-old")])
+        {
+            if findings.or_default(root.find(&file)).is_some() {
+                secrets.push(PathBuf::from(file));
             }
         }
-        secrets.extend(
-            self.settings
-                .iter()
-                .filter(|s| s.had_secret)
-                .map(|s| s.file.clone()),
-        );
-        if self.selections.iter().any(|s| s.secret && s.answered) {
-            secrets.push(PathBuf::from(debconf::CONFIG));
+        // What a link leads to holds the password.
+        for at in 0..secrets.len() {
+            let found = findings.or_default(root.find(&secrets[at]));
+            let inside = found.and_then(|f| Some(f.strip_prefix(root.path()).ok()?.to_owned()));
+            secrets.extend(inside.map(|inside| Path::new("/").join(inside)));
         }
         secrets.sort();
         secrets.dedup();
         secrets
     }
-}
-
-/// The files of apt that are there for passwords alone.
-pub(crate) fn auth_files(root: &Root) -> Result<Vec<PathBuf>> {
-    const MAIN: &str = "/etc/apt/auth.conf";
-    const PARTS: &str = "/etc/apt/auth.conf.d";
-    let mut files = Vec::new();
-    if root.find(MAIN)?.is_some() {
-        files.push(PathBuf::from(MAIN));
-    }
-    let parts = root.names(PARTS)?;
-    files.extend(parts.into_iter().map(|name| Path::new(PARTS).join(name)));
-    Ok(files)
 }
 
 #[derive(Default)]
@@ -279,6 +276,10 @@ impl Findings {
                     "its Valid-Until has passed",
                 );
             }
+            for list in &archive.lacking {
+                let found = format!("apt has no {list}, which its release names");
+                self.add(FindingKind::ListsMissing, &*subject, found);
+            }
             for list in &archive.lists {
                 let file = list.file.to_string_lossy();
                 match &list.content {
@@ -312,7 +313,7 @@ impl Findings {
         }
         let places = |file: &Path, line: u64| format!("{}:{line}", file.display());
         for source in &state.sources {
-            if source.uris.iter().any(crate::SourceUri::had_credentials) {
+            if source.uris.iter().any(SourceUri::had_credentials) {
                 let subject = places(&source.file, source.line);
                 self.add(
                     FindingKind::Secret,
@@ -361,3 +362,6 @@ fn is_harmless(name: &str) -> bool {
     .iter()
     .any(|harmless| name.starts_with(harmless))
 }
+
+#[cfg(test)]
+mod tests;

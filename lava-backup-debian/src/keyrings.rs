@@ -7,9 +7,8 @@ use std::{
 };
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
-use crate::{Error, ErrorKind, Result, Root, SourceEntry, hex::hex};
+use crate::{Error, ErrorKind, Result, Root, Sha256, SourceEntry};
 
 /// A file of public keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -19,8 +18,8 @@ pub struct Keyring {
     pub file: PathBuf,
     /// Its size in bytes; `None` when it is not there though a source names it.
     pub size: Option<u64>,
-    /// Its SHA-256 in lower-case hexadecimal.
-    pub sha256: Option<String>,
+    /// The SHA-256 of its bytes.
+    pub sha256: Option<Sha256>,
     /// Whether sources that name no keyring may use it.
     pub trusted: bool,
     /// How many sources name it in `Signed-By`.
@@ -62,17 +61,34 @@ pub fn read_keyrings(root: &Root, sources: &[SourceEntry]) -> Result<Vec<Keyring
             paths.entry(path).or_default().1 += 1;
         }
     }
-    let keyring = |(file, (trusted, named_by)): (PathBuf, (bool, usize))| {
-        let bytes = root.read(&file, MOST_KEYRING)?;
-        Ok(Keyring {
+    let mut keyrings = Vec::new();
+    for (file, (trusted, named_by)) in paths {
+        let bytes = read_keyring(root, &file)?;
+        // What nobody names and is no file is nothing to apt.
+        if bytes.is_none() && named_by == 0 {
+            continue;
+        }
+        let io_error = |e| Error::io(format!("read {}", root.describe(&file)), e);
+        keyrings.push(Keyring {
             size: bytes.as_ref().map(|bytes| bytes.len() as u64),
-            sha256: bytes.map(|bytes| hex(&Sha256::digest(bytes))),
+            sha256: bytes
+                .map(|bytes| Sha256::of(bytes.as_slice()))
+                .transpose()
+                .map_err(io_error)?,
             file,
             trusted,
             named_by,
-        })
-    };
-    paths.into_iter().map(keyring).collect()
+        });
+    }
+    Ok(keyrings)
+}
+
+/// The bytes of a keyring; `None` when no regular file is there.
+fn read_keyring(root: &Root, file: &Path) -> Result<Option<Vec<u8>>> {
+    match root.read(file, MOST_KEYRING) {
+        Err(error) if error.kind() == ErrorKind::Path => Ok(None),
+        read => read,
+    }
 }
 
 /// Those that serve every source that names none.
@@ -123,6 +139,11 @@ impl Signers {
         signers
     }
 
+    /// Whether they are those of all sources that name none.
+    pub(crate) fn names_none(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Whether a signature by a key, told by the fingerprints of the key and of the primary key
     /// it belongs to, is one of these.
     pub(crate) fn allow(&self, fingerprints: &[String]) -> bool {
@@ -137,8 +158,9 @@ impl Signers {
     /// files it comes from.
     ///
     /// # Errors
-    /// [`ErrorKind::Malformed`] for a key in the source that is no armoured key, and for one file
-    /// of keys that can't be used; [`ErrorKind::Path`] when a file is not there.
+    /// [`ErrorKind::Malformed`] for a key in the source that is no armoured key, and for the one
+    /// file of keys that it names when that can't be used; [`ErrorKind::Path`] when a file that it
+    /// names is not there.
     pub(crate) fn write(&self, root: &Root, mut to: impl Write) -> Result<Vec<PathBuf>> {
         let files = match self.files.is_empty() && self.blocks.is_empty() {
             true => trusted(root)?,
@@ -174,9 +196,10 @@ impl Signers {
         let mut used = Vec::new();
         for file in files {
             let place = root.describe(&file);
-            match root.read(&file, MOST_KEYRING)? {
-                // apt passes over an empty file.
+            match read_keyring(root, &file)? {
+                // apt passes over an empty file, and of those for all sources over what is none.
                 Some(bytes) if bytes.is_empty() => {}
+                None if self.files.is_empty() => {}
                 Some(bytes) => {
                     // One of many that is of no use is passed over; one that is named is needed.
                     match put(&bytes, &place) {

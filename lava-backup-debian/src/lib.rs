@@ -88,6 +88,8 @@ mod apt;
 #[cfg(feature = "readers")]
 mod apt_conf;
 #[cfg(feature = "readers")]
+mod architecture;
+#[cfg(feature = "readers")]
 mod archive;
 #[cfg(feature = "readers")]
 mod base;
@@ -122,7 +124,11 @@ mod hex;
 #[cfg(feature = "readers")]
 mod host_state;
 #[cfg(feature = "readers")]
+mod info;
+#[cfg(feature = "readers")]
 mod keyrings;
+#[cfg(all(test, feature = "readers"))]
+mod lab;
 #[cfg(feature = "readers")]
 mod list;
 #[cfg(feature = "readers")]
@@ -148,6 +154,8 @@ mod repository;
 #[cfg(feature = "readers")]
 mod root;
 #[cfg(feature = "readers")]
+mod secrets;
+#[cfg(feature = "readers")]
 mod sha256;
 #[cfg(feature = "readers")]
 mod signature;
@@ -165,6 +173,7 @@ pub use self::{
     alternatives::{Alternative, Choice, read_alternatives},
     apt::{SourceEntry, SourceType, SourceUri, read_sources},
     apt_conf::{AptSetting, read_apt_settings},
+    architecture::{architectures, native_architecture},
     archive::{Archive, Content, List, Trust},
     base::{Base, Confidence, Evidence, Share, Signal, base, base_with},
     closure::open_ends,
@@ -192,13 +201,10 @@ pub use self::{
     root::Root,
     sha256::Sha256,
     signature::Signature,
-    status::{
-        Conffile, Flag, PackageState, Source, State, Want, architectures, journal,
-        native_architecture, read_status,
-    },
+    status::{Conffile, Flag, PackageState, Source, State, Want, journal, read_status},
     timers::{PackageTimer, read_timers, upgrades_unattended},
 };
 
 #[cfg(feature = "readers")]
 #[doc(hidden)]
-pub use self::{deb::fuzz_deb, listed::fuzz_index};
+pub use self::deb::fuzz_deb;

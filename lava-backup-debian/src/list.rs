@@ -3,28 +3,34 @@
 use std::{collections::BTreeMap, io::Read};
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
+use sha2::Digest;
 
 use crate::{
-    Error, ErrorKind, PackageState, PackageVersion, Result,
+    Error, ErrorKind, PackageState, PackageVersion, Result, Sha256,
     build_mark::BuildMark,
     compression,
     deb822::{Comments, Paragraph, Scanner},
-    hex::hex,
 };
 
 /// The packages to look for, by name.
 pub(crate) struct Wanted<'a> {
-    packages: &'a [PackageState],
+    packages: Vec<&'a PackageState>,
     by_name: BTreeMap<&'a [u8], Vec<usize>>,
 }
 
-/// What a list holds of the wanted packages.
+/// A list that was looked through.
 pub(crate) struct Scanned {
     /// Its size in bytes, not compressed.
     pub(crate) size: u64,
-    /// The SHA-256 of it, not compressed.
-    pub(crate) sha256: String,
+    /// Of its bytes, not compressed.
+    pub(crate) sha256: Sha256,
+    /// What it has of the wanted packages.
+    pub(crate) seen: Seen,
+}
+
+/// What stanzas say of the wanted packages.
+#[derive(Default)]
+pub(crate) struct Seen {
     /// Every stanza that has the name, architecture and version of a wanted package.
     pub(crate) found: Vec<Found>,
     /// The highest version of every package that is there at all, by its index.
@@ -48,13 +54,14 @@ pub struct ListedDeb {
     pub filename: String,
     /// Its size in bytes.
     pub size: u64,
-    /// Its SHA-256 in lower-case hexadecimal.
-    pub sha256: String,
+    /// Of its bytes.
+    pub sha256: Sha256,
 }
 
 impl<'a> Wanted<'a> {
-    /// All packages of which a version is there.
-    pub(crate) fn of(packages: &'a [PackageState]) -> Self {
+    /// All packages of which a version is there; their indices are those in the order given.
+    pub(crate) fn of(packages: impl IntoIterator<Item = &'a PackageState>) -> Self {
+        let packages: Vec<&PackageState> = packages.into_iter().collect();
         let mut by_name: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
         for (index, package) in packages.iter().enumerate() {
             if package.version.is_some() {
@@ -81,34 +88,28 @@ const MOST_STANZA: usize = 4 << 20;
 /// differently, or whose file would lie outside the archive; [`ErrorKind::TooLarge`] for a stanza
 /// of more than 4 MiB; [`ErrorKind::Io`], also for what can't be decompressed.
 pub(crate) fn scan(mut reader: impl Read, wanted: &Wanted<'_>, place: &str) -> Result<Scanned> {
-    let mut scanned = Scanned {
-        size: 0,
-        sha256: String::new(),
-        found: Vec::new(),
-        newest: BTreeMap::new(),
-    };
-    let mut digest = Sha256::new();
+    let mut size = 0;
+    let mut seen = Seen::default();
+    let mut digest = sha2::Sha256::new();
     let mut buffer = vec![0; STEP];
     // What of the buffer is read and belongs to no whole stanza yet.
     let mut held = 0;
     // Up to where the held bytes hold no end of a stanza.
     let mut searched = 0;
     loop {
-        if buffer.len() - held < STEP {
-            buffer.resize(held + STEP, 0);
-        }
+        buffer.resize(buffer.len().max(held + STEP), 0);
         let read = compression::fill(&mut reader, &mut buffer[held..held + STEP])
             .map_err(|e| Error::io(format!("read {place}"), e))?;
         digest.update(&buffer[held..held + read]);
-        scanned.size += read as u64;
+        size += read as u64;
         held += read;
         let mut start = 0;
         while let Some(end) = stanza_end(&buffer[..held], searched) {
-            look_at(&buffer[start..end], wanted, place, &mut scanned)?;
+            look_at(&buffer[start..end], wanted, place, &mut seen)?;
             (start, searched) = (end, end);
         }
         if read < STEP {
-            look_at(&buffer[start..held], wanted, place, &mut scanned)?;
+            look_at(&buffer[start..held], wanted, place, &mut seen)?;
             break;
         }
         buffer.copy_within(start..held, 0);
@@ -124,8 +125,11 @@ pub(crate) fn scan(mut reader: impl Read, wanted: &Wanted<'_>, place: &str) -> R
             ));
         }
     }
-    scanned.sha256 = hex(&digest.finalize());
-    Ok(scanned)
+    Ok(Scanned {
+        size,
+        sha256: Sha256::of_hasher(digest),
+        seen,
+    })
 }
 
 /// Where the first empty line at or after `from` ends. The line end before it may be of a line
@@ -142,7 +146,7 @@ fn stanza_end(text: &[u8], from: usize) -> Option<usize> {
     None
 }
 
-fn look_at(stanza: &[u8], wanted: &Wanted<'_>, place: &str, scanned: &mut Scanned) -> Result<()> {
+fn look_at(stanza: &[u8], wanted: &Wanted<'_>, place: &str, seen: &mut Seen) -> Result<()> {
     const FIRST: &[u8] = b"Package: ";
     // Nearly every stanza begins with its name, and nearly none is of this host.
     if let Some(rest) = stanza.strip_prefix(FIRST) {
@@ -164,7 +168,7 @@ fn look_at(stanza: &[u8], wanted: &Wanted<'_>, place: &str, scanned: &mut Scanne
             continue;
         };
         for index in indices {
-            let package = &wanted.packages[*index];
+            let package = wanted.packages[*index];
             if paragraph.get("Architecture") != Some(package.architecture.as_bytes()) {
                 continue;
             }
@@ -174,23 +178,27 @@ fn look_at(stanza: &[u8], wanted: &Wanted<'_>, place: &str, scanned: &mut Scanne
                 .as_ref()
                 .is_some_and(|v| v.as_str() == version.as_str())
             {
-                scanned.found.push(Found {
+                seen.found.push(Found {
                     package: *index,
                     same_build: BuildMark::of_package(package)
                         == BuildMark::of_paragraph(&paragraph),
                     deb: listed_deb(&paragraph, place)?,
                 });
             }
-            let newest = scanned
-                .newest
-                .entry(*index)
-                .or_insert_with(|| version.clone());
-            if *newest < version {
-                *newest = version.clone();
-            }
+            raise(&mut seen.newest, *index, version.clone());
         }
     }
     Ok(())
+}
+
+/// Keeps the higher of two versions of a package.
+pub(crate) fn raise(
+    newest: &mut BTreeMap<usize, PackageVersion>,
+    package: usize,
+    version: PackageVersion,
+) {
+    let highest = newest.remove(&package).into_iter().chain([version]).max();
+    newest.extend(highest.map(|highest| (package, highest)));
 }
 
 fn listed_deb(paragraph: &Paragraph, place: &str) -> Result<Option<ListedDeb>> {
@@ -206,22 +214,24 @@ fn listed_deb(paragraph: &Paragraph, place: &str) -> Result<Option<ListedDeb>> {
         let what = format!("read {place}, package {package:.80?}");
         Error::new(ErrorKind::Malformed, what, why)
     };
+    // It becomes a part of a URI, and for `file:` of a path.
     let leaves = filename.starts_with('/')
         || filename.split('/').any(|part| part == "..")
-        || filename.chars().any(char::is_control);
+        || filename.is_empty()
+        || filename.contains(|c: char| c.is_control() || c == ' ');
     if leaves {
         return Err(malformed("its Filename is no path inside the archive"));
     }
     let size = size
         .parse()
         .map_err(|_| malformed("its Size is no number"))?;
-    if sha256.len() != 64 || !sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Err(malformed("its SHA256 is no digest"));
-    }
+    let sha256 = sha256
+        .parse()
+        .map_err(|_| malformed("its SHA256 is no digest"))?;
     Ok(Some(ListedDeb {
         filename,
         size,
-        sha256: sha256.to_ascii_lowercase(),
+        sha256,
     }))
 }
 

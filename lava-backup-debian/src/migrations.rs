@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ErrorKind, PackageState, Result, Root, squash};
+use crate::{Error, ErrorKind, PackageState, Result, Root, info, squash};
 
 /// One migration by the app and the name that Django's table `django_migrations` has for it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -191,8 +191,6 @@ pub fn expand(applied: &BTreeSet<Migration>, shipped: &Shipped) -> Mismatch {
     Mismatch { missing, unknown }
 }
 
-/// The longest list seen, of google-cloud-cli, has 4 MB.
-const MOST_LIST: u64 = 64 << 20;
 /// More than a hundred times the longest migration of a bookworm master.
 pub(crate) const MOST_PYTHON: u64 = 4 << 20;
 
@@ -217,47 +215,38 @@ pub fn shipped_migrations(root: &Root, packages: &[PackageState]) -> Result<Ship
             let Some(source) = root.read(path, MOST_PYTHON)? else {
                 continue;
             };
-            let replaces = squash::replaces(&source).map_err(|unreadable| {
-                let place = root.describe(path);
-                Error::new(
-                    ErrorKind::Malformed,
-                    format!("read {place}, line {}", unreadable.line),
-                    "what this migration replaces is no list of plain names",
-                )
-            })?;
             shipped.push(ShippedMigration {
                 migration,
                 package: package.name.clone(),
                 path: path.to_owned(),
-                replaces: replaces
-                    .into_iter()
-                    .map(|(app, name)| Migration { app, name })
-                    .collect(),
+                replaces: replaced(&source, &root.describe(path))?,
             });
         }
     }
     Ok(shipped.into_iter().collect())
 }
 
+/// What the source of a migration says that it replaces; `place` names it in errors.
+pub(crate) fn replaced(source: &[u8], place: &str) -> Result<BTreeSet<Migration>> {
+    let replaces = squash::replaces(source).map_err(|unreadable| {
+        Error::new(
+            ErrorKind::Malformed,
+            format!("read {place}, line {}", unreadable.line),
+            "what this migration replaces is no list of plain names",
+        )
+    })?;
+    let migration = |(app, name)| Migration { app, name };
+    Ok(replaces.into_iter().map(migration).collect())
+}
+
 fn file_list(root: &Root, package: &PackageState) -> Result<Vec<u8>> {
-    const INFO: &str = "var/lib/dpkg/info";
-    let plain = format!("{INFO}/{}.list", package.name);
-    let qualified = format!("{INFO}/{}:{}.list", package.name, package.architecture);
-    let names = if package.is_coinstallable() {
-        [qualified, plain]
-    } else {
-        [plain, qualified]
-    };
-    for name in names {
-        if let Some(list) = root.read(&name, MOST_LIST)? {
-            return Ok(list);
-        }
-    }
-    Err(Error::new(
-        ErrorKind::Malformed,
-        format!("list the files of package {}", package.name),
-        format!("{} has no list of them", root.describe(INFO.as_ref())),
-    ))
+    info::read(root, package, "list")?.ok_or_else(|| {
+        Error::new(
+            ErrorKind::Malformed,
+            format!("list the files of package {}", package.name),
+            format!("dpkg of {} has no list of them", root.path().display()),
+        )
+    })
 }
 
 pub(crate) fn migration_of(path: &[u8]) -> Option<Migration> {

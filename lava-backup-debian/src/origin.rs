@@ -1,22 +1,13 @@
 //! Where every installed package came from.
 
-use std::{
-    collections::BTreeMap,
-    io::Read,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::{
     Class, PackageState, PackageVersion, Release, Result, Root, SourceEntry, SourceUri, Suite,
-    archive::{self, Archive, Content, Located, Trust},
-    compression,
-    list::{self, ListedDeb, Scanned, Wanted},
+    archive::{self, Archive, ReadList, Trust},
+    list::{self, ListedDeb, Scanned},
 };
 
 /// One place that has the very version of a package that is installed.
@@ -141,10 +132,10 @@ pub struct Origins {
 /// `gpgv` or `sqv` of the machine we run on with the keys of the root.
 ///
 /// `architectures` are those of dpkg, the native one first; `now` is in seconds since 1970. A list
-/// that can't be read is [`Content::Unreadable`], and no error.
+/// that can't be read is [`Content::Unreadable`](crate::Content::Unreadable), and no error.
 ///
 /// # Errors
-/// [`ErrorKind::Io`](crate::ErrorKind::Io) when the directory of lists or a release can't be read.
+/// [`ErrorKind::Io`](crate::ErrorKind::Io) when the directory of lists can't be read.
 pub fn read_origins(
     root: &Root,
     sources: &[SourceEntry],
@@ -152,42 +143,27 @@ pub fn read_origins(
     architectures: &[String],
     now: i64,
 ) -> Result<Origins> {
-    let mut located = archive::locate(root, sources, architectures, now)?;
-    let scanned = scan_all(root, &located, packages);
+    let (archives, lists) = archive::read(root, sources, packages, architectures, now)?;
+    // An archive without its lists might have any version.
+    let complete = !archives.is_empty() && archives.iter().all(Archive::is_whole);
     let mut origins: BTreeMap<usize, [Vec<Origin>; 2]> = BTreeMap::new();
     let mut newest: BTreeMap<usize, PackageVersion> = BTreeMap::new();
-    // An archive without its lists might have any version.
-    let mut complete = !located.is_empty()
-        && located
-            .iter()
-            .all(|l| l.archive.release.is_some() || !l.archive.lists.is_empty());
-    for ((archive, list), result) in scanned {
-        let Located { archive, digests } = &mut located[archive];
-        let scanned = match result {
-            Ok(scanned) => scanned,
-            Err(error) => {
-                archive.lists[list].content = Content::Unreadable(format!("could not {error}"));
-                complete = false;
-                continue;
-            }
-        };
-        archive.lists[list].content = match &digests[list] {
-            None => Content::Unlisted,
-            Some(d) if d.size == scanned.size && d.sha256 == scanned.sha256 => Content::Listed,
-            Some(_) => Content::Altered,
-        };
-        for (package, version) in scanned.newest {
-            let highest = newest.entry(package).or_insert_with(|| version.clone());
-            if *highest < version {
-                *highest = version;
-            }
+    for ReadList {
+        archive,
+        list,
+        scanned: Scanned { seen, .. },
+    } in lists
+    {
+        let archive = &archives[archive];
+        let list = &archive.lists[list];
+        for (package, version) in seen.newest {
+            list::raise(&mut newest, package, version);
         }
         let unknown = Release::default();
         let release = archive.release.as_ref().unwrap_or(&unknown);
         let (class, base) = Class::of_archive(release, &archive.uri);
-        let list = &archive.lists[list];
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
-        for found in scanned.found {
+        for found in seen.found {
             let origin = Origin {
                 class,
                 base: base.clone(),
@@ -232,59 +208,8 @@ pub fn read_origins(
     };
     Ok(Origins {
         packages: packages.iter().enumerate().filter_map(package).collect(),
-        archives: located.into_iter().map(|located| located.archive).collect(),
+        archives,
     })
-}
-
-type Place = (usize, usize);
-
-/// Looks through all lists, on as many threads as there are processors but no more than four: each
-/// may hold a compressor's window.
-fn scan_all(
-    root: &Root,
-    located: &[Located],
-    packages: &[PackageState],
-) -> Vec<(Place, Result<Scanned>)> {
-    let places: Vec<Place> = located
-        .iter()
-        .enumerate()
-        .flat_map(|(archive, l)| (0..l.archive.lists.len()).map(move |list| (archive, list)))
-        .collect();
-    let wanted = Wanted::of(packages);
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::new());
-    let work = || {
-        while let Some(place) = places.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let file = &located[place.0].archive.lists[place.1].file;
-            let scanned = scan_file(root, file, &wanted);
-            done.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push((*place, scanned));
-        }
-    };
-    let threads = thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(4)
-        .min(places.len());
-    thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(work);
-        }
-        work();
-    });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(place, _)| *place);
-    done
-}
-
-fn scan_file(root: &Root, file: &std::path::Path, wanted: &Wanted<'_>) -> Result<Scanned> {
-    let place = root.describe(file);
-    let reader: Box<dyn Read + Send> = match compression::open(root, file)? {
-        Some(reader) => reader,
-        // Gone since the directory was read: as if it were empty, which no release names.
-        None => Box::new(std::io::empty()),
-    };
-    list::scan(reader, wanted, &place)
 }
 
 #[cfg(test)]

@@ -38,18 +38,18 @@ const MOST: u64 = 16 << 20;
 /// priority that apt takes.
 pub fn read_preferences(root: &Root) -> Result<Vec<Preference>> {
     let mut preferences = Vec::new();
-    let files = parts::files(
-        root,
-        "/etc/apt/preferences",
-        "/etc/apt/preferences.d",
-        "pref",
-    )?;
-    for file in files {
+    for file in files(root)? {
         if let Some(bytes) = root.read(&file, MOST)? {
             read_records(&bytes, &file, &root.describe(&file), &mut preferences)?;
         }
     }
     Ok(preferences)
+}
+
+/// The files that apt reads, in its order.
+pub(crate) fn files(root: &Root) -> Result<Vec<PathBuf>> {
+    let (main, dir) = ("/etc/apt/preferences", "/etc/apt/preferences.d");
+    parts::files(root, main, dir, parts::plain_or("pref"))
 }
 
 fn read_records(

@@ -8,7 +8,9 @@ use std::{
 
 use crate::{
     Deb, Error, PackageState, Paragraph, Result, Root,
+    build_mark::plain,
     deb822::{Comments, Scanner},
+    info,
 };
 
 /// What dpkg keeps of the .debs that it installed: their stanzas, control members, lists of files
@@ -19,7 +21,6 @@ pub struct InstalledBuilds {
     stanzas: BTreeMap<(String, String), Paragraph>,
 }
 
-const INFO: &str = "var/lib/dpkg/info";
 const MOST: u64 = 128 << 20;
 
 /// Fields of the stanza that dpkg takes from the .deb. Of those that it rewrites, only spelling
@@ -117,7 +118,7 @@ impl InstalledBuilds {
         differences: &mut Vec<String>,
     ) -> Result<()> {
         for (name, theirs) in deb.members().iter().filter(|(name, _)| *name != "control") {
-            match self.info(package, name)? {
+            match info::read(&self.root, package, name)? {
                 Some(ours) if ours == *theirs => {}
                 Some(_) => differences.push(format!("control member {name} is another")),
                 None => differences.push(format!("control member {name} is not installed")),
@@ -125,8 +126,8 @@ impl InstalledBuilds {
         }
         for member in self.installed_members(package)? {
             // dpkg makes the list itself, and the sums where a package brings none.
-            let made = matches!(member.as_str(), "list" | "md5sums");
-            if !made && !deb.members().contains_key(&member) {
+            let made = matches!(member, "list" | "md5sums");
+            if !made && !deb.members().contains_key(member) {
                 differences.push(format!("control member {member} is missing"));
             }
         }
@@ -140,7 +141,7 @@ impl InstalledBuilds {
         differences: &mut Vec<String>,
     ) -> Result<()> {
         let contents = deb.contents()?;
-        let list = self.info(package, "list")?.unwrap_or_default();
+        let list = info::read(&self.root, package, "list")?.unwrap_or_default();
         let ours: BTreeSet<&[u8]> = list
             .split(|b| *b == b'\n')
             .filter(|path| !path.is_empty())
@@ -169,7 +170,7 @@ impl InstalledBuilds {
         );
         tell(differences, "lacks an installed file", missing.copied());
 
-        let sums = self.info(package, "md5sums")?.unwrap_or_default();
+        let sums = info::read(&self.root, package, "md5sums")?.unwrap_or_default();
         let mut installed: BTreeMap<Vec<u8>, String> = BTreeMap::new();
         for line in sums.split(|b| *b == b'\n').filter(|line| line.len() > 34) {
             let (sum, path) = line.split_at(32);
@@ -186,27 +187,17 @@ impl InstalledBuilds {
                 installed.insert(conffile.path.as_os_str().as_bytes().to_vec(), sum.clone());
             }
         }
+        // Without a sum it is a link or a directory in the place of a file.
         let another = installed.iter().filter(|(path, sum)| {
-            let theirs = contents.sums.get(*path);
-            theirs.is_some_and(|theirs| theirs != *sum)
+            contents.paths.contains(*path) && contents.sums.get(*path) != Some(*sum)
         });
         let another = another.map(|(path, _)| path.as_slice());
         tell(differences, "has another content in", another);
         Ok(())
     }
 
-    /// One of the files that dpkg keeps of a package.
-    fn info(&self, package: &PackageState, member: &str) -> Result<Option<Vec<u8>>> {
-        for stem in stems(package) {
-            if let Some(bytes) = self.root.read(format!("{INFO}/{stem}.{member}"), MOST)? {
-                return Ok(Some(bytes));
-            }
-        }
-        Ok(None)
-    }
-
     /// Which members dpkg keeps of a package.
-    fn installed_members(&self, package: &PackageState) -> Result<Vec<String>> {
+    fn installed_members(&self, package: &PackageState) -> Result<Vec<&'static str>> {
         // The directory has thousands of names, so ask for those that packages can have.
         const MEMBERS: [&str; 11] = [
             "conffiles",
@@ -223,24 +214,11 @@ impl InstalledBuilds {
         ];
         let mut found = Vec::new();
         for member in MEMBERS {
-            for stem in stems(package) {
-                let place = self.root.find(format!("{INFO}/{stem}.{member}"));
-                if place?.is_some() {
-                    found.push(member.to_owned());
-                    break;
-                }
+            if info::has(&self.root, package, member)? {
+                found.push(member);
             }
         }
         Ok(found)
-    }
-}
-
-/// What the files of a package begin with: with its architecture where several can be installed.
-fn stems(package: &PackageState) -> Vec<String> {
-    let qualified = format!("{}:{}", package.name, package.architecture);
-    match package.is_coinstallable() {
-        true => vec![qualified, package.name.clone()],
-        false => vec![package.name.clone()],
     }
 }
 
@@ -255,22 +233,6 @@ fn tell<'p>(differences: &mut Vec<String>, what: &str, paths: impl Iterator<Item
     if paths.len() > TOLD {
         differences.push(format!("archive {what}: {} more", paths.len() - TOLD));
     }
-}
-
-/// A value without what dpkg spells its own way: blanks, the `=` that it adds to a lone `<` or
-/// `>`, and an epoch of 0 in a relation.
-fn plain(value: &[u8]) -> Vec<u8> {
-    let mut plain: Vec<u8> = Vec::with_capacity(value.len());
-    for byte in value {
-        if !byte.is_ascii_whitespace() && *byte != b'=' {
-            plain.push(*byte);
-        }
-        let relation = plain.len() > 2 && matches!(plain[plain.len() - 3], b'(' | b'<' | b'>');
-        if relation && plain.ends_with(b"0:") {
-            plain.truncate(plain.len() - 2);
-        }
-    }
-    plain
 }
 
 /// That a package is not the one it should be.

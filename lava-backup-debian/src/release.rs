@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde::Serialize;
 
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorKind, Result, Sha256,
     deb822::{Comments, Scanner},
 };
 
@@ -42,8 +42,8 @@ pub struct Release {
 pub struct ListDigest {
     /// In bytes, not compressed.
     pub size: u64,
-    /// In lower-case hexadecimal.
-    pub sha256: String,
+    /// Of its bytes, not compressed.
+    pub sha256: Sha256,
 }
 
 impl Release {
@@ -100,12 +100,9 @@ fn lists(field: &str) -> Option<BTreeMap<String, ListDigest>> {
     for line in field.lines().filter(|line| !line.trim().is_empty()) {
         let mut words = line.split_whitespace();
         let (sha256, size, path) = (words.next()?, words.next()?, words.next()?);
-        if sha256.len() != 64 || !sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return None;
-        }
+        let sha256 = sha256.parse().ok()?;
         let size = size.parse().ok()?;
         if path == "Packages" || path.ends_with("/Packages") {
-            let sha256 = sha256.to_ascii_lowercase();
             lists.insert(path.to_owned(), ListDigest { size, sha256 });
         }
     }
@@ -254,6 +251,7 @@ mod tests {
         assert!(
             release.lists["main/binary-amd64/Packages"]
                 .sha256
+                .to_string()
                 .starts_with("e3b0")
         );
         assert_eq!(parse(&clear_signed(TEXT)).unwrap(), release);

@@ -5,7 +5,7 @@ use std::{fmt, io::Read, str::FromStr};
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, hex::hex};
 
 /// A SHA-256, written as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -13,6 +13,11 @@ use crate::{Error, ErrorKind};
 pub struct Sha256([u8; 32]);
 
 impl Sha256 {
+    /// That of all that a hasher was given.
+    pub(crate) fn of_hasher(hasher: sha2::Sha256) -> Self {
+        Self(hasher.finalize().into())
+    }
+
     /// That of all that a reader gives.
     ///
     /// # Errors
@@ -22,7 +27,7 @@ impl Sha256 {
         let mut buffer = [0; 64 << 10];
         loop {
             match reader.read(&mut buffer) {
-                Ok(0) => return Ok(Self(hasher.finalize().into())),
+                Ok(0) => return Ok(Self::of_hasher(hasher)),
                 Ok(read) => hasher.update(&buffer[..read]),
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
@@ -33,7 +38,7 @@ impl Sha256 {
 
 impl fmt::Display for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&crate::deb::hex(&self.0))
+        f.pad(&hex(&self.0))
     }
 }
 

@@ -363,15 +363,10 @@ pub fn read_status(root: &Root) -> Result<Vec<PackageState>> {
     read_stanzas(root, "var/lib/dpkg/status", |package, place| {
         packages.add(package, place)
     })?;
-    for name in root.names(JOURNAL)? {
-        // Only digits are entries; `tmp.i` is one that was not finished.
-        if name.as_bytes().iter().all(u8::is_ascii_digit) {
-            let entry = format!("{JOURNAL}/{}", name.to_string_lossy());
-            read_stanzas(root, &entry, |package, _| {
-                packages.update(package);
-                Ok(())
-            })?;
-        }
+    for name in journal(root)? {
+        read_stanzas(root, &format!("{JOURNAL}/{name}"), |package, place| {
+            packages.update(package, place)
+        })?;
     }
     Ok(packages
         .0
@@ -410,97 +405,64 @@ struct Packages(BTreeMap<String, BTreeMap<String, PackageState>>);
 impl Packages {
     fn add(&mut self, package: PackageState, place: &str) -> Result<()> {
         let instances = self.0.entry(package.name.clone()).or_default();
-        let clash = instances.values().any(|other| {
+        let clashes = instances.values().any(|other| {
             other.architecture == package.architecture
                 || (other.state != State::NotInstalled
                     && package.state != State::NotInstalled
                     && !(other.is_coinstallable() && package.is_coinstallable()))
         });
-        if clash {
-            let what = format!("read {place}, package {:.80?}", package.name);
-            let why = "it stands there more than once, and is not Multi-Arch: same";
-            return Err(Error::new(ErrorKind::Malformed, what, why));
+        if clashes {
+            return Err(clash(&package, place));
         }
         instances.insert(package.architecture.clone(), package);
         Ok(())
     }
 
-    fn update(&mut self, package: PackageState) {
+    /// As dpkg does with its journal: the one instance that is there gives way, unless both can be
+    /// installed at once; where several are, there can be no other kind.
+    fn update(&mut self, package: PackageState, place: &str) -> Result<()> {
         let instances = self.0.entry(package.name.clone()).or_default();
-        // A package that became `Architecture: all` takes the place of its one instance.
-        if instances.len() == 1
-            && !package.is_coinstallable()
-            && instances.values().all(|other| !other.is_coinstallable())
-        {
-            instances.clear();
+        let is_there = |other: &&PackageState| other.state != State::NotInstalled;
+        let there: Vec<&PackageState> = instances.values().filter(is_there).collect();
+        match there[..] {
+            [one] if !(one.is_coinstallable() && package.is_coinstallable()) => {
+                let architecture = one.architecture.clone();
+                instances.remove(&architecture);
+            }
+            [_, _, ..] if !package.is_coinstallable() => return Err(clash(&package, place)),
+            _ => {}
         }
         instances.insert(package.architecture.clone(), package);
+        Ok(())
     }
 }
 
-/// The entries of dpkg's journal: it was interrupted, or is running, when there is one.
+fn clash(package: &PackageState, place: &str) -> Error {
+    let what = format!("read {place}, package {:.80?}", package.name);
+    let why = "it stands there more than once, and is not Multi-Arch: same";
+    Error::new(ErrorKind::Malformed, what, why)
+}
+
+/// The entries of dpkg's journal, in their order: it was interrupted, or is running, when there is
+/// one.
 ///
 /// # Errors
-/// [`ErrorKind::Io`] when the journal can't be read.
+/// [`ErrorKind::Io`] when the journal can't be read; [`ErrorKind::Malformed`] when its entries have
+/// names of several lengths, of which dpkg makes no order.
 pub fn journal(root: &Root) -> Result<Vec<String>> {
-    let names = root.names(JOURNAL)?;
-    let entry = |name: &std::ffi::OsString| name.as_bytes().iter().all(u8::is_ascii_digit);
-    let entries = names.iter().filter(|name| entry(name));
-    Ok(entries
-        .map(|name| name.to_string_lossy().into_owned())
-        .collect())
-}
-
-/// The architectures that dpkg installs, the native one first.
-///
-/// # Errors
-/// As [`native_architecture`].
-pub fn architectures(root: &Root, packages: &[PackageState]) -> Result<Vec<String>> {
-    let native = native_architecture(root, packages)?;
-    let list = root
-        .read(ARCHITECTURES, MOST_ARCHITECTURES)?
-        .unwrap_or_default();
-    let text = String::from_utf8_lossy(&list);
-    let foreign = text
-        .split_whitespace()
-        .filter(|word| *word != native)
-        .map(str::to_owned);
-    let mut all = vec![native.clone()];
-    all.extend(foreign);
-    Ok(all)
-}
-
-const ARCHITECTURES: &str = "var/lib/dpkg/arch";
-const MOST_ARCHITECTURES: u64 = 1 << 16;
-
-/// The architecture that dpkg of this root is built for: the first line of its list, or on a host
-/// that never had a second architecture, that of the package `dpkg`.
-///
-/// # Errors
-/// [`ErrorKind::Malformed`] when neither says.
-pub fn native_architecture(root: &Root, packages: &[PackageState]) -> Result<String> {
-    if let Some(list) = root.read(ARCHITECTURES, MOST_ARCHITECTURES)? {
-        let first = list
-            .split(|b| *b == b'\n')
-            .next()
-            .unwrap_or_default()
-            .trim_ascii();
-        if !first.is_empty() {
-            return Ok(String::from_utf8_lossy(first).into_owned());
-        }
+    // Only digits are entries; `tmp.i` is one that was not finished.
+    let is_entry = |name: &String| name.bytes().all(|b| b.is_ascii_digit());
+    let names = root.names(JOURNAL)?.into_iter();
+    let entries: Vec<String> = names
+        .filter_map(|name| name.into_string().ok())
+        .filter(is_entry)
+        .collect();
+    if entries.windows(2).any(|two| two[0].len() != two[1].len()) {
+        let what = format!("read {}", root.describe(JOURNAL.as_ref()));
+        let why = "its entries have names of several lengths";
+        return Err(Error::new(ErrorKind::Malformed, what, why));
     }
-    packages
-        .iter()
-        .find(|package| package.name == "dpkg" && !package.architecture.is_empty())
-        .map(|package| package.architecture.clone())
-        .ok_or_else(|| {
-            let what = format!("find the architecture of {}", root.path().display());
-            Error::new(
-                ErrorKind::Malformed,
-                what,
-                "no list of dpkg and no package dpkg says",
-            )
-        })
+    Ok(entries)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use crate::{Error, ErrorKind, Result, Root};
+use crate::{Error, ErrorKind, Result, Root, apt::without_credentials};
 
 /// A private directory in which apt finds everything that it would look for in a root, and writes
 /// everything that it would write there.
@@ -219,14 +219,14 @@ fn copy(root: &Root, inside: impl AsRef<Path>, to: &Path) -> Result<()> {
     }
 }
 
-/// What apt complains of, line by line, without its marks.
+/// What apt complains of, line by line, without its marks and without the passwords of URIs.
 pub(crate) fn complaints(said: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(said);
     let lines = text.lines().filter_map(|line| {
         let line = line
             .strip_prefix("E: ")
             .or_else(|| line.strip_prefix("Err:"))?;
-        Some(line.trim().to_owned())
+        Some(without_credentials(line.trim()).0)
     });
     lines.collect()
 }

@@ -100,16 +100,17 @@ impl FromStr for PackageVersion {
     }
 }
 
-/// Where a character stands in dpkg's order of what is between numbers; the end of the text
-/// weighs 0, so a tilde sorts before it.
+/// Where a character stands in dpkg's order of what is between numbers: a tilde before the end of
+/// the text, then letters, then all else.
 fn weight(byte: u8) -> u16 {
     match byte {
         b'~' => 0,
-        b'a'..=b'z' | b'A'..=b'Z' => 1 + u16::from(byte),
-        other => 257 + u16::from(other),
+        b'a'..=b'z' | b'A'..=b'Z' => u16::from(byte),
+        other => u16::from_be_bytes([1, other]),
     }
 }
 
+/// The weight of the end of the text.
 const END: u16 = 1;
 
 /// Splits off a run of non-digits and the number after it, without its leading zeros.
@@ -306,11 +307,7 @@ impl LavaVersion {
             commit: String::new(),
         };
         let mut parts = parts.peekable();
-        if let Some(point) = parts
-            .peek()
-            .filter(|part| part.len() < 4)
-            .and_then(|p| digits(p, 3))
-        {
+        if let Some(point) = parts.peek().and_then(|part| digits(part, 3)) {
             version.point = u16::try_from(point).ok()?;
             parts.next();
         }

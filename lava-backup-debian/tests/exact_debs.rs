@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, fs, io::Write, path::Path, process::Command};
 
 use debs::{Built, COMMON, LIBRARY, Lab, SERVER, run};
 use lava_backup_debian::{
-    Deb, DebOrigin, Fetched, IndexWord, InstalledBuilds, Lack, Repository, critical, open_ends,
-    shipped_migrations,
+    Deb, DebOrigin, Fetched, IndexWord, InstalledBuilds, Lack, Repository, Trust, critical,
+    open_ends, shipped_migrations,
 };
 
 fn origins(fetched: &Fetched) -> Vec<(&str, &str)> {
@@ -67,9 +67,10 @@ fn what_the_cache_has_is_taken_from_there_and_the_rest_is_downloaded() {
     for (found, built) in some.debs.iter().zip([COMMON, SERVER, LIBRARY]) {
         let bytes = fs::read(lab.on_mirror(&built)).unwrap();
         assert_eq!(fs::read(found.deb.path()).unwrap(), bytes);
-        let IndexWord::Same(place) = &found.index else {
+        let IndexWord::Same { place, trust } = &found.index else {
             panic!("{:?}", found.index);
         };
+        assert_eq!(*trust, Trust::ByOption);
         assert!(
             place.starts_with("copy:/") && place.ends_with(".deb"),
             "{place}"
@@ -230,6 +231,56 @@ fn what_apt_itself_will_not_download_comes_by_its_stanza() {
             .all(|found| found.origin == DebOrigin::Stanza),
         "{fetched:#?}"
     );
+}
+
+#[test]
+fn a_digest_is_signed_if_its_list_is_what_a_key_of_the_source_signed() {
+    let lab = Lab::new();
+    lab.sign();
+    let words = || -> Vec<Option<Trust>> {
+        let (_private, fetched) = lab.fetch();
+        assert_eq!(fetched.lacking, [], "{fetched:#?}");
+        let debs = fetched.debs.iter();
+        debs.map(|found| match found.index {
+            IndexWord::Same { trust, .. } => Some(trust),
+            _ => None,
+        })
+        .collect()
+    };
+    assert_eq!(words(), [Some(Trust::Signed); 3]);
+
+    // Nobody vouches for a list of which one byte is another.
+    let list = lab.list();
+    let text = fs::read_to_string(&list).unwrap();
+    let altered = text.replacen("of a test", "of a tost", 1);
+    fs::write(&list, &altered).unwrap();
+    assert_eq!(words(), [Some(Trust::None); 3]);
+
+    // Its digests say nothing where another archive has the package, trusted by a person at least.
+    let (mirror, other) = (lab.at("mirror"), lab.at("other"));
+    run(Command::new("cp").arg("-r").arg(&mirror).arg(&other));
+    let of_other = lab.at("root/var/lib/apt/lists").join(
+        list.file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .replace("_mirror_", "_other_"),
+    );
+    let digest = Deb::open(&lab.on_mirror(&COMMON))
+        .unwrap()
+        .sha256()
+        .unwrap();
+    let another = text.replace(&digest.to_string(), &"0".repeat(64));
+    fs::write(&of_other, another).unwrap();
+    let sources = lab.at("root/etc/apt/sources.list");
+    let line = fs::read_to_string(&sources).unwrap();
+    let more = format!("deb [trusted=yes] copy:{} ./\n", other.display());
+    fs::write(&sources, line + &more).unwrap();
+    lab.fill_cache();
+    let of_both = [None, Some(Trust::ByOption), Some(Trust::ByOption)];
+    assert_eq!(words(), of_both);
+    fs::write(&list, &text).unwrap();
+    assert_eq!(words(), [Some(Trust::Signed); 3]);
 }
 
 #[test]
@@ -414,6 +465,8 @@ fn a_deb_whose_files_are_not_what_its_own_sums_say_is_not_the_installed_build() 
     let migration = SERVER.files[2];
     for (file, of) in [
         ((migration.0, "class Migration: fail\n"), SERVER.files[1]),
+        // A link has no sum.
+        ((migration.0, "-> /tmp/0001_initial.py"), SERVER.files[1]),
         // Configuration has its sum in dpkg's status.
         ((SERVER.files[1].0, "a: c\n"), migration),
     ] {

@@ -10,10 +10,13 @@ use crate::clock;
 use crate::exit::{CouldNot, Failure};
 use crate::host::Host;
 
-pub(super) fn add(facts: &mut Facts, host: &Host) -> Result<(), Failure> {
+/// What dpkg and apt know of a host.
+pub(super) fn state(host: &Host) -> Result<debian::HostState, Failure> {
     let now = clock::now().for_files().seconds;
-    let state =
-        debian::HostState::capture(&host.debian, now).could_not("read what dpkg and apt know")?;
+    debian::HostState::capture(&host.debian, now).could_not("read what dpkg and apt know")
+}
+
+pub(super) fn add(facts: &mut Facts, state: &debian::HostState) {
     let said = |signal| {
         state
             .base
@@ -36,7 +39,7 @@ pub(super) fn add(facts: &mut Facts, host: &Host) -> Result<(), Failure> {
         distribution: Some("debian".to_owned()),
         point: said(debian::Signal::DebianVersion).and_then(number),
     };
-    facts.packages = packages(&state);
+    facts.packages = packages(state);
     let mut architectures = state.architectures.iter().cloned();
     facts.architecture = architectures.next();
     facts.foreign_architectures = Some(architectures.collect());
@@ -62,7 +65,6 @@ pub(super) fn add(facts: &mut Facts, host: &Host) -> Result<(), Failure> {
     });
     facts.disorder = Some(disorder.collect());
     facts.dependencies = Some(dependencies(&state.packages));
-    Ok(())
 }
 
 fn packages(state: &debian::HostState) -> Vec<Package> {

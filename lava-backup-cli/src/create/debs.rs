@@ -136,10 +136,10 @@ fn rate(pace: Pace) -> Option<u64> {
 }
 
 fn archived(found: &FetchedDeb) -> ArchivedDeb {
-    let (index, uri) = match &found.index {
-        IndexWord::Same(uri) => ("same", Some(uri.clone())),
-        IndexWord::Other => ("other", None),
-        IndexWord::Nothing => ("nothing", None),
+    let (index, uri, trust) = match &found.index {
+        IndexWord::Same { place, trust } => ("same", Some(place.clone()), Some(*trust)),
+        IndexWord::Other => ("other", None, None),
+        IndexWord::Nothing => ("nothing", None, None),
     };
     ArchivedDeb {
         package: found.deb.name().into(),
@@ -152,6 +152,7 @@ fn archived(found: &FetchedDeb) -> ArchivedDeb {
         installed_build: found.differences.is_empty(),
         index: index.into(),
         uri,
+        trust: trust.map(|trust| trust.as_str().to_owned()),
     }
 }
 
@@ -326,6 +327,7 @@ impl Earlier {
                 ArchivedDeb {
                     index: known.index.clone(),
                     uri: known.uri.clone(),
+                    trust: known.trust.clone(),
                     ..deb
                 }
             }

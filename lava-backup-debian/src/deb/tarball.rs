@@ -35,6 +35,8 @@ pub(crate) struct TarEntry {
     pub(crate) kind: TarKind,
     /// Bytes of content.
     pub(crate) size: u64,
+    /// For a hard link, the name of an entry before it that is the same file.
+    pub(crate) same_as: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,14 +86,14 @@ impl<R: Read> Tarball<R> {
     /// The next entry, past what is left of the one before; `None` at the end.
     pub(crate) fn next(&mut self) -> Result<Option<TarEntry>, TarError> {
         self.skip()?;
-        let mut long_name = None;
+        let (mut long_name, mut long_link) = (None, None);
         loop {
             let mut header = [0; BLOCK];
             self.read_exact(&mut header)?;
             if header.iter().all(|b| *b == 0) {
-                return match long_name {
-                    None => Ok(None),
-                    Some(_) => Err(TarError::Malformed("a long name has no entry")),
+                return match (long_name, long_link) {
+                    (None, None) => Ok(None),
+                    _ => Err(TarError::Malformed("a long name has no entry")),
                 };
             }
             self.entries += 1;
@@ -107,12 +109,13 @@ impl<R: Read> Tarball<R> {
                     let mut text = self.content(MOST_NAME)?;
                     self.skip()?;
                     text.truncate(text.iter().position(|b| *b == 0).unwrap_or(text.len()));
-                    if kind == b'L' {
-                        long_name = Some(text);
+                    match kind {
+                        b'L' => long_name = Some(text),
+                        _ => long_link = Some(text),
                     }
                 }
-                kind => {
-                    let (kind, has_content) = match kind {
+                letter => {
+                    let (kind, has_content) = match letter {
                         0 | b'0' | b'7' => (TarKind::File, true),
                         b'5' => (TarKind::Directory, false),
                         b'1' | b'2' | b'3' | b'4' | b'6' => (TarKind::Other, false),
@@ -138,7 +141,13 @@ impl<R: Read> Tarball<R> {
                         TarKind::File if path.ends_with(b"/") && size == 0 => TarKind::Directory,
                         kind => kind,
                     };
-                    return Ok(Some(TarEntry { path, kind, size }));
+                    let link = || long_link.unwrap_or_else(|| text(&header[157..257]));
+                    return Ok(Some(TarEntry {
+                        path,
+                        kind,
+                        size,
+                        same_as: (letter == b'1').then(link),
+                    }));
                 }
             }
         }
@@ -250,11 +259,13 @@ fn number(field: &[u8]) -> Result<u64, TarError> {
         .fold(0, |value, digit| value << 3 | u64::from(digit - b'0')))
 }
 
+/// What stands in a field before its end or a zero.
+fn text(field: &[u8]) -> Vec<u8> {
+    let end = field.iter().position(|b| *b == 0).unwrap_or(field.len());
+    field[..end].to_vec()
+}
+
 fn name(header: &[u8; BLOCK]) -> Vec<u8> {
-    let text = |field: &[u8]| {
-        let end = field.iter().position(|b| *b == 0).unwrap_or(field.len());
-        field[..end].to_vec()
-    };
     let name = text(&header[..100]);
     let prefix = match &header[257..263] {
         b"ustar\0" => text(&header[345..500]),
@@ -341,6 +352,34 @@ mod tests {
         }
         let refused = read(&tar("pax", &names()), LIMITS).unwrap_err();
         assert!(matches!(refused, TarError::Malformed(_)), "{refused:?}");
+    }
+
+    #[test]
+    fn a_hard_link_names_the_entry_that_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let long = "l".repeat(130);
+        for (first, second) in [("a", "b"), (&long, "m")] {
+            std::fs::write(dir.path().join(first), "x").unwrap();
+            std::fs::hard_link(dir.path().join(first), dir.path().join(second)).unwrap();
+        }
+        std::os::unix::fs::symlink("a", dir.path().join("z")).unwrap();
+        let out = Command::new("tar")
+            .args(["-c", "--sort=name", "--format=gnu", "-C"])
+            .arg(dir.path())
+            .arg("./")
+            .output()
+            .unwrap();
+        assert!(out.status.success());
+        let mut tar = Tarball::new(out.stdout.as_slice(), LIMITS);
+        let mut links = Vec::new();
+        while let Some(entry) = tar.next().unwrap() {
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            if let Some(first) = &entry.same_as {
+                links.push((text(&entry.path), text(first)));
+            }
+        }
+        let link = |to: &str, from: &str| (format!("./{to}"), format!("./{from}"));
+        assert_eq!(links, [link("b", "a"), link("m", &long)]);
     }
 
     #[test]

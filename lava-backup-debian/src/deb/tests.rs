@@ -45,6 +45,33 @@ fn example(compression: &str) -> (TempDir, PathBuf) {
 }
 
 #[test]
+fn a_hard_link_has_the_sum_of_the_file_that_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join("tree").join(name);
+    fs::create_dir_all(at("DEBIAN")).unwrap();
+    fs::create_dir_all(at("usr")).unwrap();
+    fs::write(at("DEBIAN/control"), CONTROL).unwrap();
+    fs::write(at("usr/a"), "x").unwrap();
+    fs::hard_link(at("usr/a"), at("usr/b")).unwrap();
+    std::os::unix::fs::symlink("a", at("usr/c")).unwrap();
+    let path = dir.path().join("x.deb");
+    let out = Command::new("dpkg-deb")
+        .arg("-b")
+        .args([&at(""), &path])
+        .output();
+    assert!(out.unwrap().status.success());
+    let contents = Deb::open(&path).unwrap().contents().unwrap();
+    let sums: Vec<(&[u8], &str)> = contents
+        .sums
+        .iter()
+        .map(|(path, sum)| (path.as_slice(), sum.as_str()))
+        .collect();
+    let of_x = "9dd4e461268c8034f5c8564e155c67a6";
+    assert_eq!(sums, [(&b"/usr/a"[..], of_x), (b"/usr/b", of_x)]);
+    assert!(contents.paths.contains(&b"/usr/c"[..]));
+}
+
+#[test]
 fn a_deb_of_any_compression_reads_the_same() {
     for compression in ["none", "gzip", "xz", "zstd"] {
         let (_dir, path) = example(compression);

@@ -5,11 +5,13 @@ use std::{fs, path::Path};
 use super::{DebOrigin, Gathering, Lack};
 use crate::{
     Deb, Error, ErrorKind, PackageState, Result, Root,
+    listed::Archives,
+    proof::reason,
     repository::last_line,
     surroundings::{Surroundings, complaints, make_for_downloads},
 };
 
-/// Gets all that an index names in one call of apt, whose proxies, passwords and checks these are.
+/// Gets all that lists name in one call of apt, whose proxies, passwords and checks these are.
 pub(super) fn by_apt(
     gathering: &mut Gathering,
     apt: &Surroundings,
@@ -20,10 +22,9 @@ pub(super) fn by_apt(
         .filter(|package| !gathering.has(package))
         .filter_map(|package| {
             let version = package.version.as_ref()?;
-            let arch = &package.architecture;
-            // One that no index names would make apt fetch nothing.
-            let known = !gathering.listed.of(&package.name, version, arch).is_empty();
-            let qualified = match arch.as_str() {
+            // One that no list names would make apt fetch nothing.
+            let known = !gathering.listed.of(package).is_empty();
+            let qualified = match package.architecture.as_str() {
                 "all" => package.name.clone(),
                 arch => format!("{}:{arch}", package.name),
             };
@@ -61,39 +62,45 @@ pub(super) fn by_apt(
     Ok(())
 }
 
-/// Gets one from where an index says that it is. This also finds what apt itself would not take,
-/// such as a package of a source that was trusted once; the digest proves it.
+/// Gets those that are still lacking from where a list says that they are. This also finds what apt
+/// itself would not take, such as a package of a source that was trusted once; the digest proves it.
 pub(super) fn by_stanza(
     gathering: &mut Gathering,
     apt: &Surroundings,
-    package: &PackageState,
+    wanted: &[&PackageState],
 ) -> Result<()> {
-    let Some(version) = &package.version else {
+    let mut asked = Vec::new();
+    for package in wanted.iter().filter(|package| !gathering.has(package)) {
+        let listings = gathering.listed.of(package).iter();
+        asked.extend(listings.map(|listing| (*package, listing.clone())));
+    }
+    if asked.is_empty() {
         return Ok(());
+    }
+    let archives = match Archives::ask(apt) {
+        Ok(archives) => archives,
+        Err(error) => {
+            gathering.listed.unreadable.push(reason(&error));
+            return Ok(());
+        }
     };
-    let arch = &package.architecture;
-    let listings = gathering.listed.of(&package.name, version, arch).to_vec();
-    for listing in listings {
-        let Some(digest) = listing.sha256 else {
+    for (package, listing) in asked {
+        let (Some(digest), Some(uri)) = (listing.sha256(), archives.uri(&listing)) else {
             continue;
         };
+        if gathering.has(package) {
+            continue;
+        }
         let dir = room(apt, "stanza")?;
         let file = dir.join("one.deb");
         let (to, digest) = (file.display().to_string(), format!("SHA256:{digest}"));
         let helper = "/usr/lib/apt/apt-helper";
-        let out = apt.run(helper, ["download-file", &listing.uri, &to, &digest])?;
+        let out = apt.run(helper, ["download-file", &uri, &to, &digest])?;
         if out.status.success() && file.exists() {
-            if take(gathering, package, &file, DebOrigin::Stanza)? {
-                return Ok(());
-            }
+            take(gathering, package, &file, DebOrigin::Stanza)?;
             continue;
         }
-        let mut said = complaints(&out.stderr);
-        for line in &mut said {
-            // It may hold a password.
-            *line = line.replace(&listing.uri, &listing.shown());
-        }
-        let (lack, why) = reason_of(&package.name, &said);
+        let (lack, why) = reason_of(&package.name, &complaints(&out.stderr));
         gathering.fail(package, lack, why);
     }
     Ok(())

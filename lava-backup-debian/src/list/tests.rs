@@ -46,23 +46,25 @@ fn what_is_installed_is_found_by_name_architecture_version_and_build() {
     ] {
         let scanned = scan_text(&text).unwrap();
         let found: Vec<(usize, bool)> = scanned
+            .seen
             .found
             .iter()
             .map(|f| (f.package, f.same_build))
             .collect();
         assert_eq!(found, [(0, true), (0, false)]);
         let newest: Vec<(usize, &str)> = scanned
+            .seen
             .newest
             .iter()
             .map(|(p, v)| (*p, v.as_str()))
             .collect();
         assert_eq!(newest, [(0, "1.0-1"), (1, "3")]);
         assert_eq!(
-            scanned.found[0].deb.as_ref().unwrap().filename,
+            scanned.seen.found[0].deb.as_ref().unwrap().filename,
             "pool/a.deb"
         );
         assert_eq!(scanned.size, text.len() as u64);
-        assert_eq!(scanned.sha256, hex(&Sha256::digest(&text)));
+        assert_eq!(scanned.sha256, Sha256::of(text.as_bytes()).unwrap());
     }
 }
 
@@ -71,7 +73,7 @@ fn a_name_that_is_not_the_first_field_is_found_too() {
     let text = stanza("a", "amd64", "1.0-1", "b (<= 1)");
     let (first, rest) = text.split_once('\n').unwrap();
     let text = format!("{}\n{first}\n", rest.trim_end());
-    assert!(scan_text(&text).unwrap().found[0].same_build);
+    assert!(scan_text(&text).unwrap().seen.found[0].same_build);
 }
 
 #[test]
@@ -94,12 +96,13 @@ fn stanzas_are_found_wherever_the_reads_end() {
     let text = one.repeat(count);
     for step in [1 << 20, 65_537, 4_099] {
         let scanned = scan(Dribble(text.as_bytes(), step), &wanted, "test").unwrap();
-        assert_eq!(scanned.found.len(), count);
+        assert_eq!(scanned.seen.found.len(), count);
     }
     for end in [one.len() - 1, one.len() - 2] {
         assert_eq!(
             scan(&one.as_bytes()[..end], &wanted, "test")
                 .unwrap()
+                .seen
                 .found
                 .len(),
             1
@@ -123,6 +126,11 @@ fn hostile_stanzas_are_an_error_and_other_packages_none_of_ours() {
             good.replace("pool/a.deb", "pool/\u{1b}[2J.deb"),
             ErrorKind::Malformed,
         ),
+        (
+            good.replace("pool/a.deb", "pool/a b.deb"),
+            ErrorKind::Malformed,
+        ),
+        (good.replace("pool/a.deb", ""), ErrorKind::Malformed),
         (good.replace("Size: 7", "Size: -7"), ErrorKind::Malformed),
         (good.replace(SHA, "abc"), ErrorKind::Malformed),
         (
@@ -137,6 +145,9 @@ fn hostile_stanzas_are_an_error_and_other_packages_none_of_ours() {
         let error = scan_text(&bad).err().unwrap();
         assert_eq!(error.kind(), kind, "{error}");
         assert!(!error.to_string().contains('\u{1b}'));
+        // Wherever the reads end.
+        let after = stanza("zz", "amd64", "1", "") + &bad;
+        assert_eq!(scan_text(&after).err().unwrap().kind(), kind);
         if kind == ErrorKind::Malformed {
             // Of a package that is not here nothing is used.
             scan_text(&bad.replace("Package: a", "Package: other")).unwrap();

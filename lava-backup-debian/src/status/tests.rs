@@ -193,12 +193,69 @@ fn the_journal_is_merged_as_dpkg_merges_it() {
 }
 
 #[test]
+fn an_entry_of_the_journal_takes_the_place_that_dpkg_gives_it() {
+    let plain = |architecture: &str| stanza("a", architecture, "1", INSTALLED, "");
+    let same = |architecture: &str| stanza("a", architecture, "1", INSTALLED, "Multi-Arch: same\n");
+    let none = |architecture: &str| {
+        format!("Package: a\nStatus: hold ok not-installed\nArchitecture: {architecture}\n\n")
+    };
+    let removed = |text: String| text.replace(INSTALLED, "deinstall ok config-files");
+    for (status, entry) in [
+        (plain("amd64"), plain("all")),
+        (plain("amd64"), same("i386")),
+        (plain("amd64") + &none("i386"), plain("all")),
+        (plain("amd64"), none("i386")),
+        (removed(plain("amd64")), plain("i386")),
+        (same("amd64"), plain("all")),
+        (same("amd64"), plain("amd64")),
+        (same("amd64"), same("i386")),
+        (same("amd64"), none("i386")),
+        (same("amd64") + &same("i386"), same("arm64")),
+        (same("amd64") + &same("i386"), plain("amd64")),
+        (same("amd64") + &same("i386"), none("i386")),
+        (none("arm64") + &none("i386"), plain("amd64")),
+        (String::new(), plain("amd64")),
+    ] {
+        let dir = root_with(status.as_bytes(), &[("0001", &entry)]);
+        let ours = read(&dir).ok().map(|packages| {
+            // dpkg tells only of those of which something is there.
+            let there = |p: &PackageState| p.state != State::NotInstalled;
+            rows(&packages.into_iter().filter(there).collect::<Vec<_>>())
+        });
+        assert_eq!(ours, dpkg_says(&dir), "{status}\n{entry}");
+    }
+}
+
+#[test]
+fn a_journal_of_which_dpkg_makes_no_order_is_refused() {
+    let good = stanza("a", "amd64", "1", INSTALLED, "");
+    let dir = root_with(good.as_bytes(), &[("10", &good), ("9", &good)]);
+    assert_eq!(dpkg_says(&dir), None);
+    let error = read(&dir).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Malformed);
+    assert!(
+        error.to_string().contains("var/lib/dpkg/updates"),
+        "{error}"
+    );
+}
+
+#[test]
 fn what_dpkg_refuses_is_refused() {
     let good = stanza("a", "amd64", "1", INSTALLED, "");
-    assert!(read_text(&good).is_ok());
+    // What another architecture left behind is no second instance.
+    let left = "Package: a\nStatus: purge ok not-installed\nArchitecture: i386\n\n";
+    for good in [good.clone(), good.clone() + left, left.to_owned() + &good] {
+        assert!(
+            dpkg_says(&root_with(good.as_bytes(), &[])).is_some(),
+            "{good}"
+        );
+        assert!(read_text(&good).is_ok(), "{good}");
+    }
     for bad in [
         good.clone() + &good,
         good.clone() + &stanza("a", "i386", "1", INSTALLED, ""),
+        stanza("a", "amd64", "1", INSTALLED, "Multi-Arch: same\n")
+            + &stanza("a", "i386", "1", INSTALLED, ""),
         good.replace("Status", "Version: 1\nStatus"),
         good.replace("install ok", "perhaps ok"),
         good.replace(" installed", ""),
@@ -283,21 +340,6 @@ fn what_was_never_installed_needs_no_version() {
         (None, "")
     );
     assert!(packages[0].is_held() && !packages[0].is_installed());
-}
-
-#[test]
-fn the_native_architecture_is_dpkgs_own_when_there_is_no_list() {
-    let dir = root_with(stanza("dpkg", "arm64", "1", INSTALLED, "").as_bytes(), &[]);
-    let root = Root::open(dir.path()).unwrap();
-    let packages = read_status(&root).unwrap();
-    assert_eq!(native_architecture(&root, &packages).unwrap(), "arm64");
-    fs::write(dir.path().join("var/lib/dpkg/arch"), "amd64\narm64\n").unwrap();
-    assert_eq!(native_architecture(&root, &packages).unwrap(), "amd64");
-    fs::write(dir.path().join("var/lib/dpkg/arch"), "").unwrap();
-    assert_eq!(
-        native_architecture(&root, &[]).unwrap_err().kind(),
-        ErrorKind::Malformed
-    );
 }
 
 proptest! {

@@ -138,6 +138,7 @@ fn one_lava_release_has_many_package_versions() {
     }
     assert_eq!(of("2020.08+9999+unstable"), of("2020.08-1"));
     assert_eq!(of("2018.5.post1-2").to_string(), "2018.05.post1");
+    assert_eq!(of("2018.5.post1-2").year_month(), (2018, 5));
     assert!(of("2024.05.dev0003+12+bookworm").is_development());
     assert!(!of("2023.05.1").is_development());
 }
@@ -166,9 +167,12 @@ fn another_packages_version_is_no_lava_release() {
         "2023.00",
         "2023-1",
         "2023.01.x",
+        "2023.011",
         "2023.01.1.2.3",
         "2023.01.dev",
         "2023.01.0003.zz",
+        "2023.01.0003.gab",
+        "2023.01.0003.gzzzz",
         "2023.01~rc1",
     ] {
         assert_eq!(

@@ -17,6 +17,7 @@ pub struct Built<'b> {
     pub version: &'b str,
     pub arch: &'b str,
     pub fields: &'b str,
+    /// Each with its content; one that begins with `-> ` is a link.
     pub files: &'b [(&'b str, &'b str)],
 }
 
@@ -76,6 +77,12 @@ impl Built<'_> {
         let mut sums = String::new();
         for (file, text) in *files {
             write(file, text);
+            if let Some(target) = text.strip_prefix("-> ") {
+                let link = tree.path().join(file);
+                fs::remove_file(&link).unwrap();
+                std::os::unix::fs::symlink(target, link).unwrap();
+                continue;
+            }
             if !file.starts_with("DEBIAN") && !file.starts_with("etc") {
                 let out = run(Command::new("md5sum").arg(file).current_dir(tree.path()));
                 sums += &String::from_utf8(out).unwrap();
@@ -168,6 +175,11 @@ impl Lab {
             .unwrap()
             .write(&self.at("mirror"))
             .unwrap();
+        if self.at("keys").exists() {
+            run(self
+                .gpg(&["--yes", "--clearsign", "--output"])
+                .args([self.at("mirror/InRelease"), self.at("mirror/Release")]));
+        }
         let root = self.at("root").display().to_string();
         let _ = fs::remove_dir_all(self.at("root/var/lib/apt/lists"));
         fs::create_dir_all(self.at("root/var/lib/apt/lists/partial")).unwrap();
@@ -186,10 +198,45 @@ impl Lab {
                 "-o",
                 "APT::Update::Error-Mode=any",
             ])
+            .args(["-o", "Acquire::GzipIndexes=false"])
             .arg("update"));
         for cache in ["pkgcache.bin", "srcpkgcache.bin"] {
             let _ = fs::remove_file(self.at("root/var/cache/apt").join(cache));
         }
+    }
+
+    /// Signs the mirror with a key of its own, which is the only one that its source allows.
+    pub fn sign(&self) {
+        let keys = self.at("keys");
+        fs::create_dir(&keys).unwrap();
+        run(Command::new("chmod").arg("700").arg(&keys));
+        run(&mut self.gpg(&[
+            "--quick-gen-key",
+            "lab@example.org",
+            "ed25519",
+            "sign",
+            "never",
+        ]));
+        let public = run(&mut self.gpg(&["--export", "lab@example.org"]));
+        // apt looks for it on this machine, and we in the root.
+        let key = self.at("root/usr/share/keyrings/lab.gpg");
+        let inside = self.at("root").join(key.strip_prefix("/").unwrap());
+        for place in [&key, &inside] {
+            fs::create_dir_all(place.parent().unwrap()).unwrap();
+            fs::write(place, &public).unwrap();
+        }
+        let (key, mirror) = (key.display(), self.at("mirror"));
+        let line = format!("deb [signed-by={key}] copy:{} ./\n", mirror.display());
+        fs::write(self.at("root/etc/apt/sources.list"), line).unwrap();
+        self.index();
+    }
+
+    fn gpg(&self, arguments: &[&str]) -> Command {
+        let mut gpg = Command::new("gpg");
+        gpg.args(["--batch", "--quiet", "--passphrase", "", "--homedir"])
+            .arg(self.at("keys"))
+            .args(arguments);
+        gpg
     }
 
     /// The cache's place for a package of the mirror.
@@ -204,6 +251,14 @@ impl Lab {
         for built in [COMMON, LIBRARY, SERVER] {
             fs::copy(self.on_mirror(&built), self.cached(&built)).unwrap();
         }
+    }
+
+    /// The list that apt has of the mirror.
+    pub fn list(&self) -> PathBuf {
+        let lists = fs::read_dir(self.at("root/var/lib/apt/lists")).unwrap();
+        let mut paths = lists.map(|entry| entry.unwrap().path());
+        let list = paths.find(|path| path.to_str().unwrap().ends_with("_Packages"));
+        list.unwrap()
     }
 
     pub fn on_mirror(&self, built: &Built<'_>) -> PathBuf {
