@@ -143,16 +143,15 @@ fn write(directory: &Path, path: &Path, text: &str) -> std::io::Result<()> {
     fs::File::open(directory)?.sync_all()
 }
 
-/// A location is held against what is asked for whatever the site, its port and its protocol, and
-/// after all directories.
+/// A site's own `Location` comes after one that stands outside of it, and lets users in all the same
+/// (measured); an `If` comes after them all, whatever the site, its port and its protocol.
 fn workers_only() -> String {
-    let mut text = format!(
+    let of_workers = |path: &&str| format!("%{{REQUEST_URI}} -strmatch '{path}*'");
+    let of_workers: Vec<String> = WORKERS_SITE.iter().map(of_workers).collect();
+    format!(
         "# Written by lava-backup: while a lab is restored its workers reach LAVA, and users do not.\n\
          # `a2disconf {WORKERS_ONLY}` lets users in.\n\
-         <Location \"/\">\n    Require all denied\n</Location>\n"
-    );
-    for path in WORKERS_SITE {
-        text += &format!("<Location \"{path}\">\n    Require all granted\n</Location>\n");
-    }
-    text
+         <If \"!({})\">\n    Require all denied\n</If>\n",
+        of_workers.join(" || ")
+    )
 }

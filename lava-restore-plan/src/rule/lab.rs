@@ -26,7 +26,7 @@ fn twice(cases: &[Case<'_>]) -> Vec<Finding> {
         .collect();
     twice.dedup();
     let finding = |name: &&str| {
-        refuse(Code::PlanHosts, *name)
+        refuse(Code::PlanHosts, name)
             .compared("one backup of each worker", "several")
             .remedy("name one of them, the one that belongs to the master's")
     };
