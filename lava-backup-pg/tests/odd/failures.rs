@@ -215,6 +215,8 @@ fn a_table_that_an_alter_locks_is_named_with_who_does() {
     let mut other = config.connect(postgres::NoTls).unwrap();
     let mut holding = snapshot(&cluster, "locked");
     holding.set_lock_wait(Duration::from_millis(100)).unwrap();
+    let told = holding.query("SHOW lock_timeout").unwrap();
+    assert_eq!(told[0][0].as_deref(), Some("100ms"));
     let alter = "BEGIN; ALTER TABLE job ADD COLUMN more int";
     other.batch_execute(alter).unwrap();
     let error = dump(&mut holding, Pace::Unlimited, &mut Kept::default()).unwrap_err();
