@@ -8,9 +8,6 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|data: &[u8]| {
     let plain = Release::parse(data, "release");
     if let Ok(release) = &plain {
-        for digest in release.lists.values() {
-            assert_eq!(digest.sha256.len(), 64);
-        }
         let held: usize = release.lists.keys().map(String::len).sum();
         assert!(held <= data.len());
     }

@@ -335,11 +335,21 @@ fn entries_that_name_different_keys_for_one_archive_are_no_good_as_apt_sees_it()
         format!("deb {option} copy:{} bookworm main\n", debian.display())
     };
     let other = format!("[signed-by={}]", lab.other_key());
+    // apt looks for a key outside the root that it is told to work in.
+    let key = lab.at("root/etc/apt/trusted.gpg.d/debian.asc");
+    let inside = lab.at("root").join(key.strip_prefix("/").unwrap());
+    fs::create_dir_all(inside.parent().unwrap()).unwrap();
+    fs::copy(&key, inside).unwrap();
+    let right = format!("[signed-by={}]", key.display());
     // Which of the two comes first makes a difference to apt.
-    for (first, second, good, apt_takes) in [
-        ("", "", true, true),
-        ("", other.as_str(), false, false),
-        (&other, "", false, false),
+    for (first, second, good) in [
+        ("", "", true),
+        ("", right.as_str(), true),
+        (&right, &right, true),
+        (&right, "", false),
+        (&right, &other, false),
+        ("", &other, false),
+        (&other, "", false),
     ] {
         lab.write("root/etc/apt/sources.list", &(line(first) + &line(second)));
         let archives = lab.origins().archives;
@@ -350,8 +360,19 @@ fn entries_that_name_different_keys_for_one_archive_are_no_good_as_apt_sees_it()
             "{first} {second}: {archives:?}"
         );
         let apt = lab.update(&["-o", "APT::Update::Error-Mode=any"]);
-        assert_eq!(apt.status.success(), apt_takes, "{apt:?}");
+        assert_eq!(apt.status.success(), good, "{first} {second}: {apt:?}");
     }
+}
+
+#[test]
+fn sources_that_are_off_or_have_no_binary_packages_name_no_archive() {
+    let lab = lab_of_debian();
+    let off = "Types: deb\nURIs: http://off/\nSuites: x\nComponents: main\nEnabled: no\n";
+    lab.write("root/etc/apt/sources.list.d/off.sources", off);
+    let source = "deb-src http://source/ x main\n";
+    lab.write("root/etc/apt/sources.list.d/source.list", source);
+    assert_eq!(lab.origins().archives.len(), 4);
+    assert_expected(&lab.origins());
 }
 
 #[test]

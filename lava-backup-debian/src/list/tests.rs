@@ -77,6 +77,15 @@ fn a_name_that_is_not_the_first_field_is_found_too() {
 }
 
 #[test]
+fn of_other_packages_no_more_than_the_names_are_read() {
+    let one = stanza("a", "amd64", "1.0-1", "b (<= 1)");
+    let text = format!("{one}Package: zz\nno colon\n\n{one}");
+    for text in [text.replace('\n', "\r\n"), text] {
+        assert_eq!(scan_text(&text).unwrap().seen.found.len(), 2);
+    }
+}
+
+#[test]
 fn stanzas_are_found_wherever_the_reads_end() {
     /// Gives a few bytes at a time.
     struct Dribble<'a>(&'a [u8], usize);

@@ -27,6 +27,7 @@ fn every_class_is_told_from_lists_that_apt_fetched() {
         origins.packages[0].newer.as_ref().unwrap().as_str(),
         "1.0-2"
     );
+    assert_eq!(origins.packages[1].newer, None, "it is the newest");
     assert_eq!(origins.packages[6].other_builds.len(), 1);
     // apt sees the rebuilt one in dpkg's status alone, and both archives of the other.
     let policy = lab.apt("apt-cache", &["policy", "rebuilt", "both"]).stdout;
