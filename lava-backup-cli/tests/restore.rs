@@ -145,8 +145,8 @@ fn who_confirms_is_asked_on_the_terminal_or_named_in_a_file() {
         drop(keys);
         code
     };
-    assert_eq!(typed("yes\n"), 7);
-    assert_eq!(typed("master.verify.sure\nanna\n"), 0);
+    assert_eq!(typed("yes\n\n"), 7);
+    assert_eq!(typed("yes\nmaster.verify.sure\nanna\n"), 0);
     assert!(
         bench.journal().contains("\"by\":\"anna\""),
         "{}",

@@ -35,7 +35,8 @@ pub(crate) fn one_line(text: &str) -> String {
 }
 
 /// A command as a line of POSIX shell that gives exactly these arguments.
-pub(crate) fn command(argv: &[String]) -> String {
+#[must_use]
+pub fn command(argv: &[String]) -> String {
     let mut line = Vec::with_capacity(argv.len());
     for (position, word) in argv.iter().enumerate() {
         line.push(quote(word, position == 0));

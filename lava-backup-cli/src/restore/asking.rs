@@ -86,11 +86,18 @@ impl Person for Asking {
                 [only] => format!("type {only} to confirm"),
                 several => format!("type one of: {}", several.join(" ")),
             };
-            let prompt = text::printable(&format!("\n{question}\n{choice}\n> "));
-            let answer = self.line(&mut terminal, &prompt)?;
-            if !possible.contains(&answer) {
-                return None;
-            }
+            let choice = format!("{choice}; nothing, to stop here\n> ");
+            let mut prompt = format!("\n{question}\n{choice}");
+            let answer = loop {
+                let answer = self.line(&mut terminal, &text::printable(&prompt))?;
+                if possible.contains(&answer) {
+                    break answer;
+                }
+                if answer.is_empty() {
+                    return None;
+                }
+                prompt = format!("that is none of them: {choice}");
+            };
             let usual = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
             let usual = usual.unwrap_or_default();
             let prompt = match usual.is_empty() {

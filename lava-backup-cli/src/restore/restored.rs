@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use lava_restore_plan::render::command;
 use lava_restore_plan::run::{
     Answered, Ended, Entry, Evidence, Exited, Planned, Record, Report, possible,
 };
@@ -164,10 +165,10 @@ fn line(name: &str, what: &str) -> String {
 
 impl Stopped {
     fn text(&self) -> String {
-        let command = (!self.command.is_empty()).then(|| self.command.join(" "));
+        let run = (!self.command.is_empty()).then(|| command(&self.command));
         let parts = [
             ("gate", &self.gate),
-            ("command", &command),
+            ("command", &run),
             ("why", &self.why),
             ("expected", &self.expected),
             ("found", &self.found),
@@ -274,11 +275,11 @@ fn stopped(ended: Ended, again: &str) -> (&'static str, Option<Stopped>) {
 fn in_words(step: &Step) -> String {
     let mut out = format!("step     {}: {}\n", step.id, step.title);
     let mut line = |name: &str, what: &str| out += &format!("  {name:<7}{what}\n");
-    let gate = |gate: &Gate| gate.argv.join(" ");
+    let gate = |gate: &Gate| command(&gate.argv);
     step.pre.iter().for_each(|g| line("gate", &gate(g)));
     step.argv
         .iter()
-        .for_each(|argv| line("run", &argv.join(" ")));
+        .for_each(|argv| line("run", &command(argv)));
     match &step.action {
         Action::AwaitHost { host, step } => line("await", &format!("{step} on {host}")),
         _ => possible(step).iter().for_each(|answer| line("ask", answer)),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use lava_restore_plan::render::command;
 use lava_restore_plan::run::Event;
 
 use crate::progress::Progress;
@@ -67,9 +68,7 @@ impl Shown {
                 self.say(&format!("  then: {next}"));
             }
             Event::Asking(gate, before) => self.begins(&format!("gate {}", gate.id), before),
-            Event::Running(argv, before) => {
-                self.begins(&format!("run  {}", argv.join(" ")), before)
-            }
+            Event::Running(argv, before) => self.begins(&format!("run  {}", command(argv)), before),
             Event::AtWork(elapsed) => self.at_work(elapsed),
             Event::Printed(line) => self.say(&format!("  | {line}")),
             Event::Done(_, took) => self.say(&format!("  done in {}", seconds(took))),

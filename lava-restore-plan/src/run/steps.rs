@@ -8,7 +8,7 @@ use super::host::{Exited, Host, Stream, Told};
 use super::output::Output;
 use super::record::{Answered, Entry};
 use super::{Ended, Event, Person, Report, Run, possible, redact};
-use crate::{Action, Gate, Phase, Step};
+use crate::{Action, Gate, Phase, Step, render};
 
 /// A gate that took longer is not asked again only to see whether it still holds.
 const CHEAP: Duration = Duration::from_secs(30);
@@ -455,7 +455,7 @@ impl std::fmt::Display for Ended {
                 command,
                 ended,
                 ..
-            } => write!(f, "{step} failed, {ended}: {}", command.join(" ")),
+            } => write!(f, "{step} failed, {ended}: {}", render::command(command)),
             Self::Told { signal, .. } => write!(f, "signal {signal} asked for it"),
         }
     }
