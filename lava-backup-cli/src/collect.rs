@@ -1,16 +1,15 @@
 //! The facts of a host.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use lava_backup_debian as debian;
 use lava_backup_pg::{Address, Row, Snapshot};
 use lava_restore_plan::Facts;
 use lava_restore_plan::facts::{
-    ActiveJob, Apache, Database, DatabaseState, LavaFacts, Migration, PostgresqlFacts, Role,
-    Settings, ShippedMigration,
+    Apache, Database, DatabaseState, LavaFacts, Migration, PostgresqlFacts, Role, Settings,
+    ShippedMigration,
 };
-use lava_restore_plan::release::{DeviceHealth, Encoding, JobState, RELEASES, Release};
+use lava_restore_plan::release::RELEASES;
 
 use crate::answer::Answer;
 use crate::args::FactsArgs;
@@ -18,6 +17,7 @@ use crate::clock;
 use crate::exit::{CouldNot, Exit, Failure};
 use crate::host::{self, Host};
 
+mod lab;
 mod packages;
 mod surroundings;
 
@@ -34,7 +34,7 @@ pub(crate) fn facts(args: &FactsArgs) -> Result<Answer, Failure> {
     let (mut facts, _) = of_files(&host)?;
     if let Some(address) = address(&host, args.database.url.as_deref())? {
         match Snapshot::take(&address) {
-            Ok(mut snapshot) => of_database(&mut facts, &mut snapshot, host.release())?,
+            Ok(mut snapshot) => of_database(&mut facts, &mut snapshot)?,
             // Named on the command line it is asked for; found in the settings
             // of a host that is being prepared it may well be down.
             Err(e) if args.database.url.is_some() => return Err(e).could_not("read the database"),
@@ -107,11 +107,7 @@ pub(crate) fn of_files(host: &Host) -> Result<(Facts, Vec<PathBuf>), Failure> {
 }
 
 /// Adds what the database holds, all of one instant.
-pub(crate) fn of_database(
-    facts: &mut Facts,
-    snapshot: &mut Snapshot,
-    release: Option<&Release>,
-) -> Result<(), Failure> {
+pub(crate) fn of_database(facts: &mut Facts, snapshot: &mut Snapshot) -> Result<(), Failure> {
     let server = snapshot.facts().clone();
     let clusters = facts.postgresql.take().map(|p| p.clusters);
     let mut names = |sql: &str| {
@@ -142,8 +138,10 @@ pub(crate) fn of_database(
         size_bytes: Some(server.size),
         ..Database::default()
     };
-    let mut ask = |sql: &str| rows(snapshot, sql);
-    let applied = ask("SELECT app, name FROM public.django_migrations ORDER BY 1, 2")?;
+    let applied = rows(
+        snapshot,
+        "SELECT app, name FROM public.django_migrations ORDER BY 1, 2",
+    )?;
     database.migrations = applied.map(|rows| {
         let migration = |row: Row| match <[Option<String>; 2]>::try_from(row) {
             Ok([Some(app), Some(name)]) => Some(Migration { app, name }),
@@ -151,52 +149,9 @@ pub(crate) fn of_database(
         };
         rows.into_iter().filter_map(migration).collect()
     });
-    let modern = release.is_none_or(|r| r.encoding == Encoding::StateAndHealth);
-    if modern {
-        let devices =
-            ask("SELECT health, hostname FROM public.lava_scheduler_app_device ORDER BY 1, 2")?;
-        database.devices_by_health = devices.map(|rows| {
-            let mut by_health: BTreeMap<DeviceHealth, Vec<String>> = BTreeMap::new();
-            for row in rows {
-                if let (Some(health), Some(Some(name))) = (number(&row, 0), row.get(1))
-                    && let Some(health) = DeviceHealth::of(health)
-                {
-                    by_health.entry(health).or_default().push(name.clone());
-                }
-            }
-            by_health
-        });
-        let jobs = ask("SELECT state, count(*) FROM public.lava_scheduler_app_testjob GROUP BY 1")?;
-        database.jobs_by_state = jobs.map(|rows| {
-            let counted = rows.iter().filter_map(|row| {
-                let state = JobState::of(number(row, 0)?)?;
-                Some((state, number(row, 1)? as u64))
-            });
-            counted.collect()
-        });
-        let active = ask("SELECT id, state FROM public.lava_scheduler_app_testjob \
-             WHERE state IN (1, 2, 3, 4) ORDER BY 1")?;
-        database.active_jobs = active.map(|rows| {
-            let jobs = rows.iter().filter_map(|row| {
-                let state = JobState::of(number(row, 1)?)?;
-                Some(ActiveJob {
-                    id: number(row, 0)? as u64,
-                    state,
-                })
-            });
-            jobs.collect()
-        });
-    }
-    if modern {
-        let workers = ask("SELECT hostname FROM public.lava_scheduler_app_worker \
-             WHERE health <> 2 ORDER BY 1")?;
-        database.worker_names = workers.map(|rows| {
-            let names = rows.into_iter().filter_map(|row| row.into_iter().next()?);
-            names.collect()
-        });
-    }
+    lab::add(&mut database, snapshot)?;
     let mut count = |sql: &str| {
-        let first = ask(sql)?.and_then(|rows| number(rows.first()?, 0));
+        let first = rows(snapshot, sql)?.and_then(|rows| number(rows.first()?, 0));
         Ok::<_, Failure>(first.map(|n| n as u64))
     };
     database.workers = count("SELECT count(*) FROM public.lava_scheduler_app_worker")?;

@@ -144,7 +144,7 @@ pub(crate) fn create(args: &CreateArgs, quiet: bool, json: bool) -> Result<Answe
     let taken = clock::now();
     let mut finished = FinishedJobs::default();
     if let Some(snapshot) = &mut snapshot {
-        collect::of_database(&mut facts, snapshot, host.release())?;
+        collect::of_database(&mut facts, snapshot)?;
         finished = FinishedJobs::of(snapshot)?;
     }
     facts.captured_at = Some(taken.rfc3339());
