@@ -157,7 +157,11 @@ impl<'e> Spread<'e> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::io::Write;
+
     use super::*;
+    use crate::writer::{Meta, SealInput};
+    use crate::{Class, Time};
 
     fn sparse(size: u64, extents: &[(u64, u64)]) -> Entry {
         let text = serde_json::json!({
@@ -166,6 +170,38 @@ mod tests {
             "blake3": "", "extents": extents, "frame": 0, "offset": 512,
         });
         serde_json::from_value(text).unwrap()
+    }
+
+    /// What one core decodes stays at hand, what all decode does not.
+    #[test]
+    fn a_large_file_alone_is_decoded_by_all_cores_and_only_where_that_is_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::init(&dir.path().join("store")).unwrap();
+        let mut writer = store.create("b1".parse().unwrap()).unwrap();
+        let [small, large] = [(8 << 20) - 1, 8 << 20].map(|length| {
+            let meta = Meta::private(Class::Plain, Time::default());
+            let place = format!("data/{length}").parse().unwrap();
+            let mut member = writer.stream(place, meta).unwrap();
+            member.write_all(&vec![7; length]).unwrap();
+            member.finish().unwrap()
+        });
+        let id = writer.seal(SealInput::default()).unwrap().seal.id;
+        let names = store.backup(&id).unwrap().frames().unwrap();
+        let at_hand = |mut frames: Frames<'_>, entry: &Entry| {
+            let mut read = 0;
+            let mut put = |bytes: &[u8]| {
+                read += bytes.len() as u64;
+                Ok(())
+            };
+            frames.content(entry, &mut put).unwrap();
+            assert_eq!(read, entry.size);
+            frames.number.is_some()
+        };
+        let one = || Frames::new(&store, &names);
+        assert!(at_hand(one(), &small));
+        assert!(at_hand(one(), &large));
+        assert!(at_hand(one().by_all_cores(), &small));
+        assert!(!at_hand(one().by_all_cores(), &large));
     }
 
     #[test]

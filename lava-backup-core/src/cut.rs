@@ -208,23 +208,40 @@ mod tests {
         }
     }
 
+    /// The lengths stand in `docs/FORMAT.md`.
     #[test]
-    fn frames_are_longer_the_further_a_part_goes() {
-        let bytes = noise(16 << 20, 6);
-        let frames = cuts_of_parts(&[&[], &bytes], 1 << 16);
-        let mut at = 0;
-        for (number, frame) in frames.iter().enumerate() {
-            let lengths = match at {
-                0..0x4_0000 => SHORT,
-                0x4_0000..0x40_0000 => MIDDLE,
-                _ => LONG,
+    fn frames_end_where_the_page_says_and_no_longer_one_waits() {
+        const KIB: usize = 1 << 10;
+        for told in [true, false] {
+            let bytes = noise(16 << 20, 6);
+            let mut expected = Vec::new();
+            let mut at = 0;
+            while at < bytes.len() {
+                let (min, average, max) = match at {
+                    0..0x4_0000 if told => (4 * KIB, 16 * KIB, 64 * KIB),
+                    0x4_0000..0x40_0000 if told => (16 * KIB, 64 * KIB, 256 * KIB),
+                    _ => (64 * KIB, 256 * KIB, 1024 * KIB),
+                };
+                let cut = FastCDC::new(&bytes[at..], min, average, max).next();
+                expected.push(cut.unwrap().length);
+                at += expected.last().unwrap();
+            }
+            let mut cutter = ContentCutter::new();
+            let mut found = Vec::new();
+            let mut keep = |frame: Vec<u8>| {
+                found.push(frame.len());
+                Ok::<(), ()>(())
             };
-            at += frame.len();
-            let last = number + 1 == frames.len();
-            assert!(frame.len() <= lengths.max && (last || frame.len() > lengths.min));
+            if told {
+                cutter.begin_part(&mut keep).unwrap();
+            }
+            for piece in bytes.chunks(1 << 16) {
+                cutter.push(piece, &mut keep).unwrap();
+                assert!(cutter.waiting.len() < cutter.lengths().max);
+            }
+            cutter.flush(&mut keep).unwrap();
+            assert_eq!(found, expected);
         }
-        let long = cuts(&bytes, 1 << 16);
-        assert!(long[0].len() > LONG.min, "nobody told of parts");
     }
 
     #[test]

@@ -142,6 +142,39 @@ fn a_frame_ends_where_its_producer_says_so_unless_it_would_be_short() {
     assert_eq!(frames((4 << 10) + 1), whole + 1);
 }
 
+/// Whether one core decodes its frames or all do.
+#[test]
+fn content_beyond_the_last_frame_is_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::init(&dir.path().join("store")).unwrap();
+    let mut writer = store.create("b1".parse().unwrap()).unwrap();
+    let lengths = [3 << 20, 9 << 20];
+    for length in lengths {
+        let meta = Meta::private(Class::Plain, Time::default());
+        let mut member = writer
+            .stream(path(&format!("data/{length}")), meta)
+            .unwrap();
+        member.write_all(&noise(length, 5)).unwrap();
+        member.finish().unwrap();
+    }
+    let id = writer.seal(SealInput::default()).unwrap().seal.id;
+    let backup = store.backup(&id).unwrap();
+    let frames = backup.frames().unwrap();
+    for length in lengths {
+        let entry = backup.entry(&path(&format!("data/{length}"))).unwrap();
+        let first = usize::try_from(entry.frame).unwrap();
+        for listed in [0, first, first + 1] {
+            let read = backup.read(&frames[..listed], &entry, &mut Vec::new());
+            let error = read.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+            assert!(
+                error.to_string().contains("beyond the last frame"),
+                "{error}"
+            );
+        }
+    }
+}
+
 /// Two checks may find the same in the same second.
 #[test]
 fn the_same_finding_twice_is_one_record() {
