@@ -40,6 +40,12 @@ impl Lab {
         Self { master, workers }
     }
 
+    fn master_goes_on(&self) -> Ran {
+        let known = "lava-backup --json restore /root/plan.json --host master --resume";
+        let restore = format!("{known} --confirm /root/answers");
+        self.master.run(&["sh", "-c", &restore])
+    }
+
     fn hosts(&self) -> impl Iterator<Item = (&Master, &'static str)> {
         let workers = self.workers.iter().zip(WORKERS);
         [(&self.master, "master")].into_iter().chain(workers)
@@ -116,7 +122,7 @@ fn comes_online(master: &Master, name: &str) {
     }
 }
 
-/// One plan for all, from the facts of each; each host gets its script.
+/// One plan for all, from the facts of each; each host gets it, and its script.
 fn planned(new: &Lab) -> Value {
     let mut command = vec!["lava-backup".to_owned(), "--json".into(), "plan".into()];
     for (host, name) in new.hosts() {
@@ -129,6 +135,9 @@ fn planned(new: &Lab) -> Value {
     }
     let words: Vec<&str> = command.iter().map(String::as_str).collect();
     let plan = new.master.run(&words).ends(0).json();
+    let whole = [&words[..], &["--format", "json"]].concat();
+    let whole: Vec<&str> = whole.into_iter().filter(|word| *word != "--json").collect();
+    let whole = new.master.run(&whole).ends(0).out;
     for ((host, _), planned) in new.hosts().zip(plan["hosts"].as_array().unwrap()) {
         let id = planned["id"].as_str().unwrap();
         let script = [&words[..], &["--format", "sh", "--host", id]].concat();
@@ -138,8 +147,17 @@ fn planned(new: &Lab) -> Value {
             .collect();
         let script = new.master.run(&script).ends(0).out;
         fs::write(inside(host, "/root/plan.sh"), script).unwrap();
+        fs::write(inside(host, "/root/plan.json"), &whole).unwrap();
+        let answers = real::answers(&plan, id).join("\n");
+        fs::write(inside(host, "/root/answers"), answers).unwrap();
     }
     plan
+}
+
+/// Its part of the plan by the program itself.
+fn restore(host: &Master, id: &str, more: &[&str], code: i32) -> Value {
+    let known = ["restore", "/root/plan.json", "--host", id];
+    host.lava_backup(&[&known[..], more].concat(), code)
 }
 
 fn script(host: &Master, plan: &Value, id: &str) -> Ran {
@@ -151,14 +169,45 @@ fn script(host: &Master, plan: &Value, id: &str) -> Ran {
 /// The master's part waits for each worker, and goes on when it is what it should be.
 fn come_back(new: &Lab, plan: &Value) {
     let [first, second] = &new.workers;
+    // No worker before its master is verified, whatever somebody answers.
+    let answers = ["--confirm", "/root/answers"];
+    let early = restore(first, "worker_rack_a", &answers, 7);
+    assert_eq!(early["outcome"], "unproved", "{early:#}");
+    assert_eq!(early["done"], serde_json::json!([]), "{early:#}");
+
     // Nobody has restored a worker yet.
-    let alone = script(&new.master, plan, "master");
-    assert_eq!(alone.code, 7, "{}\n{}", alone.out, alone.err);
-    stopped_at(&alone, "master.workers.worker_rack_a:online");
+    let alone = restore(&new.master, "master", &answers, 7);
+    let gate = "master.workers.worker_rack_a:online";
+    assert_eq!(alone["stopped"]["gate"], gate, "{alone:#}");
     let (closed, _) = new.master.page("/scheduler/alljobs");
     assert_eq!(closed, 403, "users are not kept out");
 
-    script(first, plan, "worker_rack_a").ends(0);
+    let evidence = alone["evidence"].as_str().unwrap();
+    fs::copy(
+        inside(&new.master, evidence),
+        inside(first, "/root/evidence"),
+    )
+    .unwrap();
+    let proved = [
+        "--confirm",
+        "/root/answers",
+        "--resume",
+        "--evidence",
+        "/root/evidence",
+    ];
+    let done = restore(first, "worker_rack_a", &proved, 0);
+    assert_eq!(done["outcome"], "finished", "{done:#}");
+    // One of another version stops before anything of it is touched.
+    let newer = "sed -i.kept '/^Package: lava-dispatcher$/,/^$/s/^Version: .*/Version: 2023.03-1/' \
+        /var/lib/dpkg/status";
+    second.run(&["sh", "-c", newer]).ends(0);
+    let other = script(second, plan, "worker_rack_b");
+    assert_eq!(other.code, 7, "{}\n{}", other.out, other.err);
+    let gate = "worker_rack_b.install.exact:lava-dispatcher";
+    assert!(other.err.contains(gate), "{}", other.err);
+    second
+        .run(&["mv", "/var/lib/dpkg/status.kept", "/var/lib/dpkg/status"])
+        .ends(0);
     script(second, plan, "worker_rack_b").ends(0);
     comes_online(&new.master, "rack-a");
     // A worker of another name or with another secret is none of this lab's.
@@ -169,30 +218,28 @@ fn come_back(new: &Lab, plan: &Value) {
         .ends(0);
     new.master
         .sql("UPDATE lava_scheduler_app_worker SET state = 1 WHERE hostname = 'rack-b'");
-    let named = script(&new.master, plan, "master");
+    let named = new.master_goes_on();
     stopped_at(&named, "master.workers.worker_rack_b:online");
     let right = "mv FILE.kept FILE; cp -p TOKEN TOKEN.kept; echo false > TOKEN; \
         systemctl restart lava-worker";
     let right = right.replace("FILE", SETTINGS).replace("TOKEN", TOKEN);
     second.run(&["sh", "-c", &right]).ends(0);
-    let keyed = script(&new.master, plan, "master");
+    let keyed = new.master_goes_on();
     stopped_at(&keyed, "master.workers.worker_rack_b:online");
     let right = "mv TOKEN.kept TOKEN; systemctl restart lava-worker";
     second
         .run(&["sh", "-c", &right.replace("TOKEN", TOKEN)])
         .ends(0);
 
-    let done = script(&new.master, plan, "master").ends(0);
-    assert!(done.out.ends_with("all steps done\n"), "{}", done.out);
+    let done = new.master_goes_on().ends(0).json();
+    assert_eq!(done["outcome"], "finished", "{done:#}");
 }
 
 #[track_caller]
 fn stopped_at(ran: &Ran, gate: &str) {
     assert_eq!(ran.code, 7, "{}\n{}", ran.out, ran.err);
-    assert!(ran.err.contains(gate), "{}", ran.err);
-    assert!(
-        ran.err.contains("a wrong token is an error 400"),
-        "{}",
-        ran.err
-    );
+    let stopped = &ran.json()["stopped"];
+    assert_eq!(stopped["gate"], gate, "{stopped:#}");
+    let why = stopped["why"].as_str().unwrap();
+    assert!(why.contains("a wrong token is an error 400"), "{why}");
 }
