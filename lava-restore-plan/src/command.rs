@@ -6,7 +6,7 @@
 
 use crate::name;
 use crate::sql::{Query, Statement};
-use crate::step::{FORGET_FAILURES, FORGET_JOBS, REMEMBERED_JOBS, SERVER, WORKERS_ONLY};
+use crate::step::{FAILURES, FORGET_JOBS, REMEMBERED_JOBS, SERVER, WORKERS_ONLY};
 
 /// A command of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,8 +56,8 @@ pub(crate) enum Call<'a> {
         verb: Verb,
         units: Vec<&'a str>,
     },
-    /// systemd forgets which of LAVA's units failed.
-    ForgetFailures,
+    /// systemd forgets that units of these patterns failed.
+    ForgetFailures(Vec<&'a str>),
     /// systemd reads its units again.
     ReadUnits,
     ReloadApache,
@@ -155,7 +155,11 @@ impl<'a> Call<'a> {
                 let units: Option<Vec<_>> = options.chunks(2).map(unit).collect();
                 units_of(Verb::Errors, &units?)?
             }
-            ("systemctl", _) if words == FORGET_FAILURES => Self::ForgetFailures,
+            ("systemctl", ["reset-failed", patterns @ ..])
+                if are(patterns, |pattern| FAILURES.contains(&pattern)) =>
+            {
+                Self::ForgetFailures(patterns.to_vec())
+            }
             ("systemctl", ["daemon-reload"]) => Self::ReadUnits,
             ("systemctl", ["reload", "apache2.service"]) => Self::ReloadApache,
             ("systemctl", ["restart", SERVER]) => Self::RestartServer,
@@ -210,7 +214,7 @@ impl<'a> Call<'a> {
             Self::RestoreDatabase { .. }
             | Self::InstallPackages { .. }
             | Self::WriteGuard
-            | Self::ForgetFailures
+            | Self::ForgetFailures(_)
             | Self::ReadUnits
             | Self::ReloadApache
             | Self::RestartServer

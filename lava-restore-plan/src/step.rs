@@ -372,8 +372,9 @@ pub(crate) const FORGET_JOBS: [&str; 12] = [
     ";",
 ];
 
-/// No unit of LAVA's is `failed` after it.
-pub(crate) const FORGET_FAILURES: [&str; 3] = ["systemctl", "reset-failed", "lava-*"];
+/// The patterns by which systemd is told to forget that units failed: LAVA's, and what changes
+/// packages by itself.
+pub(crate) const FAILURES: [&str; 3] = ["apt-daily*", "lava-*", "unattended-upgrades*"];
 
 /// The same lists, looked for.
 pub(crate) const REMEMBERED_JOBS: [&str; 6] = [
@@ -425,8 +426,11 @@ impl Action {
                     with(&["systemctl", "stop"], units),
                     with(&["systemctl", "mask"], units),
                 ];
-                if units.iter().any(|unit| unit.starts_with("lava-")) {
-                    lines.push(words(&FORGET_FAILURES));
+                let of = |pattern: &&&str| units.iter().any(|unit| is_of(unit, pattern));
+                let patterns: Vec<&str> = FAILURES.iter().filter(of).copied().collect();
+                if !patterns.is_empty() {
+                    let line = ["systemctl", "reset-failed"].into_iter().chain(patterns);
+                    lines.push(line.map(str::to_owned).collect());
                 }
                 lines
             }
@@ -542,6 +546,11 @@ impl Connection {
     }
 }
 
+/// Whether a unit is one of those that one of [`FAILURES`] means.
+pub(crate) fn is_of(unit: &str, pattern: &str) -> bool {
+    unit.starts_with(pattern.trim_end_matches('*'))
+}
+
 fn enable(site: Option<&str>) -> Vec<Vec<String>> {
     let line = |site| words(&["a2ensite", "-q", site]);
     site.into_iter().map(line).collect()
@@ -589,6 +598,13 @@ mod tests {
         }
         .argv();
         assert_eq!([&argv[0][1], &argv[1][1]], ["stop", "mask"]);
-        assert_eq!(argv[2], FORGET_FAILURES);
+        assert_eq!(argv[2], ["systemctl", "reset-failed", "lava-*"]);
+
+        let timers = ["apt-daily.timer", "apt-daily-upgrade.service"].map(str::to_owned);
+        let timers = Action::StopUnits {
+            units: timers.to_vec(),
+        };
+        let forget = ["systemctl", "reset-failed", "apt-daily*"];
+        assert_eq!(timers.argv()[2], forget);
     }
 }

@@ -8,6 +8,7 @@ use crate::Intent;
 use crate::command::{Admitted, Call, Server, Verb};
 use crate::master::SERVER_FILES;
 use crate::release::{Command, Encoding};
+use crate::step::is_of;
 
 /// A command's exit status and standard output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,8 +107,9 @@ impl Host {
                 Answer::holds(content.is_some_and(|content| content.change(*statement)))
             }
             Call::Units { verb, units } => self.systemctl(*verb, extent.of(units), units),
-            Call::ForgetFailures if is_whole => {
-                self.failed.retain(|unit| !unit.starts_with("lava-"));
+            Call::ForgetFailures(patterns) if is_whole => {
+                let is_meant = |unit: &str| patterns.iter().any(|pattern| is_of(unit, pattern));
+                self.failed.retain(|unit| !is_meant(unit));
                 Answer::exit(0)
             }
             Call::ReloadApache if !self.apache.is_running => Answer::exit(1),
@@ -156,7 +158,7 @@ impl Host {
             | Call::DisableSite(_)
             | Call::WriteGuard
             | Call::EnableGuard(_)
-            | Call::ForgetFailures
+            | Call::ForgetFailures(_)
             | Call::ReadUnits => Answer::exit(0),
         }
     }
