@@ -360,3 +360,98 @@ fn is_format(format: &str) -> bool {
         .fold(format.to_owned(), |rest, field| rest.replace(field, ""));
     !rest.contains(['$', '{', '}', '\\'])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::step::words;
+
+    #[test]
+    fn what_is_nearly_a_command_of_a_plan_is_none() {
+        let of = |line: &str| {
+            let argv = words(&line.split(' ').collect::<Vec<_>>());
+            Call::of(&argv).is_some()
+        };
+        let (remembered, forget) = (REMEMBERED_JOBS.join(" "), FORGET_JOBS.join(" "));
+        let failures = FORGET_FAILURES.join(" ");
+        for (one, other) in [
+            ("test -e /etc", "test -e etc"),
+            ("test ! -e /etc", "test ! -e etc"),
+            (
+                "dpkg-query -W -f=${Version} bash",
+                "dpkg-query -W -f=${Version} --no-pager",
+            ),
+            (
+                "dpkg-query -W -f=${Version} bash",
+                "dpkg-query -W -f=${Conffiles} bash",
+            ),
+            (&remembered, "find / -delete"),
+            (&forget, "find / -delete"),
+            (&failures, "systemctl reset-failed *"),
+            ("systemctl stop a.service", "systemctl stop --force"),
+            ("systemctl stop a.service", "systemctl stop"),
+            (
+                "journalctl -q --no-pager -b -p err -u a.service",
+                "journalctl -q --no-pager -b -p err -u --rotate",
+            ),
+            (
+                "journalctl -q --no-pager -b -p err -u a.service",
+                "journalctl -q --no-pager -b -p err -D a.service",
+            ),
+            ("a2dissite -q default", "a2dissite -q -p"),
+            ("apt-mark hold bash", "apt-mark hold --file=x"),
+            ("apt-mark hold bash", "apt-mark auto bash"),
+            (
+                "lava-server manage jobs fail 53",
+                "lava-server manage jobs fail +53",
+            ),
+            (
+                "lava-server manage devices update a --health MAINTENANCE",
+                "lava-server manage devices update --all --health MAINTENANCE",
+            ),
+            (
+                "lava-backup admit all --check",
+                "lava-backup admit everybody --check",
+            ),
+            (
+                "/opt/lava-backup admit workers",
+                "opt/lava-backup admit workers",
+            ),
+            (
+                "/opt/lava-backup admit workers",
+                "/opt/my-backup admit workers",
+            ),
+            (
+                "lava-backup database compare --store s b --root /",
+                "lava-backup database compare --store -s b --root /",
+            ),
+            (
+                "lava-backup database compare --store s b --root /",
+                "lava-backup database compare --store s -b --root /",
+            ),
+            (
+                "lava-backup database restore --store s b --root /",
+                "lava-backup database restore --store s b --root /srv",
+            ),
+            (
+                "lava-backup packages install --store s b bash",
+                "lava-backup packages install --store s b --root",
+            ),
+            (
+                "lava-backup extract --store s b a --root / --check",
+                "lava-backup extract --store s b ../a --root / --check",
+            ),
+            (
+                "lava-backup extract --store s b a --exclude c --root / --check",
+                "lava-backup extract --store s b a --exclude /c --root / --check",
+            ),
+            (
+                "lava-backup extract --store s b a --exclude c --root / --check",
+                "lava-backup extract --store s b a --exclude c --include d --root / --check",
+            ),
+        ] {
+            assert!(of(one), "{one}");
+            assert!(!of(other), "{other}");
+        }
+    }
+}

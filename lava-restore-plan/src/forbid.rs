@@ -139,6 +139,13 @@ mod tests {
     }
 
     #[test]
+    fn no_word_of_a_command_is_a_forbidden_one_even_as_a_name() {
+        assert!(acts("apt-mark hold bash") && acts("test -e /etc"));
+        assert!(!acts("apt-mark hold apt"));
+        assert!(!acts("test -e /etc\0"));
+    }
+
+    #[test]
     fn a_gate_may_only_look() {
         let gate = |line: &str| allowed(&words(&line.split(' ').collect::<Vec<_>>()), true);
         assert!(gate("systemctl is-active lava-worker.service"));

@@ -234,3 +234,16 @@ pub(crate) fn list<T: AsRef<str>>(names: &[T]) -> String {
     text.extend(more.as_deref());
     text.join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::list;
+
+    #[test]
+    fn of_many_names_the_first_are_shown_and_how_many_more_there_are() {
+        let names = ["a", "b", "c", "d", "e", "f", "g"];
+        assert_eq!(list(&names[..1]), "a");
+        assert_eq!(list(&names[..5]), "a, b, c, d, e");
+        assert_eq!(list(&names), "a, b, c, d, e, and 2 more");
+    }
+}

@@ -6,7 +6,7 @@ mod lab;
 
 use lava_restore_plan::facts::{Facts, Role};
 use lava_restore_plan::{
-    Backup, ErrorKind, Host, Intent, MOST_BYTES, Options, Plan, Verdict, plan, render,
+    Action, Backup, ErrorKind, Host, Intent, MOST_BYTES, Options, Plan, Step, Verdict, plan, render,
 };
 
 fn facts() -> serde_json::Value {
@@ -197,6 +197,18 @@ fn a_plan_that_was_edited_into_disorder_is_not_read() {
     refused["verdict"] = "refuse".into();
     let error = Plan::from_json(refused.to_string().as_bytes()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Forbidden);
+}
+
+#[test]
+fn an_action_that_makes_a_command_of_an_unsafe_name_is_refused() {
+    let mut plan = lab::plan();
+    let mut steps = plan.steps.iter_mut();
+    let is_site = |step: &&mut Step| matches!(step.action, Action::DisableSite { .. });
+    let step = steps.find(is_site).unwrap();
+    let site = "--purge".to_owned();
+    step.action = Action::DisableSite { site };
+    step.argv = step.action.argv();
+    assert_eq!(plan.check().unwrap_err().kind(), ErrorKind::Forbidden);
 }
 
 /// Names another backup wherever this one is named.

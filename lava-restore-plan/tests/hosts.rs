@@ -298,6 +298,32 @@ fn a_new_lab_takes_packages_and_configuration_and_no_data_and_no_secret() {
         panic!("{files:#?}")
     };
     assert!(exclude.contains(&"config/etc/lava-dispatcher/lava-worker".to_owned()));
+    let is_seen = |id: &str| id.ends_with(".verify.online");
+    assert!(!plan.steps.iter().any(|step| is_seen(&step.id)));
+}
+
+#[test]
+fn a_worker_has_the_name_that_it_is_given_or_else_that_of_its_host() {
+    // Of the backup: its worker's name. Of the target: its host's name, its worker's name and
+    // whether that is configured; then whether the name is kept.
+    for (before, hostname, name, configured, keeps) in [
+        ("rack-a", "rack-a", Some("rack-a"), false, true),
+        ("rack-a", "rack-a", Some("other"), false, false),
+        // What is configured there gives way to the backup's configuration.
+        ("rack-a", "rack-a", Some("other"), true, true),
+        ("rack-a", "rack-new", None, false, false),
+        ("rack-a.lan", "rack-a", None, false, true),
+    ] {
+        let mut host = lab::worker("rack-a");
+        host.backup.facts.worker.as_mut().unwrap().name = Some(before.into());
+        host.target.hostname = Some(hostname.into());
+        let worker = host.target.worker.as_mut().unwrap();
+        (worker.name, worker.configured) = (name.map(String::from), configured);
+        let plan = make(vec![host], Intent::RestoreWorker);
+        let finding = plan.findings.iter().find(|f| f.code == "worker.name");
+        let is_ok = finding.unwrap().severity == Verdict::Ok;
+        assert_eq!(is_ok, keeps, "{before} to {hostname}, {name:?}");
+    }
 }
 
 #[test]
