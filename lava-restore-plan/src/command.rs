@@ -373,7 +373,6 @@ mod tests {
             Call::of(&argv).is_some()
         };
         let (remembered, forget) = (REMEMBERED_JOBS.join(" "), FORGET_JOBS.join(" "));
-        let failures = FORGET_FAILURES.join(" ");
         for (one, other) in [
             ("test -e /etc", "test -e etc"),
             ("test ! -e /etc", "test ! -e etc"),
@@ -387,7 +386,8 @@ mod tests {
             ),
             (&remembered, "find / -delete"),
             (&forget, "find / -delete"),
-            (&failures, "systemctl reset-failed *"),
+            ("systemctl reset-failed lava-*", "systemctl reset-failed *"),
+            ("systemctl reset-failed lava-*", "systemctl reset-failed"),
             ("systemctl stop a.service", "systemctl stop --force"),
             ("systemctl stop a.service", "systemctl stop"),
             (

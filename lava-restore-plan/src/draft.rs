@@ -15,8 +15,10 @@ use crate::step::{
 };
 use crate::worker::Worker;
 
+mod identity;
 mod packages;
 
+pub(crate) use identity::{is_at_or_below, is_identity};
 pub(crate) use packages::nothing_half_done;
 
 /// What findings count on, by what follows the host in a step's id.
@@ -60,28 +62,6 @@ pub(crate) const UNATTENDED: [&str; 4] = [
     "apt-daily-upgrade.timer",
     "unattended-upgrades.service",
 ];
-
-/// What makes a host that host; another host keeps its own.
-const IDENTITY: [&str; 7] = [
-    "config/etc/fstab",
-    "config/etc/hostname",
-    "config/etc/hosts",
-    "config/etc/machine-id",
-    "config/etc/network",
-    "config/etc/resolv.conf",
-    "config/etc/systemd/network",
-];
-
-/// Whether a member of a backup is a part of what makes a host that host.
-pub(crate) fn is_identity(member: &str) -> bool {
-    IDENTITY.iter().any(|path| is_at_or_below(member, path))
-}
-
-/// Whether a path is this one, or one below it.
-pub(crate) fn is_at_or_below(member: &str, path: &str) -> bool {
-    let below = member.strip_prefix(path);
-    below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
 
 /// The steps of all hosts, for cases that no rule refused: the master's, then each worker's and the
 /// master's look at it, then the master's last.
@@ -407,20 +387,6 @@ impl<'a> Draft<'a> {
                  those that its master knows, as the findings say.",
             );
         }
-    }
-
-    /// Which files stay in the backup when the target is another host.
-    pub(crate) fn identity(&self) -> Vec<String> {
-        let backup = &self.case.backup();
-        let name = |facts: &Facts| facts.hostname.clone();
-        let same =
-            name(self.case.target()).is_some() && name(self.case.target()) == name(&backup.facts);
-        if same {
-            return vec![];
-        }
-        let held = |path: &&&str| backup.holds(path) || backup.holds(&format!("{path}/"));
-        let paths = IDENTITY.iter().filter(held);
-        paths.map(|path| (*path).to_owned()).collect()
     }
 
     /// Whether a unit was masked on the backup's host: the link that does it is back with the

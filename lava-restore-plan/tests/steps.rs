@@ -7,7 +7,8 @@ mod lab;
 use std::fmt::Write as _;
 
 use lava_restore_plan::facts::DatabaseState;
-use lava_restore_plan::{Action, Backup, Facts, Host, Intent, Options, Plan, Verdict, plan};
+use lava_restore_plan::release::JobState;
+use lava_restore_plan::{Action, Backup, Debs, Facts, Host, Intent, Options, Plan, Verdict, plan};
 
 /// The plan for a master like the one that its backup is of, but for a change.
 fn master(change: impl FnOnce(&mut Backup, &mut Facts)) -> Plan {
@@ -114,6 +115,18 @@ fn a_master_starts_its_own_services_whatever_ran_and_others_that_did() {
 }
 
 #[test]
+fn what_is_to_run_after_a_boot_and_what_runs_now_is_started() {
+    for (active, enabled) in [(true, false), (false, true)] {
+        let plan = master(|backup, _| {
+            let worker = "lava-worker.service";
+            set(&mut backup.facts, worker, active, enabled);
+        });
+        let started = units(&plan, "master.start.services");
+        assert!(started.contains(&"lava-worker.service"), "{started:?}");
+    }
+}
+
+#[test]
 fn a_worker_that_was_off_works_and_one_in_docker_alone_stays_alone() {
     for (in_docker, started) in [
         (false, "lava-worker.service"),
@@ -207,5 +220,157 @@ fn in_a_drill_a_worker_is_looked_for_that_can_prove_who_it_is() {
         }
         let plan = of(host, Intent::Drill);
         assert_eq!(action(&plan, "master.workers.own").is_some(), token);
+    }
+}
+
+#[test]
+fn timers_run_again_that_ran_on_the_target() {
+    let plan = master(|_, target| set(target, "apt-daily.timer", false, false));
+    assert_eq!(
+        units(&plan, "master.reopen.timers_start"),
+        ["apt-daily-upgrade.timer"]
+    );
+}
+
+#[test]
+fn a_master_looks_for_its_own_worker_where_that_one_is_to_run() {
+    for runs in [true, false] {
+        let mut host = lab::master_of(&["lava.example.org"]);
+        set(&mut host.backup.facts, "lava-worker.service", runs, runs);
+        let plan = of(host, Intent::RestoreMaster);
+        assert_eq!(action(&plan, "master.workers.own").is_some(), runs);
+    }
+}
+
+#[test]
+fn lava_is_served_by_its_usual_site_unless_the_backups_was_another() {
+    for (usual, other, serves, is_usual) in [
+        (true, true, false, true),
+        (false, true, false, false),
+        // Then the target's own site is still there.
+        (false, true, true, true),
+        (false, false, false, true),
+    ] {
+        let plan = master(|backup, target| {
+            let held = |path: &String| !path.contains("sites-enabled") || usual;
+            backup.paths.retain(held);
+            let path = "config/etc/apache2/sites-enabled/lab.conf";
+            backup.paths.extend(other.then(|| path.into()));
+            target.apache.lava_site_enabled = Some(serves);
+        });
+        let Some(Action::AdmitAll { site }) = action(&plan, "master.reopen.site") else {
+            panic!("{plan:#?}")
+        };
+        assert_eq!(site.is_some(), is_usual, "{usual} {other} {serves}");
+    }
+}
+
+#[test]
+fn nobody_decides_on_jobs_where_there_are_none() {
+    let plan = master(|backup, _| {
+        let dump = backup.database.as_mut().unwrap();
+        dump.active_jobs = Some(vec![]);
+        let counts = dump.jobs_by_state.as_mut().unwrap();
+        counts.retain(|state, _| *state == JobState::Finished);
+    });
+    assert!(action(&plan, "master.maintenance.queue").is_none());
+    let jobs = action(&plan, "master.maintenance.jobs");
+    assert_eq!(jobs, Some(&Action::Check));
+}
+
+#[test]
+fn a_master_without_a_worker_has_no_jobs_to_forget() {
+    for worker in [true, false] {
+        let plan = master(|_, target| {
+            let units = target.units.as_mut().unwrap();
+            units.retain(|unit| worker || unit.name != "lava-worker.service");
+        });
+        let forgets = action(&plan, "master.config.forget_jobs");
+        assert_eq!(forgets.is_some(), worker);
+    }
+}
+
+#[test]
+fn sites_that_the_backup_did_not_serve_are_taken_out() {
+    let plan = master(|backup, target| {
+        let path = "config/etc/apache2/sites-enabled/lab.conf";
+        backup.paths.push(path.into());
+        backup
+            .paths
+            .retain(|path| !path.ends_with("/lava-server.conf"));
+        let sites = ["000-default", "lab", "lava-server"];
+        target.apache.sites = Some(sites.map(String::from).into());
+    });
+    let taken = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::DisableSite { site } if step.id.contains(".config.") => Some(site.as_str()),
+        _ => None,
+    });
+    assert_eq!(taken.collect::<Vec<_>>(), ["000-default"]);
+}
+
+#[test]
+fn what_differs_is_named_and_a_harmless_difference_is_kept() {
+    let plan = master(|backup, target| {
+        let held = Some(vec!["bash".into(), "python3-django".into()]);
+        backup.facts.dependencies = Some(vec!["bash".into()]);
+        backup.debs = Some(Debs {
+            held,
+            ..Debs::default()
+        });
+        for package in &mut target.packages {
+            match package.name.as_str() {
+                "python3-django" => package.version = "3:3.2.19-1".parse().unwrap(),
+                "bash" => package.version = "5.1-1".parse().unwrap(),
+                "lava-common" => package.version = "2023.01+12+bookworm".parse().unwrap(),
+                _ => {}
+            }
+        }
+    });
+    let Some(Action::InstallPackages { packages, .. }) = action(&plan, "master.install.packages")
+    else {
+        panic!("{plan:#?}")
+    };
+    assert_eq!(packages, &["bash", "python3-django"]);
+    let mut steps = plan.steps.iter();
+    let exact = steps
+        .find(|step| step.id == "master.install.exact")
+        .unwrap();
+    let version = |name: &str| {
+        let gate = exact
+            .post
+            .iter()
+            .find(|gate| gate.id.ends_with(&format!(":{name}")));
+        gate.unwrap().expect.stdout.clone().unwrap()
+    };
+    assert_eq!(version("python3-django"), "ok installed 3:3.2.25-0+deb12u7");
+    assert_eq!(version("lava-common"), "ok installed 2023.01+12+bookworm");
+}
+
+#[test]
+fn a_server_of_another_major_and_a_new_lab_keep_their_servers_files() {
+    for (major, intent, kept) in [
+        (15, Intent::RestoreMaster, false),
+        (17, Intent::RestoreMaster, true),
+        (15, Intent::Grow, true),
+    ] {
+        let mut host = lab::master_of(&[]);
+        let path = "config/etc/postgresql/15/main/postgresql.conf";
+        host.backup.paths.push(path.into());
+        host.target.postgresql.as_mut().unwrap().major = major;
+        let plan = of(host, intent);
+        let Some(Action::Extract { exclude, .. }) = action(&plan, "master.config.files") else {
+            panic!("{plan:#?}")
+        };
+        let is_kept = exclude.contains(&"config/etc/postgresql".to_owned());
+        assert_eq!(is_kept, kept, "{major} {intent:?}");
+        let mut steps = plan.steps.iter();
+        let restart = steps.find(|step| step.id == "master.config.server");
+        let why = restart.map(|step| step.post[0].why.as_str());
+        let is_of_the_server = why.map(|why| why.contains("next boot"));
+        assert_eq!(
+            is_of_the_server,
+            (!kept).then_some(true),
+            "{major} {intent:?}"
+        );
     }
 }

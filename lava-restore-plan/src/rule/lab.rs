@@ -109,7 +109,7 @@ fn address(master: &Case<'_>, worker: &Case<'_>) -> Option<Finding> {
     let now = master.host.name();
     let same = |host: &str, name: &str| {
         let short = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
-        host == name || short(host) == short(name)
+        short(host) == short(name)
     };
     let finding = match (host, now) {
         (Some(host), Some(name)) if same(host, name) => ok(Code::WorkerMaster, "worker"),

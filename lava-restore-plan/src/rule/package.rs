@@ -481,6 +481,7 @@ mod tests {
     #[test]
     fn a_package_is_critical_by_its_name() {
         for critical in [
+            "lava",
             "lava-server",
             "lava-common",
             "lava-dispatcher",

@@ -1,5 +1,7 @@
 //! The server that takes the dump.
 
+use std::cmp::Ordering;
+
 use super::{Case, Code, note, ok, prepare, refuse, shown};
 use crate::draft::names;
 use crate::facts::{Database, DatabaseState, Facts, PostgresqlFacts};
@@ -36,12 +38,14 @@ pub(super) fn major(case: &Case<'_>) -> Vec<Finding> {
     let (then, now) = (version(backup), version(target));
     const SUBJECT: &str = "PostgreSQL";
     let finding = match (major(backup), major(target)) {
-        // A minor release behind lacks its fixes, and takes the dump.
-        (Some(b), Some(t)) if t == b && minor(&now) < minor(&then) => note(Code::PgSame, SUBJECT),
-        (Some(b), Some(t)) if t == b => ok(Code::PgSame, SUBJECT),
-        (Some(b), Some(t)) if t > b => note(Code::PgNewer, SUBJECT),
-        (Some(_), Some(_)) => refuse(Code::PgOlder, SUBJECT)
-            .remedy("prepare a target with the backup's major version"),
+        (Some(b), Some(t)) => match t.cmp(&b) {
+            // A minor release behind lacks its fixes, and takes the dump.
+            Ordering::Equal if minor(&now) < minor(&then) => note(Code::PgSame, SUBJECT),
+            Ordering::Equal => ok(Code::PgSame, SUBJECT),
+            Ordering::Greater => note(Code::PgNewer, SUBJECT),
+            Ordering::Less => refuse(Code::PgOlder, SUBJECT)
+                .remedy("prepare a target with the backup's major version"),
+        },
         (Some(_), None) if case.lacks_lava() => prepare(Code::PgAbsent, SUBJECT, names::PACKAGES)
             .remedy("install the backup's packages"),
         _ => refuse(Code::PgUnknown, SUBJECT)
