@@ -174,6 +174,9 @@ fn the_load_meets_a_full_disk(new: &Master) {
     new.run(&["systemctl", "start", "postgresql@15-main"])
         .ends(0);
     meets_a_full_disk(new, LOAD, CLUSTERS);
+    // A server that can't write its log ends itself.
+    new.run(&["systemctl", "restart", "postgresql@15-main"])
+        .ends(0);
     old_is_whole(new);
 }
 
