@@ -8,7 +8,7 @@ mod common;
 #[path = "common/real.rs"]
 mod real;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use real::Master;
@@ -19,8 +19,8 @@ const JOBS: u32 = 100;
 
 #[test]
 fn backups_of_a_lab_at_work_are_whole_and_no_finished_job_lacks_its_log() {
-    let Some(pristine) = std::env::var_os("LAVA_BACKUP_REAL_MASTER").map(PathBuf::from) else {
-        return common::skip(TEST, "LAVA_BACKUP_REAL_MASTER names no real LAVA master");
+    let Some(pristine) = real::pristine(TEST) else {
+        return;
     };
     let rounds = std::env::var("LAVA_BACKUP_LIVE_ROUNDS").ok();
     let rounds: u32 = rounds.and_then(|text| text.parse().ok()).unwrap_or(5);

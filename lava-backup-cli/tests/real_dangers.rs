@@ -6,13 +6,10 @@ mod common;
 #[path = "common/real.rs"]
 mod real;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use common::Ran;
 use real::{ACTIVE, AWAKE, Master};
-use serde_json::Value;
 
 const JOBS: u32 = 60;
 const STORE: &str = "/srv/store";
@@ -22,7 +19,7 @@ const QUEUE: &str = "master.maintenance.queue";
 
 #[test]
 fn a_lab_comes_back_on_a_host_that_is_unlike_its_own() {
-    let Some(pristine) = pristine("a_lab_comes_back_on_a_host_that_is_unlike_its_own") else {
+    let Some(pristine) = real::pristine("a_lab_comes_back_on_a_host_that_is_unlike_its_own") else {
         return;
     };
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
@@ -42,7 +39,7 @@ fn a_lab_comes_back_on_a_host_that_is_unlike_its_own() {
         lab.sql("CREATE ROLE reporting");
         lab.sql("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reporting");
         logs_elsewhere_are_told(&lab);
-        back_up(&lab, &new)
+        lab.back_up_for(&new, STORE)
     };
     // Other ids, and nobody knows of the role that reads.
     sh(
@@ -57,8 +54,8 @@ fn a_lab_comes_back_on_a_host_that_is_unlike_its_own() {
     new_cluster(&new, "SQL_ASCII", "C");
     refused(&new, &backup, "pg.encoding");
     new_cluster(&new, "UTF8", "C.UTF-8");
-    plan(&new, STORE, &backup, &[]);
-    let done = restore(&new, &[], 0);
+    new.plan(&["--store", STORE, &backup], &[]);
+    let done = new.restore(&[], 0);
     assert_eq!(done["outcome"], "finished", "{done:#}");
     new.is_the_lab_of(STORE, &backup);
     let readers = "SELECT has_table_privilege('reporting', 'lava_scheduler_app_testjob', 'SELECT')";
@@ -106,7 +103,8 @@ fn logs_elsewhere_are_told(lab: &Master) {
 
 #[test]
 fn what_happens_while_a_restore_waits_is_seen_before_it_matters() {
-    let Some(pristine) = pristine("what_happens_while_a_restore_waits_is_seen_before_it_matters")
+    let Some(pristine) =
+        real::pristine("what_happens_while_a_restore_waits_is_seen_before_it_matters")
     else {
         return;
     };
@@ -116,7 +114,7 @@ fn what_happens_while_a_restore_waits_is_seen_before_it_matters() {
         let lab = Master::clone_of(&pristine, dir.path().join("lab"), Path::new(PROGRAM));
         lab.populate(JOBS);
         assert_ne!(lab.sql(ACTIVE), "0", "there is no job to end");
-        back_up(&lab, &new)
+        lab.back_up_for(&new, STORE)
     };
     new.take_other_credentials();
     a_package_that_is_not_configured_makes_it_another_host(&new, &backup);
@@ -124,8 +122,8 @@ fn what_happens_while_a_restore_waits_is_seen_before_it_matters() {
 
     // What that one stopped and changed is as it left it.
     refused(&new, &backup, "units.stopped");
-    plan_with(&new, STORE, &backup, "--replace-data", &[QUEUE]);
-    let stopped = restore(&new, &[], 7);
+    let plan = new.plan(&["--store", STORE, &backup, "--replace-data"], &[QUEUE]);
+    let stopped = new.restore(&[], 7);
     assert_eq!(stopped["stopped"]["step"], QUEUE, "{stopped:#}");
     nothing_brings_lava_forward(&new);
     for unit in ["lava-scheduler.service", "apt-daily-upgrade.service"] {
@@ -144,7 +142,7 @@ fn what_happens_while_a_restore_waits_is_seen_before_it_matters() {
         "SELECT state FROM lava_scheduler_app_testjob WHERE id = {job}"
     ));
     set(3);
-    plan_answers(&new, &[]);
+    new.answer(&plan, &[]);
     stops_at(&new, "master.start.safe:jobs");
     set(was.parse().unwrap());
     new.sql("UPDATE lava_scheduler_app_device SET health = 0 WHERE hostname = (SELECT min(hostname) FROM lava_scheduler_app_device)");
@@ -153,7 +151,7 @@ fn what_happens_while_a_restore_waits_is_seen_before_it_matters() {
     sh(&new, HALF);
     stops_at(&new, "master.start.safe:audit");
     sh(&new, "dpkg --purge half");
-    let done = restore(&new, &["--resume"], 0);
+    let done = new.restore(&["--resume"], 0);
     assert_eq!(done["outcome"], "finished", "{done:#}");
     new.is_the_lab_of(STORE, &backup);
     assert_eq!(new.sql(AWAKE), "0");
@@ -167,7 +165,7 @@ const HALF: &str = "mkdir -p /root/half/DEBIAN; cd /root
     dpkg-deb -b half half.deb >/dev/null; dpkg --unpack half.deb >/dev/null";
 
 fn a_package_that_is_not_configured_makes_it_another_host(new: &Master, backup: &str) {
-    plan(new, STORE, backup, &[]);
+    new.plan(&["--store", STORE, backup], &[]);
     sh(new, HALF);
     let other = new.run(&["lava-backup", "restore", "/root/plan.json"]);
     assert_eq!(other.code, 6, "{}", other.err);
@@ -189,10 +187,10 @@ fn a_dump_that_was_cut_leaves_the_database_as_it_was(new: &Master, backup: &str)
              cp /srv/store/$frame $frame
          done; cat /root/verify; exit 1",
     );
-    plan(new, CUT, backup, &[]);
+    new.plan(&["--store", CUT, backup], &[]);
     let databases = "SELECT count(*) FROM pg_database";
     let before = new.sql(databases);
-    let failed = restore(new, &[], 1);
+    let failed = new.restore(&[], 1);
     assert_eq!(failed["stopped"]["step"], "master.database.load");
     let found = failed["stopped"]["found"].as_str().unwrap();
     assert!(found.contains("exit 5"), "{failed:#}");
@@ -227,7 +225,7 @@ fn nothing_brings_lava_forward(new: &Master) {
 
 /// Goes on, and is stopped by a gate before anything starts.
 fn stops_at(new: &Master, gate: &str) {
-    let stopped = restore(new, &["--resume"], 7);
+    let stopped = new.restore(&["--resume"], 7);
     assert_eq!(stopped["outcome"], "gate", "{stopped:#}");
     assert_eq!(stopped["stopped"]["gate"], gate, "{stopped:#}");
     for service in SERVICES {
@@ -242,64 +240,10 @@ fn is_untouched(new: &Master) {
     assert_eq!(open, 200);
 }
 
-fn pristine(test: &str) -> Option<PathBuf> {
-    let pristine = std::env::var_os("LAVA_BACKUP_REAL_MASTER").map(PathBuf::from);
-    if pristine.is_none() {
-        common::skip(test, "LAVA_BACKUP_REAL_MASTER names no real LAVA master");
-    }
-    pristine
-}
-
 /// Runs a script on a master; `SERVICES` stands for LAVA's.
 fn sh(master: &Master, script: &str) -> Ran {
     let script = script.replace("SERVICES", &SERVICES.join(" "));
     let ran = master.run(&["sh", "-ec", &script]);
     assert_eq!(ran.code, 0, "{script}\n{}{}", ran.out, ran.err);
     ran
-}
-
-/// A backup of a lab, in a store on another host.
-fn back_up(lab: &Master, new: &Master) -> String {
-    lab.lava_backup(&["init", "--store", STORE], 0);
-    let made = lab.lava_backup(&["create", "--store", STORE], 0);
-    assert_eq!(made["outcome"], "complete", "{made:#}");
-    let copied = Command::new("cp")
-        .arg("-a")
-        .args([lab.dir.join("srv/store"), new.dir.join("srv/store")])
-        .status();
-    assert!(copied.unwrap().success());
-    made["backup"].as_str().unwrap().to_owned()
-}
-
-/// Plans for a host as it is, and answers all but some of what will be asked.
-fn plan(new: &Master, store: &str, backup: &str, unanswered: &[&str]) {
-    plan_with(new, store, backup, "", unanswered);
-}
-
-fn plan_with(new: &Master, store: &str, backup: &str, option: &str, unanswered: &[&str]) {
-    let planned =
-        "lava-backup plan --store STORE BACKUP OPTION --format json >/root/plan.json || [ $? = 4 ]";
-    let planned = planned
-        .replace("STORE", store)
-        .replace("BACKUP", backup)
-        .replace("OPTION", option);
-    let planned = new.run(&["sh", "-c", &planned]);
-    if planned.code != 0 {
-        let why = new.run(&["lava-backup", "plan", "--store", store, backup]);
-        panic!("{}{}", why.out, why.err);
-    }
-    plan_answers(new, unanswered);
-}
-
-fn plan_answers(new: &Master, unanswered: &[&str]) {
-    let plan = fs::read(new.dir.join("root/plan.json")).unwrap();
-    let plan: Value = serde_json::from_slice(&plan).unwrap();
-    let mut answers = real::answers(&plan, "master");
-    answers.retain(|answer| !unanswered.iter().any(|id| answer.starts_with(id)));
-    fs::write(new.dir.join("root/answers"), answers.join("\n")).unwrap();
-}
-
-fn restore(new: &Master, more: &[&str], code: i32) -> Value {
-    let known = ["restore", "/root/plan.json", "--confirm", "/root/answers"];
-    new.lava_backup(&[&known[..], more].concat(), code)
 }

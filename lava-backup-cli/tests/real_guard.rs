@@ -7,7 +7,7 @@ mod common;
 #[path = "common/real.rs"]
 mod real;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use real::Master;
 
@@ -43,8 +43,8 @@ const ASK: &str = "import socket, sys\n\
 
 #[test]
 fn no_site_of_apaches_lets_users_in_while_only_workers_may() {
-    let Some(pristine) = std::env::var_os("LAVA_BACKUP_REAL_MASTER").map(PathBuf::from) else {
-        return common::skip(TEST, "LAVA_BACKUP_REAL_MASTER names no real master");
+    let Some(pristine) = real::pristine(TEST) else {
+        return;
     };
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_lava-backup"));

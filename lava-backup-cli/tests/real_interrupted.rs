@@ -7,8 +7,7 @@ mod common;
 mod real;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::Ran;
@@ -19,8 +18,11 @@ const TEST: &str = "a_restore_that_is_killed_after_every_step_brings_a_real_mast
 const JOBS: u32 = 300;
 const STORE: &str = "/srv/store";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_lava-backup");
+const SETTINGS: &str = "master.database.settings";
 const LOAD: &str = "master.database.load";
-/// Where the most of the files goes.
+const FILES: &str = "master.config.files";
+const CLUSTERS: &str = "/var/lib/postgresql";
+/// Where most of the files go.
 const MEDIA: &str = "/var/lib/lava-server/default/media";
 /// Some thirty megabytes, so that a disk is full in the middle of the load.
 const BALLAST: &str =
@@ -30,8 +32,8 @@ const BESIDE: &str = "SELECT count(*) FROM pg_database WHERE datname LIKE '%rest
 
 #[test]
 fn a_restore_that_is_killed_after_every_step_brings_a_real_master_back() {
-    let Some(pristine) = std::env::var_os("LAVA_BACKUP_REAL_MASTER").map(PathBuf::from) else {
-        return common::skip(TEST, "LAVA_BACKUP_REAL_MASTER names no real LAVA master");
+    let Some(pristine) = real::pristine(TEST) else {
+        return;
     };
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
     let new = Master::clone_of(&pristine, dir.path().join("new"), Path::new(PROGRAM));
@@ -40,24 +42,25 @@ fn a_restore_that_is_killed_after_every_step_brings_a_real_master_back() {
         lab.populate(JOBS);
         lab.sql(BALLAST);
         lab.sql("ALTER TABLE ballast OWNER TO lavaserver");
-        lab.lava_backup(&["init", "--store", STORE], 0);
-        let made = lab.lava_backup(&["create", "--store", STORE], 0);
-        let copied = Command::new("cp")
-            .arg("-a")
-            .args([lab.dir.join("srv/store"), new.dir.join("srv/store")])
-            .status();
-        assert!(copied.unwrap().success());
-        made["backup"].as_str().unwrap().to_owned()
+        lab.back_up_for(&new, STORE)
     };
     new.take_other_credentials();
-    let steps = plan(&new, &backup);
+    let plan = new.plan(&["--store", STORE, &backup], &[]);
+    let steps = plan["steps"].as_array().unwrap().iter();
+    let steps = steps.map(|step| step["id"].as_str().unwrap().to_owned());
+    let steps: Vec<String> = steps.collect();
     let mut kills = 0;
     while let Some(next) = steps.get(done(&new).len()) {
-        if next == LOAD {
-            the_load_meets_a_full_disk(&new);
-            the_load_loses_its_server(&new);
-        } else if next.contains(".data.") && full(&new, MEDIA, 1) {
-            meets_a_full_disk(&new, next, MEDIA);
+        match next.as_str() {
+            // Or the next run, killed when this is done, might leave the load at work.
+            SETTINGS => server(&new, "stop"),
+            LOAD => {
+                the_load_meets_a_full_disk(&new);
+                the_load_loses_its_server(&new);
+                fill(&new, MEDIA, 1);
+            }
+            FILES => meets_a_full_disk(&new, FILES, MEDIA),
+            _ => {}
         }
         kills += u32::from(killed_after_a_step(&new));
     }
@@ -71,23 +74,6 @@ fn a_restore_that_is_killed_after_every_step_brings_a_real_master_back() {
     assert_eq!(last["outcome"], "finished", "{last:#}");
     new.is_the_lab_of(STORE, &backup);
     assert_eq!(new.sql(BESIDE), "0", "a try that failed has left something");
-}
-
-/// Writes a plan for this host and an answer to all that it asks; its steps.
-fn plan(new: &Master, backup: &str) -> Vec<String> {
-    let script = "lava-backup plan --store /srv/store BACKUP --format json > /root/plan.json";
-    new.run(&["sh", "-c", &script.replace("BACKUP", backup)])
-        .ends(0);
-    let plan: Value =
-        serde_json::from_slice(&fs::read(new.dir.join("root/plan.json")).unwrap()).unwrap();
-    fs::write(
-        new.dir.join("root/answers"),
-        real::answers(&plan, "master").join("\n"),
-    )
-    .unwrap();
-    let steps = plan["steps"].as_array().unwrap().iter();
-    let ids = steps.map(|step| step["id"].as_str().unwrap().to_owned());
-    ids.collect()
 }
 
 /// The steps that its journal calls done, in that order.
@@ -137,7 +123,7 @@ fn killed_after_a_step(new: &Master) -> bool {
 }
 
 /// Puts a directory on a disk with so many free megabytes.
-fn full(new: &Master, directory: &str, megabytes: u32) -> bool {
+fn fill(new: &Master, directory: &str, megabytes: u32) {
     let script = "cp -a DIRECTORY /root/kept
         used=$(du -sm /root/kept | cut -f1)
         mount -t tmpfs -o size=$((used + FREE))M,mode=$(stat -c %a DIRECTORY) tmpfs DIRECTORY
@@ -146,11 +132,7 @@ fn full(new: &Master, directory: &str, megabytes: u32) -> bool {
     let script = script
         .replace("DIRECTORY", directory)
         .replace("FREE", &megabytes.to_string());
-    if new.run(&["mountpoint", "-q", directory]).code == 0 {
-        return false;
-    }
     new.run(&["sh", "-ec", &script]).ends(0);
-    true
 }
 
 /// A step fails for the disk is full, which is told; there is room for the next try.
@@ -166,17 +148,16 @@ fn meets_a_full_disk(new: &Master, step: &str, directory: &str) {
         .ends(0);
 }
 
+fn server(new: &Master, verb: &str) {
+    new.run(&["systemctl", verb, "postgresql@15-main"]).ends(0);
+}
+
 fn the_load_meets_a_full_disk(new: &Master) {
-    const CLUSTERS: &str = "/var/lib/postgresql";
-    new.run(&["systemctl", "stop", "postgresql@15-main"])
-        .ends(0);
-    assert!(full(new, CLUSTERS, 22));
-    new.run(&["systemctl", "start", "postgresql@15-main"])
-        .ends(0);
+    fill(new, CLUSTERS, 22);
+    server(new, "start");
     meets_a_full_disk(new, LOAD, CLUSTERS);
     // A server that can't write its log ends itself.
-    new.run(&["systemctl", "restart", "postgresql@15-main"])
-        .ends(0);
+    server(new, "restart");
     old_is_whole(new);
 }
 
@@ -191,8 +172,7 @@ fn the_load_loses_its_server(new: &Master) {
     });
     assert_eq!(ran.code, 1, "{}", ran.out);
     assert_eq!(ran.json()["stopped"]["step"], LOAD, "{}", ran.out);
-    new.run(&["systemctl", "restart", "postgresql@15-main"])
-        .ends(0);
+    server(new, "restart");
     old_is_whole(new);
 }
 

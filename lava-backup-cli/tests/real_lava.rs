@@ -11,7 +11,7 @@ mod real;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,11 +25,9 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_lava-backup");
 
 #[test]
 fn a_real_master_is_backed_up_at_work_and_brought_back_on_a_pristine_one() {
-    let Some(pristine) = std::env::var_os("LAVA_BACKUP_REAL_MASTER").map(PathBuf::from) else {
-        common::skip(
-            "a_real_master_is_backed_up_at_work_and_brought_back_on_a_pristine_one",
-            "LAVA_BACKUP_REAL_MASTER names no real LAVA master",
-        );
+    let Some(pristine) =
+        real::pristine("a_real_master_is_backed_up_at_work_and_brought_back_on_a_pristine_one")
+    else {
         return;
     };
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
@@ -44,11 +42,7 @@ fn a_real_master_is_backed_up_at_work_and_brought_back_on_a_pristine_one() {
     ] {
         let new = Master::clone_of(&pristine, dir.path().join(name), Path::new(PROGRAM));
         new.take_other_credentials();
-        let copied = Command::new("cp")
-            .arg("-a")
-            .args([lab.dir.join("srv/store"), new.dir.join("srv/store")])
-            .status();
-        assert!(copied.unwrap().success());
+        new.take_store(&lab, STORE);
         way(&new, &backup);
         is_the_lab_again(&new, &lab, &backup, &before);
     }

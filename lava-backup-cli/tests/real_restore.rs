@@ -10,13 +10,13 @@ mod common;
 mod real;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use real::{ACTIVE, AWAKE, Master};
 use serde_json::{Value, json};
 
+const TEST: &str = "a_restore_that_is_killed_and_restarted_brings_a_real_master_back";
 const JOBS: u32 = 300;
 const STORE: &str = "/srv/store";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_lava-backup");
@@ -27,11 +27,7 @@ const QUEUE: &str = "master.maintenance.queue";
 
 #[test]
 fn a_restore_that_is_killed_and_restarted_brings_a_real_master_back() {
-    let Some(pristine) = std::env::var_os("LAVA_BACKUP_REAL_MASTER").map(PathBuf::from) else {
-        common::skip(
-            "a_restore_that_is_killed_and_restarted_brings_a_real_master_back",
-            "LAVA_BACKUP_REAL_MASTER names no real LAVA master",
-        );
+    let Some(pristine) = real::pristine(TEST) else {
         return;
     };
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
@@ -39,31 +35,13 @@ fn a_restore_that_is_killed_and_restarted_brings_a_real_master_back() {
     let backup = {
         let lab = Master::clone_of(&pristine, dir.path().join("lab"), Path::new(PROGRAM));
         lab.populate(JOBS);
-        lab.lava_backup(&["init", "--store", STORE], 0);
-        let made = lab.lava_backup(&["create", "--store", STORE], 0);
-        assert_eq!(made["outcome"], "complete", "{made:#}");
-        let copied = Command::new("cp")
-            .arg("-a")
-            .args([lab.dir.join("srv/store"), new.dir.join("srv/store")])
-            .status();
-        assert!(copied.unwrap().success());
-        made["backup"].as_str().unwrap().to_owned()
+        lab.back_up_for(&new, STORE)
     };
     new.take_other_credentials();
-    let answers = plan(&new, &backup);
-    let restore = |more: &[&str], code: i32| {
-        let known = ["restore", "/root/plan.json", "--confirm", "/root/answers"];
-        new.lava_backup(&[&known[..], more].concat(), code)
-    };
+    let plan = new.plan(&["--store", STORE, &backup], &[QUEUE]);
 
     // What its commands find is in the journal, and so is where it was killed.
-    let answer = |unlike: &str| {
-        let given = answers.iter().filter(|answer| !answer.starts_with(unlike));
-        let given: Vec<&str> = given.map(String::as_str).collect();
-        fs::write(new.dir.join("root/answers"), given.join("\n")).unwrap();
-    };
-    answer(QUEUE);
-    let dry = restore(&["--dry-run"], 0);
+    let dry = new.restore(&["--dry-run"], 0);
     assert_eq!(
         dry["steps"].as_u64().unwrap(),
         dry["left"].as_array().unwrap().len() as u64
@@ -75,7 +53,7 @@ fn a_restore_that_is_killed_and_restarted_brings_a_real_master_back() {
     assert!(begun.err.contains("--resume"), "{}", begun.err);
 
     // Nobody has decided on the queue: it stops there, the lab safe and closed.
-    let stopped = restore(&["--resume"], 7);
+    let stopped = new.restore(&["--resume"], 7);
     assert_eq!(stopped["outcome"], "unanswered", "{stopped:#}");
     assert_eq!(stopped["stopped"]["step"], QUEUE);
     assert_eq!(stopped["done"][0], "master.database.load", "{stopped:#}");
@@ -83,8 +61,8 @@ fn a_restore_that_is_killed_and_restarted_brings_a_real_master_back() {
 
     new.restart();
     is_safe_and_closed(&new);
-    answer("nothing");
-    let done = restore(&["--resume"], 0);
+    new.answer(&plan, &[]);
+    let done = new.restore(&["--resume"], 0);
     assert_eq!(done["outcome"], "finished");
     assert_eq!(done["left"], json!([]));
     for service in SERVICES {
@@ -99,19 +77,7 @@ fn a_restore_that_is_killed_and_restarted_brings_a_real_master_back() {
     assert_eq!(evidence["backup"], backup.as_str());
     let steps = evidence["steps"].as_array().unwrap();
     assert!(steps.contains(&json!("master.verify.logs")), "{evidence:#}");
-    assert_eq!(restore(&["--resume"], 0)["done"], json!([]));
-}
-
-/// Writes the plan for this very host as it is; gives an answer to each thing that it asks.
-fn plan(new: &Master, backup: &str) -> Vec<String> {
-    let script = "lava-backup plan --store /srv/store BACKUP --format json > /root/plan.json";
-    new.run(&["sh", "-c", &script.replace("BACKUP", backup)])
-        .ends(0);
-    let plan: Value =
-        serde_json::from_slice(&fs::read(new.dir.join("root/plan.json")).unwrap()).unwrap();
-    let answers = real::answers(&plan, "master");
-    assert!(answers.contains(&format!("{QUEUE}=keep")), "{answers:?}");
-    answers
+    assert_eq!(new.restore(&["--resume"], 0)["done"], json!([]));
 }
 
 /// Begins, and kills the run by SIGKILL while its command loads the database.

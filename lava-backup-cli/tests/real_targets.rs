@@ -8,7 +8,7 @@ mod real;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use real::Master;
 use serde_json::Value;
@@ -20,8 +20,8 @@ const FILE: &str = "/srv/backup.tar.zst";
 
 #[test]
 fn what_is_wrong_with_a_real_target_is_told_by_its_code() {
-    let Some(pristine) = std::env::var_os("LAVA_BACKUP_REAL_MASTER").map(PathBuf::from) else {
-        return common::skip(TEST, "LAVA_BACKUP_REAL_MASTER names no real LAVA master");
+    let Some(pristine) = real::pristine(TEST) else {
+        return;
     };
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
     let target = Master::clone_of(&pristine, dir.path().join("target"), Path::new(PROGRAM));

@@ -7,13 +7,22 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::common::Ran;
+use crate::common::{Ran, skip};
 
 /// Counts the jobs that are between queue and end.
 pub const ACTIVE: &str =
     "SELECT count(*) FROM lava_scheduler_app_testjob WHERE state IN (1, 2, 3, 4)";
 /// Counts the devices that would take a job.
 pub const AWAKE: &str = "SELECT count(*) FROM lava_scheduler_app_device WHERE health NOT IN (4, 5)";
+
+/// The directory of a pristine master of Debian 12; a test without one is skipped.
+pub fn pristine(test: &str) -> Option<PathBuf> {
+    let pristine = std::env::var_os("LAVA_BACKUP_REAL_MASTER").map(PathBuf::from);
+    if pristine.is_none() {
+        skip(test, "LAVA_BACKUP_REAL_MASTER names no real LAVA master");
+    }
+    pristine
+}
 
 /// A clone of the pristine master, running; gone when dropped.
 pub struct Master {
@@ -79,6 +88,50 @@ impl Master {
         let mut all = vec!["lava-backup", "--json"];
         all.extend(arguments);
         self.run(&all).ends(code).json()
+    }
+
+    /// Brings a store of another one's here.
+    pub fn take_store(&self, from: &Self, store: &str) {
+        let [from, to] = [from, self].map(|master| master.dir.join(&store[1..]));
+        let copied = Command::new("cp").arg("-a").args([from, to]).status();
+        assert!(copied.unwrap().success());
+    }
+
+    /// A complete backup of it in a store, which is brought to another one.
+    pub fn back_up_for(&self, other: &Self, store: &str) -> String {
+        self.lava_backup(&["init", "--store", store], 0);
+        let made = self.lava_backup(&["create", "--store", store], 0);
+        assert_eq!(made["outcome"], "complete", "{made:#}");
+        other.take_store(self, store);
+        made["backup"].as_str().unwrap().to_owned()
+    }
+
+    /// Plans for it as it is, into `/root/plan.json`; writes an answer to all that the plan asks,
+    /// but for some steps, into `/root/answers`.
+    pub fn plan(&self, arguments: &[&str], unanswered: &[&str]) -> Value {
+        let known = ["lava-backup", "plan", "--format", "json"];
+        let made = self.run(&[&known[..], arguments].concat());
+        if ![0, 4].contains(&made.code) {
+            let why = self.run(&[&known[..2], arguments].concat());
+            panic!("{}{}", why.out, why.err);
+        }
+        fs::write(self.dir.join("root/plan.json"), &made.out).unwrap();
+        let plan = made.json();
+        self.answer(&plan, unanswered);
+        plan
+    }
+
+    /// Writes an answer to all that a plan asks, but for some steps, into `/root/answers`.
+    pub fn answer(&self, plan: &Value, unanswered: &[&str]) {
+        let mut answers = answers(plan, "master");
+        answers.retain(|answer| !unanswered.iter().any(|id| answer.starts_with(id)));
+        fs::write(self.dir.join("root/answers"), answers.join("\n")).unwrap();
+    }
+
+    /// Runs the plan with the answers that are there.
+    pub fn restore(&self, more: &[&str], code: i32) -> Value {
+        let known = ["restore", "/root/plan.json", "--confirm", "/root/answers"];
+        self.lava_backup(&[&known[..], more].concat(), code)
     }
 
     /// A page through apache, as a user would see it: its status and text.
