@@ -7,7 +7,7 @@ use lava_backup_pg::{Address, Row, Snapshot};
 use lava_restore_plan::Facts;
 use lava_restore_plan::facts::{
     Apache, Database, DatabaseState, LavaFacts, Migration, PostgresqlFacts, Role, Settings,
-    ShippedMigration,
+    ShippedMigration, UNATTENDED,
 };
 use lava_restore_plan::release::RELEASES;
 
@@ -20,14 +20,6 @@ use crate::host::{self, Host};
 mod lab;
 mod packages;
 mod surroundings;
-
-/// Timers and services that change packages by themselves.
-const TIMERS: [&str; 4] = [
-    "apt-daily.timer",
-    "apt-daily-upgrade.service",
-    "apt-daily-upgrade.timer",
-    "unattended-upgrades.service",
-];
 
 pub(crate) fn facts(args: &FactsArgs) -> Result<Answer, Failure> {
     let host = Host::open(&args.root)?;
@@ -81,7 +73,7 @@ pub(crate) fn of_files(host: &Host) -> Result<(Facts, Vec<PathBuf>), Failure> {
     });
     facts.migrations_shipped = Some(shipped(host)?);
     facts.units = Some(host.units(&lava_units()));
-    facts.timers = Some(host.units(&TIMERS));
+    facts.timers = Some(host.units(&UNATTENDED));
     facts.settings = Settings {
         media_root: Some(host.settings.media_root.to_string_lossy().into_owned()),
         log_backend: Some(host.settings.log_backend.clone()),

@@ -6,7 +6,7 @@
 
 use crate::name;
 use crate::sql::{Query, Statement};
-use crate::step::{FAILURES, FORGET_JOBS, REMEMBERED_JOBS, SERVER, WORKERS_ONLY};
+use crate::step::{FAILURES, PUT_ASIDE, REMEMBERED_JOBS, SERVER, WORKERS_ONLY};
 
 /// A command of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,8 +148,11 @@ impl<'a> Call<'a> {
             },
             ("dpkg", ["--audit"]) => Self::Audit,
             ("ls", ["/sys/class/net"]) => Self::Interfaces,
-            ("find", _) if words == REMEMBERED_JOBS => Self::RememberedJobs,
-            ("find", _) if words == FORGET_JOBS => Self::ForgetJobs,
+            ("find", _) => match words.strip_prefix(&REMEMBERED_JOBS)? {
+                [] => Self::RememberedJobs,
+                rest if rest == PUT_ASIDE => Self::ForgetJobs,
+                _ => return None,
+            },
             ("journalctl", ["-q", "--no-pager", "-b", "-p", "err", options @ ..]) => {
                 let unit = |pair: &[&'a str]| matches!(pair, ["-u", _]).then(|| pair[1]);
                 let units: Option<Vec<_>> = options.chunks(2).map(unit).collect();
@@ -372,7 +375,8 @@ mod tests {
             let argv = words(&line.split(' ').collect::<Vec<_>>());
             Call::of(&argv).is_some()
         };
-        let (remembered, forget) = (REMEMBERED_JOBS.join(" "), FORGET_JOBS.join(" "));
+        let remembered = REMEMBERED_JOBS.join(" ");
+        let forget = [REMEMBERED_JOBS, PUT_ASIDE].concat().join(" ");
         for (one, other) in [
             ("test -e /etc", "test -e etc"),
             ("test ! -e /etc", "test ! -e etc"),

@@ -54,15 +54,6 @@ pub(crate) mod names {
     }
 }
 
-/// What changes packages by itself.
-pub(crate) const UNATTENDED: [&str; 4] = [
-    "apt-daily.timer",
-    // What the timer started goes on when the timer is stopped.
-    "apt-daily-upgrade.service",
-    "apt-daily-upgrade.timer",
-    "unattended-upgrades.service",
-];
-
 /// The steps of all hosts, for cases that no rule refused: the master's, then each worker's and the
 /// master's look at it, then the master's last.
 pub(crate) fn steps(cases: &[Case<'_>], findings: &[Finding]) -> Vec<Step> {
@@ -535,37 +526,25 @@ pub(crate) fn gate(
 
 /// systemd prints a line for each unit, and exits 3 only when none of them is active.
 pub(crate) fn inactive(units: &[String], why: &str) -> Gate {
-    let expected = vec!["inactive"; units.len()].join("\n");
-    gate(
-        "still",
-        with(&["systemctl", "is-active"], units),
-        3,
-        Some(expected),
-        why,
-    )
+    all("still", "is-active", units, "inactive", 3, why)
 }
 
 /// systemd exits 1 when it may start none of them.
 pub(crate) fn masked(units: &[String]) -> Gate {
-    let expected = vec!["masked"; units.len()].join("\n");
-    gate(
-        "masked",
-        with(&["systemctl", "is-enabled"], units),
-        1,
-        Some(expected),
-        "Whatever is not masked starts when the machine is booted.",
-    )
+    const WHY: &str = "Whatever is not masked starts when the machine is booted.";
+    all("masked", "is-enabled", units, "masked", 1, WHY)
 }
 
 pub(crate) fn active(units: &[String]) -> Gate {
-    let expected = vec!["active"; units.len()].join("\n");
-    gate(
-        "active",
-        with(&["systemctl", "is-active"], units),
-        0,
-        Some(expected),
-        "A service that does not stay up is the first thing to look at.",
-    )
+    const WHY: &str = "A service that does not stay up is the first thing to look at.";
+    all("active", "is-active", units, "active", 0, WHY)
+}
+
+/// What systemd answers when all units are in one state.
+fn all(name: &str, verb: &str, units: &[String], state: &str, exit: u8, why: &str) -> Gate {
+    let states = vec![state; units.len()].join("\n");
+    let argv = with(&["systemctl", verb], units);
+    gate(name, argv, exit, Some(states), why)
 }
 
 /// Text of a backup on one line of a plan.

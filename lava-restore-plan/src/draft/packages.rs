@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::PackageVersion;
+use crate::facts::UNATTENDED;
 
 impl Draft<'_> {
     pub(crate) fn unattended(&self) -> Vec<String> {

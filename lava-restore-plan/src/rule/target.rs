@@ -1,8 +1,8 @@
 //! What the target does, what runs on it, and what it has room for.
 
 use super::{Case, Code, note, ok, prepare, refuse, shown};
-use crate::draft::{UNATTENDED, names};
-use crate::facts::{DatabaseState, Role, Room, Unit};
+use crate::draft::names;
+use crate::facts::{DatabaseState, Role, Room, UNATTENDED, Unit};
 use crate::finding::{Finding, Verdict};
 use crate::release::Release;
 
