@@ -136,6 +136,7 @@ pub(crate) fn create(args: &CreateArgs, quiet: bool, json: bool) -> Result<Answe
 
     // Before the snapshot, which should not be open for long.
     let debs = Debs::fetch(&host, args, destination.store(), &progress)?;
+    destination.wait_for_a_name(|| id_at(clock::now(), &host))?;
     let mut snapshot = match (role, args.no_database) {
         (Role::Master, false) => Some(take_snapshot(&host, args)?),
         _ => None,
@@ -150,7 +151,7 @@ pub(crate) fn create(args: &CreateArgs, quiet: bool, json: bool) -> Result<Answe
     facts.captured_at = Some(taken.rfc3339());
     facts.normalise();
 
-    let id: BackupId = format!("{}-{}", taken.compact(), host_name(&host)).parse()?;
+    let id = id_at(taken, &host)?;
     let mut making = Making {
         writer: destination.begin(id).could_not("begin a backup")?,
         documents: BTreeMap::new(),
@@ -200,6 +201,11 @@ fn take_snapshot(host: &Host, args: &CreateArgs) -> Result<Snapshot, Failure> {
         .hint("name it with --database, or leave it out with --no-database")
     })?;
     Snapshot::take(&address).could_not("read the database")
+}
+
+/// The name of a backup of this host that shows that instant.
+fn id_at(taken: Instant, host: &Host) -> Result<BackupId, Failure> {
+    Ok(format!("{}-{}", taken.compact(), host_name(host)).parse()?)
 }
 
 fn host_name(host: &Host) -> String {

@@ -19,9 +19,7 @@ fn settle() {
     std::thread::sleep(Duration::from_millis(3100));
 }
 
-/// Ids are made of the second.
 fn create(host: &Host, more: &[&str]) -> serde_json::Value {
-    std::thread::sleep(Duration::from_millis(1001));
     let root = host.text("root");
     let all = ["--root", &root, "--no-database", "--json", "--unsure", "2"];
     host.run("create", &[&all[..], more].concat())
@@ -32,7 +30,6 @@ fn create(host: &Host, more: &[&str]) -> serde_json::Value {
 /// Creates under strace; gives the regular files below the jobs' directory that
 /// were opened.
 fn traced(host: &Host, more: &[&str]) -> (serde_json::Value, Vec<String>) {
-    std::thread::sleep(Duration::from_millis(1001));
     let dir = tempfile::tempdir().unwrap();
     // A file for each thread, so that every line is whole.
     let ran: Ran = Command::new("strace")
@@ -95,7 +92,6 @@ fn jobs_that_stand_as_they_did_are_not_opened_unless_all_are_to_be_read() {
     assert_eq!(opened.len(), outputs(&host), "{opened:#?}");
     assert_eq!(paranoid["new_frames"], again["new_frames"]);
 
-    std::thread::sleep(Duration::from_millis(1001));
     let root = host.text("root");
     let said = host.run(
         "create",

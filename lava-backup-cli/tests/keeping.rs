@@ -4,7 +4,6 @@
 mod common;
 
 use std::fs;
-use std::time::Duration;
 
 use common::{Host, Ran, cluster, database, lava_backup, url};
 use lava_backup_core::{
@@ -235,8 +234,6 @@ fn a_lab_that_works_on_is_equivalent_and_one_that_lost_something_is_not() {
     database(&from, Some(&host.lab));
     let (root, address) = (host.text("root"), url(&from, "lavaserver"));
     let create = || {
-        // Ids are of the second.
-        std::thread::sleep(Duration::from_millis(1100));
         let made = host.run(
             "create",
             &["--root", &root, "--database", &address, "--json"],

@@ -52,7 +52,7 @@ fn a_run_that_is_killed_at_any_moment_leaves_whole_backups_or_none() {
             .map(|n| format!("{}\n", n * (moment + 1)))
             .collect();
         fs::write(job.join(format!("{moment:02}")), text).unwrap();
-        // Ids are made of the second; each run has one of its own.
+        // One that found its name taken would wait, and be killed at no moment of its work.
         std::thread::sleep(Duration::from_millis(1001));
         let before = count();
         let mut run = create().spawn().unwrap();
@@ -79,7 +79,6 @@ fn a_run_that_is_killed_at_any_moment_leaves_whole_backups_or_none() {
         killed > MOMENTS / 3,
         "only {killed} runs were killed in time"
     );
-    std::thread::sleep(Duration::from_millis(1001));
     host.run("verify", &[]).ends(0);
     host.run("create", &["--root", &root, "--database", &address])
         .ends(0);

@@ -34,8 +34,6 @@ impl Host {
     }
 
     fn create(&self, more: &[&str]) -> Ran {
-        // Ids are made of the second.
-        std::thread::sleep(std::time::Duration::from_millis(1001));
         let (store, root) = (self.text("store"), self.text("root"));
         let all = [
             "create",

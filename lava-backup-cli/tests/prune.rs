@@ -6,7 +6,6 @@ mod common;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use common::{Host, lava_backup};
 use lava_backup_core::Store;
@@ -24,8 +23,6 @@ fn with_leftovers() -> (Host, String) {
     fs::write(host.at(JOBS).join("larger"), &large).unwrap();
     let gone = host.create();
     fs::remove_file(host.at(JOBS).join("larger")).unwrap();
-    // Ids are made of the second.
-    std::thread::sleep(Duration::from_millis(1001));
     let kept = host.create();
     host.run("forget", &[&gone]).ends(0);
     (host, kept)

@@ -1,6 +1,8 @@
 //! Where a new backup goes: into a store, or into one file.
 
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use lava_backup_core::{BackupId, BackupWriter, Store};
 
@@ -28,6 +30,22 @@ impl Destination {
         Store::open(&store)
             .could_not("open the store")
             .map(Self::Store)
+    }
+
+    /// Backups are named to the second: one that follows another of the same host at once waits for
+    /// the second to be over.
+    pub(super) fn wait_for_a_name(
+        &self,
+        name: impl Fn() -> Result<BackupId, Failure>,
+    ) -> Result<(), Failure> {
+        let Self::Store(store) = self else {
+            return Ok(());
+        };
+        let taken = store.backups().could_not("read the store")?;
+        while taken.contains(&name()?) {
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
     }
 
     pub(super) fn begin(&self, id: BackupId) -> Result<BackupWriter, Failure> {

@@ -134,11 +134,14 @@ impl Master {
         self.lava_backup(&[&known[..], more].concat(), code)
     }
 
-    /// A page through apache, as a user would see it: its status and text.
+    /// A page through apache, as a user would see it: its status and text. Apache answers 502 where
+    /// gunicorn ends a kept connection, two seconds old, just as it is used again; a user asks again.
     pub fn page(&self, path: &str) -> (u16, String) {
         let script = "import sys, urllib.request, urllib.error\n\
-            try: r = urllib.request.urlopen('http://localhost' + sys.argv[1], timeout=60)\n\
-            except urllib.error.HTTPError as e: r = e\n\
+            for _ in range(3):\n\
+            \x20 try: r = urllib.request.urlopen('http://localhost' + sys.argv[1], timeout=60)\n\
+            \x20 except urllib.error.HTTPError as e: r = e\n\
+            \x20 if r.status != 502: break\n\
             print(r.status); sys.stdout.flush(); sys.stdout.buffer.write(r.read())";
         let ran = self.run(&["python3", "-c", script, path]).ends(0);
         let (status, body) = ran.out.split_once('\n').unwrap();
