@@ -84,7 +84,7 @@ impl Release {
             valid_until: date("Valid-Until")?,
             not_automatic: yes("NotAutomatic"),
             but_automatic_upgrades: yes("ButAutomaticUpgrades"),
-            lists: lists(&paragraph.text("SHA256").unwrap_or_default())
+            lists: lists(paragraph.get("SHA256").unwrap_or_default())
                 .ok_or_else(|| malformed("a line of its SHA256 is no digest, size and path"))?,
         })
     }
@@ -95,15 +95,27 @@ impl Release {
     }
 }
 
-fn lists(field: &str) -> Option<BTreeMap<String, ListDigest>> {
+/// A path is said once, or twice alike: of two digests, readers could take either.
+fn lists(field: &[u8]) -> Option<BTreeMap<String, ListDigest>> {
     let mut lists = BTreeMap::new();
-    for line in field.lines().filter(|line| !line.trim().is_empty()) {
+    for line in std::str::from_utf8(field)
+        .ok()?
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+    {
         let mut words = line.split_whitespace();
         let (sha256, size, path) = (words.next()?, words.next()?, words.next()?);
         let sha256 = sha256.parse().ok()?;
         let size = size.parse().ok()?;
         if path == "Packages" || path.ends_with("/Packages") {
-            lists.insert(path.to_owned(), ListDigest { size, sha256 });
+            let digest = ListDigest { size, sha256 };
+            if *lists
+                .entry(path.to_owned())
+                .or_insert_with(|| digest.clone())
+                != digest
+            {
+                return None;
+            }
         }
     }
     Some(lists)
@@ -321,6 +333,7 @@ mod tests {
             "Origin: a\nOrigin: b\n",
             "Date: x\n",
             "SHA256:\n x 1 main/Packages\n",
+            &[TEXT, " e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 8 main/binary-amd64/Packages\n"].concat(),
         ] {
             assert_eq!(
                 parse(bad).unwrap_err().kind(),
@@ -328,6 +341,17 @@ mod tests {
                 "{bad}"
             );
         }
+    }
+
+    #[test]
+    fn a_path_that_is_no_text_is_refused_and_one_that_is_said_again_is_not() {
+        let mut bytes = TEXT.as_bytes().to_vec();
+        let at = TEXT.find("amd64/Packages.xz").unwrap();
+        bytes[at] = 0xff;
+        let refused = Release::parse(&bytes, "test").unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Malformed);
+        let line = " e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 7 main/binary-amd64/Packages\n";
+        assert_eq!(parse(&[TEXT, line].concat()).unwrap(), parse(TEXT).unwrap());
     }
 
     proptest! {
