@@ -1,5 +1,7 @@
 //! What a lab's hosts must have in common.
 
+use std::net::Ipv4Addr;
+
 use super::{Case, Code, note, ok, refuse, shown};
 use crate::facts::Role;
 use crate::finding::Finding;
@@ -107,16 +109,23 @@ fn address(master: &Case<'_>, worker: &Case<'_>) -> Option<Finding> {
     let server = worker.backup().facts.worker.as_ref()?.server.as_deref();
     let host = server.map(host_of);
     let now = master.host.name();
-    let same = |host: &str, name: &str| {
-        let short = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
-        short(host) == short(name)
-    };
     let finding = match (host, now) {
-        (Some(host), Some(name)) if same(host, name) => ok(Code::WorkerMaster, "worker"),
+        (Some(host), Some(name)) if is_named(host, name) => ok(Code::WorkerMaster, "worker"),
         _ => note(Code::WorkerMaster, "worker")
             .remedy("see that this name leads to the restored master, or change it there"),
     };
     Some(finding.compared(shown(now), shown(host)))
+}
+
+/// Whether both are one name, of which one may lack its domain. Of addresses no part is a name.
+fn is_named(one: &str, other: &str) -> bool {
+    let (one, other) = (one.to_ascii_lowercase(), other.to_ascii_lowercase());
+    let lacks_domain = |short: &str, full: &str| {
+        !short.is_empty()
+            && full.split_once('.').is_some_and(|(name, _)| name == short)
+            && full.parse::<Ipv4Addr>().is_err()
+    };
+    one == other || lacks_domain(&one, &other) || lacks_domain(&other, &one)
 }
 
 /// `lava.example.org` of `http://lava.example.org:8000/x`; never what stands before an `@`, for that
@@ -129,4 +138,43 @@ fn host_of(url: &str) -> &str {
         .rsplit_once(':')
         .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
     host.map_or(rest, |(host, _)| host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{host_of, is_named};
+
+    #[test]
+    fn a_master_is_found_by_its_name_with_or_without_its_domain() {
+        for (one, other) in [
+            ("lab", "lab"),
+            ("lab", "LAB.example.org"),
+            ("lab.example.org", "lab"),
+            ("lab.example.org", "lab.example.org"),
+            ("10.0.0.1", "10.0.0.1"),
+        ] {
+            assert!(is_named(one, other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("lab", "lab2"),
+            ("lab.example.org", "lab.example.net"),
+            ("10.0.0.1", "10.0.0.2"),
+            ("10", "10.0.0.1"),
+            ("", ".example.org"),
+        ] {
+            assert!(!is_named(one, other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_read_out_of_an_address() {
+        for (url, host) in [
+            ("http://lava.example.org:8000/x", "lava.example.org"),
+            ("https://me:secret@lava/", "lava"),
+            ("lava", "lava"),
+            ("http://[::1]:80/", "[::1]"),
+        ] {
+            assert_eq!(host_of(url), host);
+        }
+    }
 }
