@@ -170,3 +170,21 @@ fn workers_only() -> String {
         of_workers.join(" || ")
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_bad_gateway;
+
+    #[test]
+    fn only_a_bad_gateway_is_asked_again() {
+        assert!(is_bad_gateway("HTTP/1.1 502 Proxy Error\r\n\r\n"));
+        for other in [
+            "HTTP/1.1 200 OK\r\n\r\n502",
+            "HTTP/1.1 503 502\r\n",
+            "",
+            "502",
+        ] {
+            assert!(!is_bad_gateway(other), "{other}");
+        }
+    }
+}

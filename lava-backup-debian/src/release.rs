@@ -84,8 +84,7 @@ impl Release {
             valid_until: date("Valid-Until")?,
             not_automatic: yes("NotAutomatic"),
             but_automatic_upgrades: yes("ButAutomaticUpgrades"),
-            lists: lists(paragraph.get("SHA256").unwrap_or_default())
-                .ok_or_else(|| malformed("a line of its SHA256 is no digest, size and path"))?,
+            lists: lists(paragraph.get("SHA256").unwrap_or_default()).map_err(malformed)?,
         })
     }
 
@@ -95,30 +94,33 @@ impl Release {
     }
 }
 
-/// A path is said once, or twice alike: of two digests, readers could take either.
-fn lists(field: &[u8]) -> Option<BTreeMap<String, ListDigest>> {
+/// Of `Packages` alone; the error says what is wrong.
+fn lists(field: &[u8]) -> Result<BTreeMap<String, ListDigest>, &'static str> {
     let mut lists = BTreeMap::new();
-    for line in std::str::from_utf8(field)
-        .ok()?
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-    {
-        let mut words = line.split_whitespace();
-        let (sha256, size, path) = (words.next()?, words.next()?, words.next()?);
-        let sha256 = sha256.parse().ok()?;
-        let size = size.parse().ok()?;
-        if path == "Packages" || path.ends_with("/Packages") {
-            let digest = ListDigest { size, sha256 };
-            if *lists
-                .entry(path.to_owned())
-                .or_insert_with(|| digest.clone())
-                != digest
-            {
-                return None;
-            }
+    let text = std::str::from_utf8(field).map_err(|_| "its SHA256 is no UTF-8")?;
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        let (path, digest) =
+            list(line).ok_or("a line of its SHA256 is no digest, size and path")?;
+        if path != "Packages" && !path.ends_with("/Packages") {
+            continue;
         }
+        // Readers could take either.
+        if lists.get(path).is_some_and(|other| *other != digest) {
+            return Err("its SHA256 names a path twice, with two digests or sizes");
+        }
+        lists.insert(path.to_owned(), digest);
     }
-    Some(lists)
+    Ok(lists)
+}
+
+fn list(line: &str) -> Option<(&str, ListDigest)> {
+    let mut words = line.split_whitespace();
+    let (sha256, size, path) = (words.next()?, words.next()?, words.next()?);
+    let digest = ListDigest {
+        size: size.parse().ok()?,
+        sha256: sha256.parse().ok()?,
+    };
+    Some((path, digest))
 }
 
 const BEGIN: &[u8] = b"-----BEGIN PGP SIGNED MESSAGE-----";
