@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use lava_backup_core::{Backup, Root};
-use lava_backup_pg::{Comparison, Programs, Restore, Spool, Stage, Superuser};
+use lava_backup_pg::{Comparison, Programs, Restore, Stage, Superuser};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -13,7 +13,6 @@ use crate::backup_facts::{self, DumpDocument};
 use crate::exit::{CouldNot, Exit, Failure};
 use crate::progress::Progress;
 use crate::settings::LavaSettings;
-use crate::throwaway;
 use crate::{clock, host, named, text};
 
 /// What the dump of a backup holds.
@@ -207,7 +206,7 @@ fn restore(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
         holds_data: HOLDS_DATA.into(),
         replace_data: args.replace_data,
         low_sequences: args.low_sequences,
-        spool: spool(&throwaway::large_files()),
+        jobs: jobs(),
         ..Restore::of(&dump.server, &dump.contents, &clock::now().compact())
     };
     let progress = Progress::new(quiet);
@@ -254,14 +253,11 @@ fn restore(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
     Ok(Answer::new(Exit::Done, &compared, out))
 }
 
-/// A copy of the dump below a directory, so that every processor can load it.
-pub(crate) fn spool(dir: &std::path::Path) -> Option<Spool> {
-    let jobs = std::thread::available_parallelism().ok()?.get();
-    Some(Spool {
-        dir: dir.to_owned(),
-        // More wait for each other, and for the disk.
-        jobs: jobs.min(8) as u32,
-    })
+/// As many sessions as there are processors, so that each has one; more wait for each
+/// other, and for the disk.
+pub(crate) fn jobs() -> u32 {
+    let processors = std::thread::available_parallelism();
+    processors.map_or(1, |processors| processors.get().min(8) as u32)
 }
 
 /// A fresh installation has no job and no device.

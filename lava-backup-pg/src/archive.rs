@@ -50,6 +50,7 @@ pub mod copy_text;
 mod error;
 mod header;
 mod ledger;
+mod parts;
 mod rows;
 mod scan;
 #[cfg(test)]
@@ -62,6 +63,7 @@ use std::task::{Poll, ready};
 pub use contents::{DumpContents, SequenceSet, TableInfo, TableSummary};
 pub use error::{ArchiveError, ArchiveErrorKind};
 pub use header::{ArchiveVersion, DumpHeader, DumpTime};
+pub(crate) use parts::{Parts, Splitter, TableOfContents};
 pub use toc::{Section, TocEntry};
 
 use crate::digest::{DigestKey, TableHasher};

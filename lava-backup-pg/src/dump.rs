@@ -74,7 +74,7 @@ fn dump_under(
     let passfile = snapshot.address().passfile_line();
     let os_user = snapshot.address().os_user;
     let passfile = passfile
-        .map(|line| PrivateFile::new(&line, os_user))
+        .map(|line| PrivateFile::new(line.as_bytes(), os_user))
         .transpose()?;
     let spawned = pg_dump(&program, snapshot, passfile.as_ref()).spawn();
     let start = |e| {

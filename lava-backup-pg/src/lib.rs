@@ -62,7 +62,7 @@ pub use dump::{DumpSink, Dumped, dump};
 pub use error::{Error, ErrorKind, Result};
 pub use pace::{Pace, WorkOfOthers};
 pub use readback::{Comparison, TableDifference, compare};
-pub use restore::{Restore, Restored, Spool, Stage, restore};
+pub use restore::{Restore, Restored, Stage, restore};
 pub use scratch::Scratch;
 pub use server::{Address, OsUser, Password, Programs};
 pub use snapshot::{RoleAttributes, Row, ServerFacts, Snapshot, TableSize};

@@ -1,20 +1,21 @@
 mod blobs;
+mod pieces;
 mod sequences;
 mod session;
-mod share;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread::ScopedJoinHandle;
 
 use serde::Serialize;
 
 use crate::archive::{DumpContents, TableInfo, TableSummary};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::large_objects::LargeObjects;
 use crate::superuser::Superuser;
-use session::Rows;
-use share::{Found, Share};
+use pieces::Piece;
+use session::{Rows, Session};
 
 /// How a database differs from the dump it should hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -67,80 +68,171 @@ pub fn compare(
     dumped: &DumpContents,
     each: &mut dyn FnMut(&TableInfo),
 ) -> Result<Comparison> {
-    compare_by(1, admin, database, dumped, each)
+    Reading::begin(admin, database, dumped, 1)?.finish(1, None, each)
 }
 
-/// As [`compare`], by so many sessions at once.
-pub(crate) fn compare_by(
-    sessions: usize,
-    admin: &Superuser,
-    database: &str,
-    dumped: &DumpContents,
-    each: &mut dyn FnMut(&TableInfo),
-) -> Result<Comparison> {
-    let encoding = admin.value(database, "SHOW server_encoding")?;
-    let encoding = dump_encoding(encoding.as_deref().unwrap_or_default());
-    let pages = match sessions {
-        ..2 => BTreeMap::new(),
-        _ => share::pages(admin, database)?,
-    };
-    let shares = Share::all(dumped, &pages, sessions);
-    let (begin, begun) = mpsc::channel();
-    let read = std::thread::scope(|threads| {
-        let read = |share| {
-            let begin = begin.clone();
-            threads.spawn(move || Share::read(share, admin, database, encoding, dumped, &begin))
-        };
-        let readers: Vec<_> = shares.iter().map(read).collect();
-        drop(begin);
-        for at in begun {
-            each(&dumped.tables[at].table);
-        }
-        let ended = readers.into_iter().map(|reader| match reader.join() {
-            Ok(found) => found,
-            Err(panicked) => std::panic::resume_unwind(panicked),
-        });
-        ended.collect::<Result<Vec<Found>>>()
-    })?;
+/// A database that is being read back, by sessions of which each takes what comes next.
+pub(crate) struct Reading<'r> {
+    admin: &'r Superuser,
+    database: &'r str,
+    dumped: &'r DumpContents,
+    encoding: &'static str,
+    left: Mutex<Left>,
+}
 
-    let mut comparison = Comparison::default();
-    let mut tables: BTreeMap<usize, Rows> = BTreeMap::new();
-    for (at, rows) in read.iter().flat_map(|found| &found.tables) {
-        match tables.entry(*at) {
-            Entry::Vacant(table) => drop(table.insert(rows.clone())),
-            Entry::Occupied(mut table) => match (table.get_mut(), rows) {
-                (Ok(sum), Ok(rows)) => sum.merge(rows),
-                (table, Err(_)) => *table = rows.clone(),
-                (Err(_), Ok(_)) => {}
-            },
-        }
+/// What no session has taken yet.
+struct Left {
+    pieces: std::vec::IntoIter<Piece>,
+    large_objects: bool,
+}
+
+/// What a session found.
+#[derive(Default)]
+pub(crate) struct Found {
+    /// By the place of their table.
+    tables: Vec<(usize, Rows)>,
+    large_objects: Option<LargeObjects>,
+}
+
+impl<'r> Reading<'r> {
+    /// Of a database that holds all its rows, for about so many sessions.
+    pub(crate) fn begin(
+        admin: &'r Superuser,
+        database: &'r str,
+        dumped: &'r DumpContents,
+        sessions: usize,
+    ) -> Result<Self> {
+        let encoding = admin.value(database, "SHOW server_encoding")?;
+        let pages = match sessions {
+            ..2 => BTreeMap::new(),
+            _ => pieces::pages(admin, database)?,
+        };
+        Ok(Self {
+            admin,
+            database,
+            dumped,
+            encoding: dump_encoding(encoding.as_deref().unwrap_or_default()),
+            left: Mutex::new(Left {
+                pieces: Piece::all(dumped, &pages, sessions).into_iter(),
+                large_objects: true,
+            }),
+        })
     }
-    for (at, found) in tables {
-        let summary = &dumped.tables[at];
-        match found.map(|rows| (rows.rows(), rows.digest())) {
-            Ok(found) if found == (summary.rows, summary.digest) => {
-                comparison.equal += 1;
-                comparison.rows += summary.rows;
+
+    /// Reads in one session until nothing is left; `each` hears of what table, by its place,
+    /// something is begun.
+    pub(crate) fn read(&self, each: impl Fn(usize)) -> Result<Found> {
+        let mut session = Session::start(self.admin, self.database, self.encoding)?;
+        let mut found = Found::default();
+        while let Some(piece) = self.left(|left| left.pieces.next()) {
+            each(piece.table);
+            let TableSummary { table, digest, .. } = &self.dumped.tables[piece.table];
+            let rows = session.table(&piece.copy(table), digest)?;
+            found.tables.push((piece.table, rows));
+        }
+        if self.left(|left| std::mem::take(&mut left.large_objects)) {
+            found.large_objects = Some(blobs::read(&mut session, self.dumped)?);
+        }
+        Ok(found)
+    }
+
+    /// Leaves nothing for sessions to begin.
+    pub(crate) fn end(&self) {
+        self.left(|left| {
+            left.pieces = Vec::new().into_iter();
+            left.large_objects = false;
+        });
+    }
+
+    fn left<T>(&self, take: impl FnOnce(&mut Left) -> T) -> T {
+        take(&mut self.left.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads what is left by so many sessions beside the one that has begun, and compares all of
+    /// it.
+    pub(crate) fn finish(
+        &self,
+        sessions: usize,
+        begun: Option<ScopedJoinHandle<'_, Result<Found>>>,
+        each: &mut dyn FnMut(&TableInfo),
+    ) -> Result<Comparison> {
+        let (begin, began) = mpsc::channel();
+        let read = std::thread::scope(|threads| {
+            let readers: Vec<_> = (0..sessions)
+                .map(|_| {
+                    let begin = begin.clone();
+                    threads.spawn(move || {
+                        self.read(|at| {
+                            // Nobody listens any more if another session has failed.
+                            let _ = begin.send(at);
+                        })
+                    })
+                })
+                .collect();
+            drop(begin);
+            for at in began {
+                each(&self.dumped.tables[at].table);
             }
-            Ok((rows, _)) => {
-                let difference = difference(&name(&summary.table), summary.rows, rows);
-                comparison.differ.push(difference);
-            }
-            Err(state) => {
-                let unread = unread(admin, database, summary, &state);
-                comparison.differ.push(unread);
+            let found = readers.into_iter().chain(begun).map(|reader| {
+                let panicked = |panic| std::panic::resume_unwind(panic);
+                reader.join().unwrap_or_else(panicked)
+            });
+            found.collect::<Result<Vec<Found>>>()
+        })?;
+        self.judge(&read)
+    }
+
+    fn judge(&self, read: &[Found]) -> Result<Comparison> {
+        let Self {
+            admin,
+            database,
+            dumped,
+            ..
+        } = *self;
+        let mut comparison = Comparison::default();
+        let mut tables: BTreeMap<usize, Rows> = BTreeMap::new();
+        for (at, rows) in read.iter().flat_map(|found| &found.tables) {
+            match tables.entry(*at) {
+                Entry::Vacant(table) => drop(table.insert(rows.clone())),
+                Entry::Occupied(mut table) => match (table.get_mut(), rows) {
+                    (Ok(sum), Ok(rows)) => sum.merge(rows),
+                    (table, Err(_)) => *table = rows.clone(),
+                    (Err(_), Ok(_)) => {}
+                },
             }
         }
+        let not_read = || {
+            let what = format!("read the database {database} back: not all of it was read");
+            Error::new(ErrorKind::Failed, what)
+        };
+        for (at, summary) in dumped.tables.iter().enumerate() {
+            let found = tables.remove(&at).ok_or_else(not_read)?;
+            match found.map(|rows| (rows.rows(), rows.digest())) {
+                Ok(found) if found == (summary.rows, summary.digest) => {
+                    comparison.equal += 1;
+                    comparison.rows += summary.rows;
+                }
+                Ok((rows, _)) => {
+                    let difference = difference(&name(&summary.table), summary.rows, rows);
+                    comparison.differ.push(difference);
+                }
+                Err(state) => {
+                    let unread = unread(admin, database, summary, &state);
+                    comparison.differ.push(unread);
+                }
+            }
+        }
+        let mut large_objects = read.iter().filter_map(|found| found.large_objects.as_ref());
+        let found = large_objects.next().ok_or_else(not_read)?;
+        if !are_those_of(found, dumped) {
+            let difference = difference("large objects", dumped.large_objects, found.count());
+            comparison.differ.push(difference);
+        }
+        comparison.extra = extra(admin, database, dumped)?;
+        comparison.sequences_behind = sequences::behind(admin, database, &dumped.sequences)?;
+        comparison.sequences_low = sequences::low(admin, database)?;
+        Ok(comparison)
     }
-    let large_objects = read.iter().filter_map(|found| found.large_objects.as_ref());
-    let differ = large_objects.filter(|found| !are_those_of(found, dumped));
-    let differ =
-        differ.map(|found| difference("large objects", dumped.large_objects, found.count()));
-    comparison.differ.extend(differ);
-    comparison.extra = extra(admin, database, dumped)?;
-    comparison.sequences_behind = sequences::behind(admin, database, &dumped.sequences)?;
-    comparison.sequences_low = sequences::low(admin, database)?;
-    Ok(comparison)
 }
 
 fn are_those_of(found: &LargeObjects, dumped: &DumpContents) -> bool {
@@ -235,4 +327,29 @@ pub(crate) fn identifier(name: &str) -> String {
 pub(crate) fn literal(text: &str) -> String {
     // E'' reads backslashes the same way whatever the server's settings.
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::archive::DumpReader;
+    use crate::scratch::Scratch;
+
+    #[test]
+    fn what_nobody_has_read_is_not_equal() {
+        let mut reader = DumpReader::new();
+        let dump = include_bytes!("../tests/data/small.dump");
+        reader.feed(dump, &mut ()).unwrap();
+        let dumped = reader.finish().unwrap();
+        let cluster = Scratch::for_test();
+        let reading = Reading::begin(cluster.superuser(), "postgres", &dumped, 2).unwrap();
+        reading.end();
+        let unread = reading.finish(2, None, &mut |_| ()).unwrap_err();
+        assert!(
+            unread.to_string().ends_with("not all of it was read"),
+            "{unread}"
+        );
+    }
 }

@@ -1,9 +1,12 @@
+mod copying;
 mod load;
 mod swap;
 mod target;
 mod turn;
 
 use std::io::{self, Write};
+use std::sync::OnceLock;
+use std::thread::ScopedJoinHandle;
 
 use crate::archive::{DumpContents, TableInfo};
 use crate::error::{Error, ErrorKind, Result};
@@ -11,7 +14,6 @@ use crate::readback::{self, Comparison};
 use crate::server::Password;
 use crate::snapshot::ServerFacts;
 use crate::superuser::Superuser;
-pub use load::Spool;
 use target::Names;
 use turn::Turn;
 
@@ -50,8 +52,9 @@ pub struct Restore<'r> {
     /// Part of the name that the old database gets: the time. It gets a number, too,
     /// where there is a database of that name.
     pub stamp: String,
-    /// Load it with several jobs, from a copy; with one and from a pipe if `None`.
-    pub spool: Option<Spool>,
+    /// How many sessions of the server's load it and read it back, 1 or more. Rows that several
+    /// have loaded lie in another order than in the dump.
+    pub jobs: u32,
 }
 
 impl<'r> Restore<'r> {
@@ -73,7 +76,7 @@ impl<'r> Restore<'r> {
             replace_data: false,
             low_sequences: false,
             stamp: stamp.to_owned(),
-            spool: None,
+            jobs: 1,
         }
     }
 }
@@ -86,7 +89,7 @@ pub struct Restored {
     /// An unfinished database that an interrupted restore had left, and that
     /// was removed.
     pub removed: Option<String>,
-    /// Why several jobs could not load it, where one could.
+    /// Why several sessions could not load it, where one could.
     pub loaded_alone: Option<String>,
     /// What was compared.
     pub comparison: Comparison,
@@ -98,9 +101,9 @@ pub struct Restored {
 pub enum Stage<'s> {
     /// What an interrupted restore has left is removed: a database of this name.
     Removing(&'s str),
-    /// The rows are loaded, by so many jobs.
+    /// The rows are loaded, by so many sessions.
     Loading(u32),
-    /// Several jobs could not do it, for a reason in words: one does it anew.
+    /// Several sessions could not do it, for a reason in words: one does it anew.
     LoadingAgain(&'s str),
     /// The planner's statistics are made.
     Analysing,
@@ -176,18 +179,45 @@ fn build(
     dump: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
     observe: &mut dyn FnMut(Stage<'_>),
 ) -> Result<(Option<String>, Comparison)> {
-    let loaded_alone = load::load(admin, spec, new, dump, observe)?;
-    observe(Stage::Analysing);
-    // Beside reading back, which is the longer of the two.
-    let comparison = std::thread::scope(|threads| {
+    let sessions = spec.jobs.max(1) as usize;
+    let begin = || readback::Reading::begin(admin, new, spec.contents, sessions);
+    let (early, late) = (OnceLock::new(), OnceLock::new());
+    let (loaded_alone, comparison) = std::thread::scope(|threads| {
+        // One session begins to read while indexes are made: some of them leave a processor idle.
+        let mut begun = None;
+        let mut rows_are_in = || {
+            // What can't be asked now is asked later.
+            if let Ok(reading) = begin() {
+                let reading = early.get_or_init(|| reading);
+                begun = Some(threads.spawn(|| reading.read(drop)));
+            }
+        };
+        let loaded = load::load(admin, spec, new, dump, observe, &mut rows_are_in);
+        let begun_of_it = early.get().filter(|_| matches!(loaded, Ok(None)));
+        if let (None, Some(reading)) = (begun_of_it, early.get()) {
+            // Of a database that was not loaded to its end.
+            reading.end();
+            begun.take().map(ScopedJoinHandle::join);
+        }
+        let loaded_alone = loaded?;
+        let reading = match begun_of_it {
+            Some(reading) => reading,
+            None => {
+                let reading = begin()?;
+                late.get_or_init(|| reading)
+            }
+        };
+        observe(Stage::Analysing);
+        // Beside reading back, which is the longer of the two.
         let analysed = threads.spawn(|| admin.query(new, "ANALYZE"));
         let mut each = |table: &TableInfo| observe(Stage::Comparing(table));
-        let sessions = spec.spool.as_ref().map_or(1, |spool| spool.jobs as usize);
-        let compared = readback::compare_by(sessions, admin, new, spec.contents, &mut each)?;
-        match analysed.join() {
-            Ok(analysed) => analysed.map(|_| compared),
-            Err(panicked) => std::panic::resume_unwind(panicked),
-        }
+        let others = sessions - usize::from(begun.is_some());
+        let compared = reading.finish(others, begun, &mut each);
+        let analysed = analysed.join();
+        let panicked = |panic| std::panic::resume_unwind(panic);
+        let compared = compared?;
+        analysed.unwrap_or_else(panicked)?;
+        Ok::<_, Error>((loaded_alone, compared))
     })?;
     let what = |why: String| format!("restore the database {}: {why}", spec.database);
     let differs = |why: String| Err(Error::new(ErrorKind::Differs, what(why)));

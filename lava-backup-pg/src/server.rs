@@ -1,6 +1,6 @@
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use postgres::error::SqlState;
 use rustix::fs::{MemfdFlags, Mode, fchmod, fchown, memfd_create};
 use rustix::process::{Gid, Uid, getegid, geteuid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use tokio::runtime::Runtime;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::fixes;
@@ -122,36 +123,58 @@ impl Address {
 
     /// Connects, and tells as which other user, if it was one.
     pub(crate) fn connect(&self) -> Result<(postgres::Client, Option<OsUser>)> {
-        let failed = |e| {
-            let what = format!("connect to the {self}");
-            Error::server(ErrorKind::Connection, what, e)
-        };
-        let as_we_are = self.config().connect(postgres::NoTls);
-        match (as_we_are, self.os_user) {
+        let connect = || postgres::Config::from(self.config()).connect(postgres::NoTls);
+        match (connect(), self.os_user) {
             (Err(e), Some(user)) if e.code() == Some(&WHO_ARE_YOU) => {
-                Ok((self.connect_as(user)?, Some(user)))
+                let connected = self.as_user(user, connect)?;
+                Ok((self.connected(connected)?, Some(user)))
             }
-            (connected, _) => Ok((connected.map_err(failed)?, None)),
+            (connected, _) => Ok((self.connected(connected)?, None)),
         }
     }
 
-    fn connect_as(&self, user: OsUser) -> Result<postgres::Client> {
-        let what = format!("connect to the {self} as the user {}", user.uid);
-        // Credentials are a thread's own, and this one ends with them.
+    /// As [`connect`](Self::connect), at once as the other user if there is one.
+    pub(crate) fn connect_as_user(&self) -> Result<postgres::Client> {
+        let connect = || postgres::Config::from(self.config()).connect(postgres::NoTls);
+        self.connected(self.as_given_user(connect)?)
+    }
+
+    /// The same for who waits by a runtime of his own.
+    pub(crate) fn connect_within(&self, runtime: &Runtime) -> Result<tokio_postgres::Client> {
+        let connect = || runtime.block_on(self.config().connect(postgres::NoTls));
+        let (client, connection) = self.connected(self.as_given_user(connect)?)?;
+        // How it ends is told to who asks the client.
+        runtime.spawn(async { drop(connection.await) });
+        Ok(client)
+    }
+
+    fn as_given_user<T: Send>(&self, connect: impl FnOnce() -> T + Send) -> Result<T> {
+        match self.os_user {
+            Some(user) => self.as_user(user, connect),
+            None => Ok(connect()),
+        }
+    }
+
+    /// Credentials are a thread's own, and this one ends with them.
+    fn as_user<T: Send>(&self, user: OsUser, connect: impl FnOnce() -> T + Send) -> Result<T> {
+        let what = || format!("connect to the {self} as the user {}", user.uid);
         std::thread::scope(|threads| {
             let connecting = threads.spawn(|| {
-                become_user(user)
-                    .map_err(|e| Error::with(ErrorKind::Connection, what.clone(), e))?;
-                let connected = self.config().connect(postgres::NoTls);
-                connected.map_err(|e| Error::server(ErrorKind::Connection, what.clone(), e))
+                become_user(user).map_err(|e| Error::with(ErrorKind::Connection, what(), e))?;
+                Ok(connect())
             });
             let connected = connecting.join();
-            connected.unwrap_or_else(|_| Err(Error::new(ErrorKind::Connection, what.clone())))
+            connected.unwrap_or_else(|_| Err(Error::new(ErrorKind::Connection, what())))
         })
     }
 
-    fn config(&self) -> postgres::Config {
-        let mut config = postgres::Config::new();
+    fn connected<T>(&self, connected: std::result::Result<T, postgres::Error>) -> Result<T> {
+        let what = || format!("connect to the {self}");
+        connected.map_err(|e| Error::server(ErrorKind::Connection, what(), e))
+    }
+
+    fn config(&self) -> tokio_postgres::Config {
+        let mut config = tokio_postgres::Config::new();
         if self.host.starts_with('/') {
             config.host_path(&self.host);
         } else {
@@ -316,7 +339,7 @@ pub(crate) struct PrivateFile(File);
 
 impl PrivateFile {
     /// For ourselves, or for a child that runs as another user.
-    pub(crate) fn new(text: &str, reader: Option<OsUser>) -> Result<Self> {
+    pub(crate) fn new(text: &[u8], reader: Option<OsUser>) -> Result<Self> {
         let io = |e: io::Error| Error::with(ErrorKind::Io, "write a private file", e);
         // Not closed in children, so that the path means the same to them.
         let fd = memfd_create("lava-backup", MemfdFlags::empty()).map_err(|e| io(e.into()))?;
@@ -327,21 +350,13 @@ impl PrivateFile {
             fchown(&fd, Some(uid), Some(gid)).map_err(|e| io(e.into()))?;
         }
         let mut file = File::from(fd);
-        file.write_all(text.as_bytes()).map_err(io)?;
+        file.write_all(text).map_err(io)?;
         Ok(Self(file))
     }
 
     /// Its path in this process and in its children.
     pub(crate) fn path(&self) -> String {
         format!("/proc/self/fd/{}", self.0.as_raw_fd())
-    }
-
-    /// From its beginning, as the standard input of a child.
-    pub(crate) fn into_stdin(mut self) -> Result<Stdio> {
-        self.0
-            .rewind()
-            .map_err(|e| Error::with(ErrorKind::Io, "read a private file", e))?;
-        Ok(self.0.into())
     }
 }
 

@@ -3,7 +3,7 @@ use std::process::{Command, Stdio};
 
 use crate::dump::SESSION;
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::{self, OsUser, Programs};
+use crate::server::{self, Address, OsUser, Programs};
 
 /// Whoever may make databases on a server.
 ///
@@ -66,6 +66,18 @@ impl Superuser {
             .args(["--field-separator=\u{1f}", "--record-separator-zero"])
             .arg(server::dbname(database));
         command
+    }
+
+    /// Where a database is, for a session of our own: `psql` is slow at many rows.
+    pub(crate) fn address(&self, database: &str) -> Address {
+        Address {
+            host: self.host.clone(),
+            port: self.port,
+            database: database.to_owned(),
+            user: self.role.clone(),
+            password: None,
+            os_user: self.user,
+        }
     }
 
     /// Runs statements in one database; the rows of the answers, as text.

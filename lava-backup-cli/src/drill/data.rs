@@ -61,7 +61,7 @@ fn restore_database(
         replace_data: true,
         // Told of below: what the lab has is what must come back.
         low_sequences: true,
-        spool: database::spool(scratch),
+        jobs: database::jobs(),
         ..Restore::of(&dump.server, &dump.contents, "")
     };
     let mut broken = None;

@@ -9,7 +9,7 @@ use crate::digest::TableHasher;
 use crate::large_objects::LargeObjects;
 
 /// How much may be kept of a table of contents, in bytes.
-const MEMORY_LIMIT: u64 = 256 * 1024 * 1024;
+pub(super) const MEMORY_LIMIT: u64 = 256 * 1024 * 1024;
 
 /// What is known of the dump so far.
 #[derive(Debug)]

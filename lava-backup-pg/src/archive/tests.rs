@@ -1,6 +1,7 @@
 //! What no installed `pg_dump` writes: other versions of the format, and lies.
 #![allow(clippy::unwrap_used)]
 
+mod parts;
 mod writer;
 
 use super::*;

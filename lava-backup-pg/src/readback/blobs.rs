@@ -7,17 +7,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::large_objects::LargeObjects;
 
 /// A page of a large object for each row, and how long a page is.
-pub(super) const PAGES: &str = "COPY (SELECT m.oid, l.pageno, pg_catalog.encode(l.data, 'hex'), \
+const PAGES: &str = "COPY (SELECT m.oid, l.pageno, pg_catalog.encode(l.data, 'hex'), \
     pg_catalog.current_setting('block_size')::pg_catalog.int4 / 4 \
     FROM pg_catalog.pg_largeobject_metadata m \
     LEFT JOIN pg_catalog.pg_largeobject l ON l.loid = m.oid ORDER BY 1, 2) TO STDOUT";
 
-/// Reads the large objects of a session whose next statement is [`PAGES`], to be
-/// compared with those of a dump.
+/// Reads large objects, to be compared with those of a dump.
 pub(super) fn read(session: &mut Session, dumped: &DumpContents) -> Result<LargeObjects> {
     let digest = dumped.large_objects_digest.as_ref();
     let mut pages = Pages::new(digest.map_or_else(TableHasher::unkeyed, TableHasher::like));
-    match session.rows(|row| pages.take(row))? {
+    match session.rows(PAGES, |row| pages.take(row))? {
         Ok(()) => Ok(pages.finish()),
         Err(state) => {
             let what = format!("read large objects back: the server ends with error {state}");

@@ -1,44 +1,23 @@
-use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::thread::{Scope, ScopedJoinHandle};
 
-use rustix::fs::{FallocateFlags, Mode, fallocate, fchmod, fchown, statvfs};
-use rustix::io::Errno;
-use rustix::process::{Gid, Uid};
-
+use super::copying::{self, Piece, Pieces};
 use super::{Restore, Stage, target};
+use crate::archive::{Parts, Splitter, TableOfContents};
 use crate::dump::SESSION;
 use crate::error::{Error, ErrorKind, Result};
-use crate::server;
+use crate::server::{self, PrivateFile};
 use crate::superuser::Superuser;
-
-/// How several jobs may load a dump at once.
-///
-/// They need all of it at hand, so it is written to a file first: without a
-/// name, with room for it taken beforehand, and only where far more is left. Where
-/// the dump is too small to gain by it, where the file can't be had, and where the
-/// jobs fail, it goes through a pipe to one job.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spool {
-    /// Where the file is to be.
-    pub dir: PathBuf,
-    /// How many jobs; each is a session of the server's.
-    pub jobs: u32,
-}
-
-/// Below this a job is not worth its start (measured: at 30 MB the gain is
-/// what the copy costs).
-const WORTH_IT: u64 = 64 << 20;
-
-/// What a server's log may take beside.
-const SLACK: u64 = 1 << 30;
 
 /// Gives the dump to whoever takes it.
 pub(super) type Dump<'d> = dyn FnMut(&mut dyn Write) -> io::Result<()> + 'd;
 
 /// Loads a dump into a new database, stopping at the first error. Gives what
-/// kept several jobs from it, if one had to do it alone.
+/// kept several sessions from it, if one had to do it alone. When all rows are in, and nothing
+/// that is left to do can change them, that is told; unless one does it alone.
 ///
 /// # Errors
 /// [`ErrorKind::Failed`] with what `pg_restore` said.
@@ -48,14 +27,15 @@ pub(super) fn load(
     database: &str,
     dump: &mut Dump<'_>,
     observe: &mut dyn FnMut(Stage<'_>),
+    rows_are_in: &mut dyn FnMut(),
 ) -> Result<Option<String>> {
     let what = format!("load the dump into the database {database}");
-    let Some((copy, jobs)) = spool(admin, spec) else {
-        observe(Stage::Loading(1));
-        return from_pipe(admin, database, dump, &what).map(|()| None);
-    };
+    let jobs = jobs(spec);
     observe(Stage::Loading(jobs));
-    let Err(why) = from_copy(admin, database, copy, jobs, dump, &what)? else {
+    if jobs == 1 {
+        return by_one(admin, database, dump, &what).map(|()| None);
+    }
+    let Err(why) = by_several(admin, database, jobs, dump, &what, rows_are_in)? else {
         return Ok(None);
     };
     // Some databases load only in the order of the dump, such as one with a check
@@ -63,8 +43,17 @@ pub(super) fn load(
     observe(Stage::LoadingAgain(&why));
     target::drop_unfinished(admin, database)?;
     target::create(admin, spec, database)?;
-    from_pipe(admin, database, dump, &what)?;
+    by_one(admin, database, dump, &what)?;
     Ok(Some(why))
+}
+
+/// Large objects, and text in an encoding that the server does not know, are left to
+/// `pg_restore`.
+fn jobs(spec: &Restore<'_>) -> u32 {
+    match spec.contents.large_objects {
+        0 if spec.encoding != "SQL_ASCII" => spec.jobs.max(1),
+        _ => 1,
+    }
 }
 
 fn pg_restore(admin: &Superuser, database: &str) -> Command {
@@ -76,12 +65,14 @@ fn pg_restore(admin: &Superuser, database: &str) -> Command {
         // forgets here is an unfinished database of ours; the swap waits for all
         // that was logged before it.
         .env("PGOPTIONS", format!("{SESSION} -c synchronous_commit=off"))
+        .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     command
 }
 
-fn from_pipe(admin: &Superuser, database: &str, dump: &mut Dump<'_>, what: &str) -> Result<()> {
+/// The whole dump through a pipe to one `pg_restore`.
+fn by_one(admin: &Superuser, database: &str, dump: &mut Dump<'_>, what: &str) -> Result<()> {
     let mut command = pg_restore(admin, database);
     let mut child = start(command.stdin(Stdio::piped()), what)?;
     let stdin = child.stdin.take();
@@ -97,50 +88,172 @@ fn from_pipe(admin: &Superuser, database: &str, dump: &mut Dump<'_>, what: &str)
     }
 }
 
-/// Loads it by several jobs; the inner error says in words why they could not.
-fn from_copy(
+/// `pg_restore` makes all but rows, which sessions of ours copy as they come, several into one
+/// table; the inner error says in words why they could not.
+///
+/// Several jobs of `pg_restore`'s own would need the whole dump in a file, with as much room, and
+/// most of a lab's rows are in one table, which is one job's.
+fn by_several(
     admin: &Superuser,
     database: &str,
-    mut copy: Copy,
     jobs: u32,
     dump: &mut Dump<'_>,
     what: &str,
-) -> Result<Result<(), String>> {
-    let given = dump(&mut copy);
-    if let Some(e) = copy.unwritten {
-        return Ok(Err(format!("write a copy of the dump: {e}")));
+    rows_are_in: &mut dyn FnMut(),
+) -> Result<std::result::Result<(), String>> {
+    let (given, split, made, copied) = std::thread::scope(|threads| {
+        let mut loading = Loading {
+            admin,
+            database,
+            jobs,
+            what,
+            threads,
+            contents: None,
+            sessions: Vec::new(),
+            pieces: None,
+            failed: None,
+        };
+        let mut split = Split {
+            splitter: Splitter::new(),
+            loading: &mut loading,
+            failed: None,
+        };
+        let given = dump(&mut split);
+        let Split {
+            splitter, failed, ..
+        } = split;
+        let split = match failed {
+            Some(e) => Err(e),
+            None => splitter.finish(),
+        };
+        // The last piece has been given.
+        drop(loading.pieces);
+        let copied = loading.sessions.into_iter().map(|session| {
+            let panicked = |panic| std::panic::resume_unwind(panic);
+            session.join().unwrap_or_else(panicked)
+        });
+        let copied = copied
+            .collect::<Vec<_>>()
+            .into_iter()
+            .collect::<Result<()>>();
+        let made = match loading.failed {
+            Some(e) => Err(e),
+            None => Ok(loading.contents),
+        };
+        (given, split, made, copied)
+    });
+    // Whose error came first: each has kept the one before it from going on.
+    let contents = match made.and_then(|contents| copied.map(|()| contents)) {
+        Ok(contents) => contents,
+        Err(e) if e.kind() == ErrorKind::Failed => return Ok(Err(e.to_string())),
+        Err(e) => return Err(e),
+    };
+    if let Err(e) = split {
+        return Ok(Err(format!("{what}: take the dump apart: {e}")));
     }
     given.map_err(|e| Error::with(ErrorKind::Io, what, e))?;
-    let mut command = pg_restore(admin, database);
-    // Every job opens the file anew, by the name that it has as their standard
-    // input.
-    command.arg(format!("--jobs={jobs}")).arg("/proc/self/fd/0");
-    let child = start(command.stdin(copy.file), what)?;
-    let ended = beside(child, what, || ()).1;
-    // With the file goes its room, which takes a while (0.3 s for 800 MB).
-    std::thread::spawn(|| drop(command));
-    match ended {
+    let Some(contents) = contents else {
+        return Ok(Err(format!("{what}: there is nothing in it")));
+    };
+    let mut rest = pg_restore(admin, database);
+    rest.args(["--section=data", "--section=post-data"])
+        .arg(format!("--jobs={jobs}"))
+        .arg(format!("--use-list={}", contents.others.path()))
+        .arg(contents.all.path());
+    if !contents.rows_may_change {
+        rows_are_in();
+    }
+    match beside(start(&mut rest, what)?, what, || ()).1 {
         Err(e) if e.kind() == ErrorKind::Failed => Ok(Err(e.to_string())),
         ended => ended.map(Ok),
     }
 }
 
-/// A copy of the dump in a file. That it could not be written is nothing against
-/// the dump: who gives it is told that nobody takes it.
-struct Copy {
-    file: File,
-    unwritten: Option<io::Error>,
+/// A dump without its data, for `pg_restore`.
+struct Contents {
+    all: PrivateFile,
+    /// What its `--use-list` takes: all but the rows of tables.
+    others: PrivateFile,
+    rows_may_change: bool,
 }
 
-impl Write for Copy {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes).map_err(|e| match e.kind() {
-            io::ErrorKind::Interrupted => e,
-            _ => {
-                self.unwritten = Some(e);
-                io::ErrorKind::BrokenPipe.into()
+/// A database that is being loaded.
+struct Loading<'scope, 'env> {
+    admin: &'env Superuser,
+    database: &'env str,
+    jobs: u32,
+    what: &'env str,
+    threads: &'scope Scope<'scope, 'env>,
+    contents: Option<Contents>,
+    sessions: Vec<ScopedJoinHandle<'scope, Result<()>>>,
+    /// Where pieces go, once there are sessions.
+    pieces: Option<SyncSender<Piece>>,
+    failed: Option<Error>,
+}
+
+impl Loading<'_, '_> {
+    /// Makes the tables.
+    fn begin(&self, contents: &TableOfContents) -> Result<Contents> {
+        let others = contents.others.iter();
+        let list: String = others.map(|number| format!("{number};\n")).collect();
+        let contents = Contents {
+            all: PrivateFile::new(&contents.bytes, self.admin.user())?,
+            others: PrivateFile::new(list.as_bytes(), self.admin.user())?,
+            rows_may_change: contents.rows_may_change,
+        };
+        let mut tables = pg_restore(self.admin, self.database);
+        tables.arg("--section=pre-data").arg(contents.all.path());
+        let child = start(&mut tables, self.what)?;
+        beside(child, self.what, || ()).1?;
+        Ok(contents)
+    }
+}
+
+impl Parts for Loading<'_, '_> {
+    fn contents(&mut self, contents: &TableOfContents) -> io::Result<()> {
+        match self.begin(contents) {
+            Ok(contents) => self.contents = Some(contents),
+            Err(e) => {
+                self.failed = Some(e);
+                return Err(io::ErrorKind::BrokenPipe.into());
             }
-        })
+        }
+        let (sender, pieces) = Pieces::for_sessions(self.jobs);
+        self.pieces = Some(sender);
+        for _ in 0..self.jobs {
+            let (admin, database, pieces) = (self.admin, self.database, pieces.clone());
+            let copy = move || copying::copy(admin, database, &pieces);
+            self.sessions.push(self.threads.spawn(copy));
+        }
+        Ok(())
+    }
+
+    fn rows(&mut self, copy: &Arc<str>, rows: Vec<u8>) -> io::Result<()> {
+        let copy = Arc::clone(copy);
+        match &self.pieces {
+            Some(pieces) if pieces.send(Piece { copy, rows }).is_ok() => Ok(()),
+            _ => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+}
+
+/// A dump that is taken apart as it is written. That it can't be is nothing against
+/// the dump: who gives it is told that nobody takes it.
+struct Split<'l, L> {
+    splitter: Splitter,
+    loading: &'l mut L,
+    failed: Option<io::Error>,
+}
+
+impl<L: Parts> Write for Split<'_, L> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.splitter.feed(bytes, self.loading) {
+            Ok(()) => Ok(bytes.len()),
+            Err(e) => {
+                self.failed = Some(e);
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -171,55 +284,4 @@ fn beside<T>(mut child: Child, what: &str, work: impl FnOnce() -> T) -> (T, Resu
         }
     });
     (worked, ended)
-}
-
-/// A file that the whole dump fits into, for `pg_restore`'s user alone, and how
-/// many jobs are to load it.
-fn spool(admin: &Superuser, spec: &Restore<'_>) -> Option<(Copy, u32)> {
-    let Spool { dir, jobs } = spec.spool.as_ref()?;
-    let bytes = spec.contents.bytes;
-    if *jobs < 2 || bytes < WORTH_IT {
-        return None;
-    }
-    // The server's disk may be the same one, and has to take all of it again, with
-    // indexes and its log.
-    let room = statvfs(dir).ok()?;
-    if room.f_bavail.saturating_mul(room.f_frsize) < bytes.saturating_mul(4) + SLACK {
-        return None;
-    }
-    let file = tempfile::tempfile_in(dir).ok()?;
-    match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
-        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
-        Err(_) => return None,
-    }
-    fchmod(&file, Mode::RUSR | Mode::WUSR).ok()?;
-    if let Some(user) = admin.user() {
-        let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
-        fchown(&file, Some(uid), Some(gid)).ok()?;
-    }
-    let copy = Copy {
-        file,
-        unwritten: None,
-    };
-    Some((copy, *jobs))
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn a_copy_that_finds_no_room_looks_like_a_pipe_that_nobody_reads() {
-        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
-        let mut copy = Copy {
-            file: full.unwrap(),
-            unwritten: None,
-        };
-        let given = copy.write_all(b"dump").unwrap_err();
-        assert_eq!(given.kind(), io::ErrorKind::BrokenPipe);
-        let kept = copy.unwritten.unwrap();
-        assert_eq!(kept.kind(), io::ErrorKind::StorageFull);
-    }
 }

@@ -5,9 +5,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use lava_backup_pg::{ErrorKind, Spool, Stage, restore};
+use lava_backup_pg::{ErrorKind, Stage, restore};
 
-use crate::common::lab::{bring, cluster_in, databases, shared, skip};
+use crate::common::lab::{bring, cluster_in, databases, skip};
 use crate::trip::{dumped, rows};
 
 /// Where the small disk is; only the process that is told sees it.
@@ -23,14 +23,6 @@ fn a_disk_that_fills_while_a_dump_is_loaded_leaves_the_old_database() {
     on_a_small_disk(
         "full_disk::a_disk_that_fills_while_a_dump_is_loaded_leaves_the_old_database",
         fills_under_the_cluster,
-    );
-}
-
-#[test]
-fn a_disk_without_room_for_a_copy_of_the_dump_is_no_reason_to_fail() {
-    on_a_small_disk(
-        "full_disk::a_disk_without_room_for_a_copy_of_the_dump_is_no_reason_to_fail",
-        has_no_room_for_a_copy,
     );
 }
 
@@ -90,38 +82,6 @@ fn fills_under_the_cluster(disk: &Path) {
     // With room it works: nothing of the first try is in the way.
     fs::remove_file(other).unwrap();
     assert!(bring(&cluster, &dumped.spec("small"), &dumped.bytes).is_ok());
-}
-
-fn has_no_room_for_a_copy(disk: &Path) {
-    let cluster = shared();
-    // Long enough to be worth more than one job.
-    let script = "CREATE TABLE t (id int, a text);
-        INSERT INTO t SELECT n, repeat('x', 100000) FROM generate_series(1, 700) n";
-    let dumped = dumped(&cluster, "copied", script);
-    fill_but(&disk.join("other"), 20 << 20);
-    let bring_by = |dir: &Path| {
-        let mut spec = dumped.spec("copied");
-        spec.stamp = dir.file_name().unwrap().to_string_lossy().into_owned();
-        spec.spool = Some(Spool {
-            dir: dir.to_owned(),
-            jobs: 2,
-        });
-        let mut by = 0;
-        let mut feed = |out: &mut dyn Write| out.write_all(&dumped.bytes);
-        let restored = restore(cluster.superuser(), &spec, &mut feed, &mut |stage| {
-            if let Stage::Loading(jobs) = stage {
-                by = jobs;
-            }
-        });
-        assert!(restored.unwrap().comparison.holds());
-        by
-    };
-    assert_eq!(bring_by(disk), 1);
-    let dir = tempfile::tempdir().unwrap();
-    assert_eq!(bring_by(&dir.path().join("gone")), 1);
-    // With room the copy is made, and where it was is empty again.
-    assert_eq!(bring_by(dir.path()), 2);
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
 /// Leaves so many bytes free.

@@ -150,7 +150,7 @@ role";
 line_seq"', 7)"#,
     );
     assert_eq!(dumped.facts.roles, ["o'; \"x\"\\\nrole"]);
-    assert_eq!(databases(&cluster, "host=").len(), 3);
+    assert_eq!(databases(&cluster, "host=").len(), 5);
 }
 
 /// The restore runs with an empty search path, as dumps do since CVE-2018-1058.

@@ -44,17 +44,26 @@ impl Dumped {
         Restore {
             database: name.to_owned(),
             replace_data: true,
+            jobs: 3,
             ..Restore::of(&self.facts, &self.contents, STAMP)
         }
     }
 
     /// Restores it beside and swaps it for a database of the other name.
     pub(crate) fn swap_in(&self, cluster: &Scratch, name: &str) -> Result<Restored> {
+        self.swap_in_by(3, cluster, name)
+    }
+
+    fn swap_in_by(&self, jobs: u32, cluster: &Scratch, name: &str) -> Result<Restored> {
         let admin = cluster.superuser();
         let create = format!("CREATE DATABASE {}", quoted(name));
         admin.query("postgres", &create).unwrap();
         admin.query(name, "CREATE TABLE old ()").unwrap();
-        bring(cluster, &self.spec(name), &self.bytes)
+        let spec = Restore {
+            jobs,
+            ..self.spec(name)
+        };
+        bring(cluster, &spec, &self.bytes)
     }
 }
 
@@ -67,21 +76,25 @@ pub(crate) fn comes_back(name: &str, script: &str) -> Dumped {
     dumped
 }
 
-/// The way back from a dump that was made on this cluster.
+/// The way back from a dump that was made on this cluster, by several sessions
+/// and by one.
 pub(crate) fn back_from(cluster: &Scratch, dumped: &Dumped) {
     let name = &dumped.name;
-    let again = format!("{name} again");
-    let restored = dumped.swap_in(cluster, &again).unwrap();
-    assert!(restored.comparison.holds(), "{:?}", restored.comparison);
-    let tables = dumped.contents.tables.len() as u64;
-    assert_eq!(restored.comparison.equal, tables);
-    let kept = format!("{again}_before_{STAMP}");
-    assert_eq!(restored.kept.as_deref(), Some(kept.as_str()));
-    assert_eq!(rows(cluster, &kept), [["old", "0"]]);
+    for (jobs, way) in [(3, "again"), (1, "alone")] {
+        let again = format!("{name} {way}");
+        let restored = dumped.swap_in_by(jobs, cluster, &again).unwrap();
+        assert_eq!(restored.loaded_alone, None, "{name}");
+        assert!(restored.comparison.holds(), "{:?}", restored.comparison);
+        let tables = dumped.contents.tables.len() as u64;
+        assert_eq!(restored.comparison.equal, tables);
+        let kept = format!("{again}_before_{STAMP}");
+        assert_eq!(restored.kept.as_deref(), Some(kept.as_str()));
+        assert_eq!(rows(cluster, &kept), [["old", "0"]]);
 
-    assert_eq!(rows(cluster, name), rows(cluster, &again), "{name}");
-    assert_eq!(sequences(cluster, name), sequences(cluster, &again));
-    assert_eq!(schema(cluster, name), schema(cluster, &again), "{name}");
+        assert_eq!(rows(cluster, name), rows(cluster, &again), "{again}");
+        assert_eq!(sequences(cluster, name), sequences(cluster, &again));
+        assert_eq!(schema(cluster, name), schema(cluster, &again), "{again}");
+    }
 }
 
 /// Of every table and materialised view, the name and what the server makes of

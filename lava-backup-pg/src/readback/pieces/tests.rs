@@ -32,31 +32,19 @@ fn pages(of: &[u64]) -> BTreeMap<(String, String), u64> {
     of.iter().enumerate().map(table).collect()
 }
 
-fn tables(bytes: &[u64], sessions: usize) -> Vec<Vec<usize>> {
-    let shares = Share::all(&dumped(bytes), &BTreeMap::new(), sessions);
-    assert_eq!(shares.iter().filter(|share| share.large_objects).count(), 1);
-    let tables = |share: Share| share.pieces.iter().map(|p| p.table).collect();
-    shares.into_iter().map(tables).collect()
-}
-
 #[test]
-fn every_table_is_read_once_and_sessions_have_about_the_same_to_read() {
-    assert_eq!(tables(&[5, 90, 50, 7, 40], 2), [vec![1, 3], vec![2, 4, 0]]);
-    assert_eq!(tables(&[5, 90, 50, 7, 40], 1), [[1, 2, 4, 3, 0]]);
-}
-
-#[test]
-fn there_are_no_more_sessions_than_tables_and_always_one() {
-    assert_eq!(tables(&[0, 0], 8).len(), 2);
-    assert_eq!(tables(&[], 8), [[0; 0]]);
-    assert_eq!(tables(&[1], 0), [[0]]);
+fn every_table_is_read_once_and_the_longest_first() {
+    let pieces = Piece::all(&dumped(&[5, 90, 50, 7, 40]), &BTreeMap::new(), 2);
+    let tables: Vec<usize> = pieces.iter().map(|piece| piece.table).collect();
+    assert_eq!(tables, [1, 2, 4, 3, 0]);
+    assert!(Piece::all(&dumped(&[]), &BTreeMap::new(), 2).is_empty());
+    assert_eq!(Piece::all(&dumped(&[1]), &BTreeMap::new(), 0).len(), 1);
 }
 
 #[test]
 fn a_large_table_is_cut_between_pages_and_all_of_it_is_read() {
     let dumped = dumped(&[100 * MB, 3 * MB]);
-    let shares = Share::all(&dumped, &pages(&[1000, 70]), 2);
-    let mut pieces: Vec<_> = shares.into_iter().flat_map(|share| share.pieces).collect();
+    let mut pieces = Piece::all(&dumped, &pages(&[1000, 70]), 2);
     pieces.sort_by_key(|piece| (piece.table, piece.from));
     let small = pieces.pop().unwrap();
     assert_eq!((small.table, small.from, small.upto), (1, None, None));
@@ -72,11 +60,8 @@ fn a_large_table_is_cut_between_pages_and_all_of_it_is_read() {
 #[test]
 fn a_table_is_not_cut_for_one_session_nor_into_more_pieces_than_pages() {
     let dumped = dumped(&[100 * MB]);
-    assert_eq!(Share::all(&dumped, &pages(&[1000]), 1)[0].pieces.len(), 1);
-    let cut = |of| {
-        let shares = Share::all(&dumped, &pages(&[of]), 2);
-        shares.iter().map(|share| share.pieces.len()).sum::<usize>()
-    };
+    assert_eq!(Piece::all(&dumped, &pages(&[1000]), 1).len(), 1);
+    let cut = |of| Piece::all(&dumped, &pages(&[of]), 2).len();
     // Rows may lie elsewhere than in the table's own pages.
     assert_eq!([cut(0), cut(1), cut(2), cut(1000)], [1, 1, 2, 8]);
 }

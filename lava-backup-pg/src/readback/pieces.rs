@@ -1,39 +1,20 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::sync::mpsc::Sender;
 
-use super::blobs::{self, PAGES};
-use super::session::{Rows, Session};
 use super::{columns, qualified};
 use crate::archive::{DumpContents, TableInfo};
 use crate::error::Result;
-use crate::large_objects::LargeObjects;
 use crate::superuser::Superuser;
 
-/// What one session reads back.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct Share {
-    pieces: Vec<Piece>,
-    large_objects: bool,
-}
-
-/// A table, or a run of its pages.
+/// A table, or a run of its pages: what a session reads back at once.
 #[derive(Debug, PartialEq)]
-struct Piece {
+pub(super) struct Piece {
     /// Its place among the tables.
-    table: usize,
+    pub(super) table: usize,
     /// The first page, if that is not the table's.
     from: Option<u64>,
     /// The page after the last, if that is not the table's.
     upto: Option<u64>,
-}
-
-/// What a session found.
-#[derive(Default)]
-pub(super) struct Found {
-    /// By the place of their table.
-    pub(super) tables: Vec<(usize, Rows)>,
-    pub(super) large_objects: Option<LargeObjects>,
 }
 
 /// Not worth a piece of its own, in bytes of rows as text.
@@ -57,9 +38,9 @@ pub(super) fn pages(admin: &Superuser, database: &str) -> Result<BTreeMap<(Strin
     Ok(rows.into_iter().filter_map(table).collect())
 }
 
-impl Share {
-    /// Divides all that is to be read among sessions, so that each has about as
-    /// much; large tables of which the pages are known are cut.
+impl Piece {
+    /// All that is to be read, the longest first, so that sessions of which each takes the next
+    /// one are done at about the same time; large tables of which the pages are known are cut.
     pub(super) fn all(
         dumped: &DumpContents,
         pages: &BTreeMap<(String, String), u64>,
@@ -68,7 +49,7 @@ impl Share {
         let sessions = sessions.max(1);
         let whole: u64 = dumped.tables.iter().map(|t| t.bytes).sum();
         let large = (whole / (sessions as u64 * 4)).max(SMALL);
-        let mut pieces: Vec<(u64, Piece)> = Vec::new();
+        let mut pieces: Vec<(u64, Self)> = Vec::new();
         for (table, summary) in dumped.tables.iter().enumerate() {
             let TableInfo {
                 schema,
@@ -84,59 +65,19 @@ impl Share {
             };
             let cut = |part: u64| Some(pages.get(&key)? * part / parts);
             for part in 0..parts {
-                let piece = Piece {
+                let piece = Self {
                     table,
                     from: (part > 0).then(|| cut(part)).flatten(),
                     upto: (part + 1 < parts).then(|| cut(part + 1)).flatten(),
                 };
-                // An empty table takes a moment, too.
-                pieces.push((summary.bytes / parts + 1, piece));
+                pieces.push((summary.bytes / parts, piece));
             }
         }
         pieces.sort_by_key(|(bytes, _)| Reverse(*bytes));
-        let mut shares: Vec<(u64, Self)> = Vec::new();
-        shares.resize_with(sessions.min(pieces.len().max(1)), Default::default);
-        for (bytes, piece) in pieces {
-            if let Some((sum, least)) = shares.iter_mut().min_by_key(|(sum, _)| *sum) {
-                *sum += bytes;
-                least.pieces.push(piece);
-            }
-        }
-        if let Some((_, least)) = shares.iter_mut().min_by_key(|(sum, _)| *sum) {
-            least.large_objects = true;
-        }
-        shares.into_iter().map(|(_, share)| share).collect()
+        pieces.into_iter().map(|(_, piece)| piece).collect()
     }
 
-    /// Reads all of it; of which table something is begun is told by its place.
-    pub(super) fn read(
-        &self,
-        admin: &Superuser,
-        database: &str,
-        encoding: &str,
-        dumped: &DumpContents,
-        begun: &Sender<usize>,
-    ) -> Result<Found> {
-        let pieces = || self.pieces.iter().map(|p| (p, &dumped.tables[p.table]));
-        let statements = pieces().map(|(piece, summary)| piece.copy(&summary.table));
-        let statements = statements.chain(self.large_objects.then(|| PAGES.to_owned()));
-        let mut session = Session::start(admin, database, encoding, statements)?;
-        let mut found = Found::default();
-        for (piece, summary) in pieces() {
-            // Nobody listens any more if another session has failed.
-            let _ = begun.send(piece.table);
-            let rows = session.table(&summary.digest)?;
-            found.tables.push((piece.table, rows));
-        }
-        if self.large_objects {
-            found.large_objects = Some(blobs::read(&mut session, dumped)?);
-        }
-        Ok(found)
-    }
-}
-
-impl Piece {
-    fn copy(&self, table: &TableInfo) -> String {
+    pub(super) fn copy(&self, table: &TableInfo) -> String {
         let bound = |is: &str, page: Option<u64>| Some(format!("ctid {is} '({},0)'", page?));
         let bounds = [bound(">=", self.from), bound("<", self.upto)];
         let bounds: Vec<String> = bounds.into_iter().flatten().collect();
