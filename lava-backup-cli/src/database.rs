@@ -161,7 +161,7 @@ impl Target {
         // Of any version that could take the dump: to ask which one is there.
         let programs =
             Programs::at_least(dump.server.major).could_not("find PostgreSQL's programs")?;
-        let asked = Superuser::new(programs, user, &socket, port);
+        let asked = Superuser::new(programs.clone(), user, &socket, port);
         let version = asked
             .value("postgres", "SHOW server_version_num")
             .could_not("ask the server for its version")?;
@@ -176,7 +176,10 @@ impl Target {
             )
             .hint("a dump goes into the same major version or a later one"));
         }
-        let programs = Programs::find(major).could_not("find PostgreSQL's programs")?;
+        let programs = match programs.major() {
+            found if found == major => programs,
+            _ => Programs::find(major).could_not("find PostgreSQL's programs")?,
+        };
         Ok(Self {
             admin: Superuser::new(programs, user, &socket, port),
             name,
@@ -223,8 +226,8 @@ fn restore(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
     let mut observe = |stage: Stage<'_>| match stage {
         Stage::Removing(name) => progress.say(format!("removing the unfinished {name}")),
         Stage::Loading(1) => progress.say("loading the dump"),
-        Stage::Loading(jobs) => progress.say(format!("loading the dump by {jobs} jobs")),
-        Stage::LoadingAgain(_) => progress.say("loading the dump anew, by one job"),
+        Stage::Loading(jobs) => progress.say(format!("loading the dump by {jobs} sessions")),
+        Stage::LoadingAgain(_) => progress.say("loading the dump anew, by one session"),
         Stage::Analysing => progress.say("making statistics"),
         Stage::Comparing(table) => progress.say(format!("comparing {}", table.name)),
         Stage::Swapping => progress.say("swapping the databases"),

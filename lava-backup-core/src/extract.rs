@@ -12,6 +12,7 @@ mod attributes;
 mod bring;
 mod compare;
 mod crew;
+mod disks;
 mod finish;
 mod keep;
 mod leftover;
@@ -142,12 +143,18 @@ pub fn extract(
     }
     let frames = backup.frames()?;
     let work = Work::new(&target, backup.store(), &frames, &survey.links);
-    let dirs = crew::bring(&work, backup, &survey.decisions, observe)?;
+    let mut bring = || crew::bring(&work, backup, &survey.decisions, observe);
+    let (dirs, synced) = match options.sync {
+        true => work.disks.sync_beside(bring),
+        false => (bring(), Ok(())),
+    };
+    let dirs = dirs?;
+    synced.at("sync", root.path())?;
     finish::finish(&work, backup, &survey.decisions, &dirs)?;
     report.bytes = work.bytes();
     report.kept = work.kept().then(|| root.show(&options.keep_in));
     if options.sync {
-        work.sync().at("sync", root.path())?;
+        work.disks.sync().at("sync", root.path())?;
     }
     Ok(report)
 }

@@ -184,7 +184,7 @@ impl<'h> Hand<'h> {
         let root = self.work.target.root;
         let fd = parent_dir(root, parent.as_ref())?;
         leftover::share(&fd);
-        let used = self.work.uses(&fd);
+        let used = self.work.disks.uses(&fd);
         used.at("open the directory of", root.show(path))?;
         let fd = Rc::new(fd);
         self.parent = Some((parent, Rc::clone(&fd)));

@@ -1,8 +1,6 @@
 //! The second pass: directories in order, files on all cores.
 
-use std::collections::{BTreeMap, btree_map};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,10 +11,11 @@ use rustix::process::geteuid;
 use super::Event;
 use super::bring::Hand;
 use super::compare::Decision;
+use super::disks::Disks;
 use super::leftover;
 use super::links::{FileId, Links};
 use super::made::Names;
-use super::target::{DIR, Target, parent_dir};
+use super::target::{Target, parent_dir};
 use crate::backup::Backup;
 use crate::entry::{Entry, Kind};
 use crate::error::{At, Error, Result};
@@ -36,8 +35,7 @@ pub(super) struct Work<'w> {
     pub(super) names: Names,
     bytes: AtomicU64,
     kept: AtomicBool,
-    /// A directory of each file system that was changed.
-    changed: Mutex<BTreeMap<u64, OwnedFd>>,
+    pub(super) disks: Disks,
 }
 
 impl<'w> Work<'w> {
@@ -55,12 +53,13 @@ impl<'w> Work<'w> {
             names: Names::default(),
             bytes: AtomicU64::new(0),
             kept: AtomicBool::new(false),
-            changed: Mutex::new(BTreeMap::new()),
+            disks: Disks::default(),
         }
     }
 
     pub(super) fn wrote(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.disks.wrote(bytes);
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -73,26 +72,6 @@ impl<'w> Work<'w> {
 
     pub(super) fn kept(&self) -> bool {
         self.kept.load(Ordering::Relaxed)
-    }
-
-    /// Notes the file system of a directory that is changed.
-    pub(super) fn uses(&self, dir: &OwnedFd) -> io::Result<FileId> {
-        let id = FileId::from(&fs::fstat(dir)?);
-        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let btree_map::Entry::Vacant(place) = changed.entry(id.device) {
-            // Opened anew, so that it holds no lock.
-            place.insert(fs::openat(dir, ".", DIR, Mode::empty())?);
-        }
-        Ok(id)
-    }
-
-    /// Waits until all that was changed would survive a loss of power.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        let changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
-        for dir in changed.values() {
-            fs::syncfs(dir)?;
-        }
-        Ok(())
     }
 }
 
@@ -235,7 +214,8 @@ impl<'f> Foreman<'f> {
                 return Err(Error::io(place, "create directory", what));
             }
         }
-        self.dirs.push(self.work.uses(&fd).at("open", &place)?);
+        self.dirs
+            .push(self.work.disks.uses(&fd).at("open", &place)?);
         Ok(())
     }
 

@@ -47,7 +47,7 @@ impl Hand<'_> {
                 Kept::Moved(dir.try_clone().at("open", &place)?, kept_name)
             }
         };
-        self.work.uses(&dir).at("open", &place)?;
+        self.work.disks.uses(&dir).at("open", &place)?;
         self.work.has_kept();
         Ok(kept)
     }
