@@ -6,16 +6,17 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "common/playbook.rs"]
+mod playbook;
 #[path = "common/real.rs"]
 mod real;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::Ran;
+use playbook::Playbook;
 use real::{ACTIVE, AWAKE, Master};
 use serde_json::Value;
 
@@ -96,63 +97,11 @@ fn by_script(new: &Master, backup: &str) {
     bring_back(new, backup, 7, run);
 }
 
-/// By its playbook; Ansible comes from outside, as it would through ssh.
+/// By its playbook.
 fn by_playbook(new: &Master, backup: &str) {
-    let dir = tempfile::tempdir().unwrap();
-    let at = |name: &str, text: &str| {
-        let path = dir.path().join(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
-    let playbook = at("plan.yml", &plan(new, backup, "ansible"));
-    let ssh = "#!/bin/sh\nfor command; do :; done\nexec 'TOOL' run 'DIR' sh -c \"$command\"\n";
-    let place = new.dir.to_str().unwrap();
-    let ssh = at(
-        "ssh",
-        &ssh.replace("TOOL", real::TOOL).replace("DIR", place),
-    );
-    let host = format!(
-        "[lava_master]\nnew ansible_ssh_executable={ssh} ansible_ssh_transfer_method=piped \
-         ansible_python_interpreter=/usr/bin/python3 ansible_become=false\n"
-    );
-    let (inventory, config) = (at("inventory", &host), at("ansible.cfg", ""));
-    let run = |arguments: &[&str], answers: &str| -> Ran {
-        let mut command = Command::new("ansible-playbook");
-        command.args(["-i", &inventory, &playbook]).args(arguments);
-        command
-            .env("ANSIBLE_CONFIG", &config)
-            .env("ANSIBLE_HOME", dir.path());
-        command
-            .env("ANSIBLE_PIPELINING", "1")
-            .env("LC_ALL", "C.UTF-8");
-        command
-            .env("LAVA_RESTORE_CONFIRM", answers)
-            .stdin(Stdio::null());
-        command.output().unwrap().into()
-    };
-
-    // Of a host to which nothing was done yet, it tells which gates hold and which do not yet.
-    let checked = run(&["--check"], "").ends(0).out;
-    let fails = |gate: &str| checked.contains(&format!("gate {gate} does not hold"));
-    for gate in [
-        "base.suite:suite",
-        "install.exact:lava-server",
-        "smoke.deploy:deploy",
-    ] {
-        let gate = format!("master.{gate}");
-        assert!(
-            checked.contains(&format!("[{gate}]")) && !fails(&gate),
-            "{checked}"
-        );
-    }
-    for gate in ["isolate.closed:closed", "database.load:equal"] {
-        assert!(fails(&format!("master.{gate}")), "{checked}");
-    }
-    services_are(new, "active");
-    assert!(!new.dir.join("var/lib/lava-backup/restore").exists());
-
-    bring_back(new, backup, 2, |answers| run(&[], answers));
+    let playbook = Playbook::new(new, None, &plan(new, backup, "ansible"));
+    playbook.check();
+    bring_back(new, backup, 2, |answers| playbook.run(&[], answers));
 }
 
 /// Runs what `plan` printed until all is done, with stops on the way.
@@ -177,7 +126,7 @@ fn bring_back(new: &Master, backup: &str, stop: i32, run: impl Fn(&str) -> Ran) 
     assert_eq!(new.sql(AWAKE), "0");
     let devices = "SELECT count(*) FROM lava_scheduler_app_device";
     assert_ne!(new.sql(devices), "0");
-    services_are(new, "inactive");
+    new.services_are("inactive");
     let (closed, _) = new.page("/scheduler/alljobs");
     assert_eq!(closed, 404, "users are not kept out");
 
@@ -196,7 +145,7 @@ fn bring_back(new: &Master, backup: &str, stop: i32, run: impl Fn(&str) -> Ran) 
     let loaded = fs::metadata(&load).unwrap().modified().unwrap();
     run(&answers.join(" ")).ends(0);
     assert_eq!(fs::metadata(&load).unwrap().modified().unwrap(), loaded);
-    services_are(new, "active");
+    new.services_are("active");
 }
 
 fn plan(new: &Master, backup: &str, format: &str) -> String {
@@ -205,13 +154,6 @@ fn plan(new: &Master, backup: &str, format: &str) -> String {
          --target /root/facts.json --format {format}"
     );
     new.run(&["sh", "-c", &script]).ends(0).out
-}
-
-fn services_are(new: &Master, state: &str) {
-    for service in ["lava-server-gunicorn", "lava-scheduler", "lava-publisher"] {
-        let active = new.run(&["systemctl", "is-active", service]);
-        assert_eq!(active.out.trim(), state, "{service}");
-    }
 }
 
 fn is_the_lab_again(new: &Master, lab: &Master, backup: &str, before: &str) {

@@ -1,45 +1,56 @@
-//! A pristine master of each suite becomes the lab that was backed up, by the script that `plan`
-//! prints, with every gate asked of the real system.
+//! A pristine master of each suite becomes the lab that was backed up, by the script and by
+//! the playbook that `plan` prints, with every gate asked of the real system.
 //!
 //! `scripts/test` makes the pristine masters below `LAVA_BACKUP_CACHE` and names
 //! in `LAVA_BACKUP_PORTABLE` a build of our program that runs in all of them.
 #![allow(clippy::unwrap_used)]
 
 mod common;
+#[path = "common/playbook.rs"]
+mod playbook;
 #[path = "common/real.rs"]
 mod real;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use playbook::Playbook;
 use real::Master;
 use serde_json::Value;
 
 const JOBS: u32 = 50;
 /// Within a master.
 const FILE: &str = "/srv/backup.tar.zst";
-const TEST: &str = "masters_of_every_suite_are_restored_by_the_script_of_their_plan";
+const TEST: &str =
+    "masters_of_every_suite_are_restored_by_the_script_and_the_playbook_of_their_plan";
 
 #[test]
-fn masters_of_every_suite_are_restored_by_the_script_of_their_plan() {
+fn masters_of_every_suite_are_restored_by_the_script_and_the_playbook_of_their_plan() {
     let place = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let (Some(cache), Some(program)) = (place("LAVA_BACKUP_CACHE"), place("LAVA_BACKUP_PORTABLE"))
     else {
         let why = "LAVA_BACKUP_CACHE and LAVA_BACKUP_PORTABLE name no real masters and no program for them";
         return common::skip(TEST, why);
     };
-    // That of bookworm is restored by real_lava.rs.
-    for suite in ["bullseye", "trixie"] {
+    // That of bookworm is restored by real_lava.rs. The oldest is restored by the Ansible of this
+    // machine, the newest by that of its own release.
+    let own = cache.join("trixie-ansible");
+    for (suite, control) in [("bullseye", None), ("trixie", Some(own.as_path()))] {
         let dir = tempfile::tempdir_in("/var/tmp").unwrap();
         let pristine = cache.join(suite);
         let lab = Master::clone_of(&pristine, dir.path().join("lab"), &program);
         lab.populate(JOBS);
         let made = lab.lava_backup(&["create", "--to", FILE], 0);
         assert_eq!(made["outcome"], "complete", "{suite}: {made:#}");
-        let new = Master::clone_of(&pristine, dir.path().join("new"), &program);
-        fs::copy(inside(&lab, FILE), inside(&new, FILE)).unwrap();
-        bring_back(&new, suite);
-        is_the_lab(&new, &lab, suite);
+        let ways: [&dyn Fn(&Master); 2] = [&|new| by_script(new, suite), &|new| {
+            by_playbook(new, control, suite);
+        }];
+        for way in ways {
+            let new = Master::clone_of(&pristine, dir.path().join("new"), &program);
+            fs::copy(inside(&lab, FILE), inside(&new, FILE)).unwrap();
+            way(&new);
+            is_the_lab(&new, &lab, suite);
+        }
     }
 }
 
@@ -47,14 +58,9 @@ fn inside(master: &Master, path: &str) -> PathBuf {
     master.dir.join(Path::new(path).strip_prefix("/").unwrap())
 }
 
-fn bring_back(new: &Master, suite: &str) {
-    let planned = "set -e; cd /root; lava-backup facts > facts.json\n\
-        lava-backup plan FILE --target facts.json --format sh > plan.sh || [ $? = 4 ]\n\
-        lava-backup --json plan FILE --target facts.json || [ $? = 4 ]";
-    let planned = planned.replace("FILE", FILE);
-    let plan: Value = new.run(&["sh", "-c", &planned]).ends(0).json();
-    let answers = real::answers(&plan, "master").join(" ");
-    let answers = format!("LAVA_RESTORE_CONFIRM={answers}");
+fn by_script(new: &Master, suite: &str) {
+    fs::write(new.dir.join("root/plan.sh"), plan(new, "sh")).unwrap();
+    let answers = format!("LAVA_RESTORE_CONFIRM={}", answers(new));
     let ran = new.run(&["env", &answers, "sh", "/root/plan.sh"]);
     assert_eq!(ran.code, 0, "{suite}\n{}\n{}", ran.out, ran.err);
     assert!(
@@ -62,6 +68,27 @@ fn bring_back(new: &Master, suite: &str) {
         "{suite}\n{}",
         ran.out
     );
+}
+
+fn by_playbook(new: &Master, control: Option<&Path>, suite: &str) {
+    let playbook = Playbook::new(new, control, &plan(new, "ansible"));
+    playbook.check();
+    let ran = playbook.run(&[], &answers(new));
+    assert_eq!(ran.code, 0, "{suite}\n{}\n{}", ran.out, ran.err);
+}
+
+/// Some of a lab's own ways are findings, with which a plan ends with 4.
+fn plan(new: &Master, format: &str) -> String {
+    let script = format!(
+        "set -e; lava-backup facts >/root/facts.json\n\
+        lava-backup plan {FILE} --target /root/facts.json --format {format} || [ $? = 4 ]"
+    );
+    new.run(&["sh", "-c", &script]).ends(0).out
+}
+
+fn answers(new: &Master) -> String {
+    let plan: Value = serde_json::from_str(&plan(new, "json")).unwrap();
+    real::answers(&plan, "master").join(" ")
 }
 
 fn is_the_lab(new: &Master, lab: &Master, suite: &str) {
@@ -90,10 +117,7 @@ fn is_the_lab(new: &Master, lab: &Master, suite: &str) {
         "{suite}: {}",
         jobs.0
     );
-    for service in ["lava-server-gunicorn", "lava-scheduler", "lava-publisher"] {
-        let state = new.run(&["systemctl", "is-active", service]);
-        assert_eq!(state.out.trim(), "active", "{suite}: {service}");
-    }
+    new.services_are("active");
     new.run(&["lava-server", "manage", "check", "--deploy"])
         .ends(0);
 }

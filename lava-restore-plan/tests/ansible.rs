@@ -293,6 +293,17 @@ fn nothing_is_run_on_no_host_on_two_hosts_beside_another_run_or_before_its_turn(
 }
 
 #[test]
+fn what_fails_before_there_is_a_directory_of_steps_is_said_alone() {
+    let plan = only(&SHORT);
+    let stubs = Stubs::new("file", &plan);
+    stubs.write("state", "a file, where the directory would be");
+    let said = ends(play(&stubs, &plan, &[], &answers(&plan)), false);
+    assert!(said.contains("state/done"), "{said}");
+    assert_eq!(said.matches("FAILED!").count(), 1, "{said}");
+    stubs.all_were_called();
+}
+
+#[test]
 fn each_host_has_a_play_of_its_own_and_waits_for_the_steps_of_the_others() {
     // Of a lab, the steps that hosts wait for and those that wait.
     let mut plan = lab::lab_plan();

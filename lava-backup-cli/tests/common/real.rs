@@ -134,6 +134,15 @@ impl Master {
         self.lava_backup(&[&known[..], more].concat(), code)
     }
 
+    /// All that is LAVA's here.
+    #[track_caller]
+    pub fn services_are(&self, state: &str) {
+        for service in ["lava-server-gunicorn", "lava-scheduler", "lava-publisher"] {
+            let active = self.run(&["systemctl", "is-active", service]);
+            assert_eq!(active.out.trim(), state, "{service}");
+        }
+    }
+
     /// A page through apache, as a user would see it: its status and text. Apache answers 502 where
     /// gunicorn ends a kept connection, two seconds old, just as it is used again; a user asks again.
     pub fn page(&self, path: &str) -> (u16, String) {
