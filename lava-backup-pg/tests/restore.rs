@@ -10,8 +10,8 @@ use std::path::Path;
 use common::lab::{Kept, bring, cluster, databases, dump_of, server_user, skip, spec};
 use lava_backup_pg::archive::{DumpContents, DumpReader, TableInfo};
 use lava_backup_pg::{
-    Address, DumpSink, ErrorKind, Pace, Password, Programs, RoleAttributes, Scratch, Snapshot,
-    compare, dump, restore,
+    Address, DumpSink, ErrorKind, Pace, Password, Programs, Restore, RoleAttributes, Scratch,
+    Snapshot, compare, dump, restore,
 };
 
 const LAB: &str = "
@@ -209,6 +209,35 @@ fn a_restore_that_fails_leaves_everything_as_it_was() {
 }
 
 /// A master lives in its town's time zone; where it is restored may not.
+#[test]
+fn a_dump_that_breaks_on_its_way_is_asked_for_once_and_leaves_everything_as_it_was() {
+    let cluster = cluster();
+    let (kept, contents) = lab(&cluster);
+    for jobs in [1, 2] {
+        let spec = Restore {
+            jobs,
+            replace_data: true,
+            ..spec(&contents)
+        };
+        let mut asked = 0;
+        let mut feed = |out: &mut dyn Write| {
+            asked += 1;
+            out.write_all(&kept.bytes[..kept.bytes.len() / 2])?;
+            Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a frame is damaged",
+            ))
+        };
+        let broken = restore(cluster.superuser(), &spec, &mut feed, &mut |_| ());
+        let said = broken.unwrap_err().to_string();
+        assert_eq!(asked, 1, "by {jobs}: {said}");
+        assert_eq!(databases(&cluster, "lab"), ["lab"], "by {jobs}: {said}");
+        if jobs > 1 {
+            assert!(said.ends_with("a frame is damaged"), "{said}");
+        }
+    }
+}
+
 #[test]
 fn rows_are_the_same_whatever_the_settings_of_database_and_role() {
     let from = cluster();

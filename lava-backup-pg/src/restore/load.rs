@@ -119,39 +119,47 @@ fn by_several(
             failed: None,
         };
         let given = dump(&mut split);
-        let Split {
-            splitter, failed, ..
-        } = split;
-        let split = match failed {
+        let split = match split.failed {
             Some(e) => Err(e),
-            None => splitter.finish(),
+            None => split.splitter.finish(),
         };
         // The last piece has been given.
         drop(loading.pieces);
-        let copied = loading.sessions.into_iter().map(|session| {
-            let panicked = |panic| std::panic::resume_unwind(panic);
-            session.join().unwrap_or_else(panicked)
-        });
-        let copied = copied
-            .collect::<Vec<_>>()
+        let copied: Vec<Result<()>> = loading
+            .sessions
             .into_iter()
-            .collect::<Result<()>>();
+            .map(|session| {
+                let panicked = |panic| std::panic::resume_unwind(panic);
+                session.join().unwrap_or_else(panicked)
+            })
+            .collect();
         let made = match loading.failed {
             Some(e) => Err(e),
             None => Ok(loading.contents),
         };
-        (given, split, made, copied)
+        (
+            given,
+            split,
+            made,
+            copied.into_iter().collect::<Result<()>>(),
+        )
     });
-    // Whose error came first: each has kept the one before it from going on.
+    // The one that failed first has kept those after it from going on.
     let contents = match made.and_then(|contents| copied.map(|()| contents)) {
         Ok(contents) => contents,
-        Err(e) if e.kind() == ErrorKind::Failed => return Ok(Err(e.to_string())),
+        Err(e) if matches!(e.kind(), ErrorKind::Failed | ErrorKind::Connection) => {
+            return Ok(Err(e.to_string()));
+        }
         Err(e) => return Err(e),
     };
-    if let Err(e) = split {
-        return Ok(Err(format!("{what}: take the dump apart: {e}")));
+    match (given, split) {
+        // That the taker is gone is said by us alone.
+        (Err(e), _) if e.kind() != io::ErrorKind::BrokenPipe => {
+            return Err(Error::with(ErrorKind::Io, what, e));
+        }
+        (_, Err(e)) => return Ok(Err(format!("{what}: take the dump apart: {e}"))),
+        _ => {}
     }
-    given.map_err(|e| Error::with(ErrorKind::Io, what, e))?;
     let Some(contents) = contents else {
         return Ok(Err(format!("{what}: there is nothing in it")));
     };
