@@ -45,7 +45,7 @@
 //! [`DumpContents`], [`copy_text`], [`ArchiveError`].
 
 mod contents;
-mod copy_statement;
+pub(crate) mod copy_statement;
 pub mod copy_text;
 mod error;
 mod header;

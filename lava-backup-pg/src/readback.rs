@@ -5,8 +5,8 @@ mod session;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::sync::{Mutex, PoisonError, mpsc};
-use std::thread::ScopedJoinHandle;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
@@ -68,11 +68,54 @@ pub fn compare(
     dumped: &DumpContents,
     each: &mut dyn FnMut(&TableInfo),
 ) -> Result<Comparison> {
-    Reading::begin(admin, database, dumped, 1)?.finish(1, None, each)
+    compare_by(1, admin, database, dumped, each)
+}
+
+/// As [`compare`], by so many sessions, 1 or more, at once.
+pub(crate) fn compare_by(
+    sessions: usize,
+    admin: &Superuser,
+    database: &str,
+    dumped: &DumpContents,
+    each: &mut dyn FnMut(&TableInfo),
+) -> Result<Comparison> {
+    let encoding = admin.value(database, "SHOW server_encoding")?;
+    let pages = match sessions {
+        ..2 => BTreeMap::new(),
+        _ => pieces::pages(admin, database)?,
+    };
+    let reading = Reading {
+        admin,
+        database,
+        dumped,
+        encoding: dump_encoding(encoding.as_deref().unwrap_or_default()),
+        left: Mutex::new(Left {
+            pieces: Piece::all(dumped, &pages, sessions).into_iter(),
+            large_objects: true,
+        }),
+    };
+    let (begin, begun) = mpsc::channel();
+    let read = std::thread::scope(|threads| {
+        let read = |begin| {
+            let reading = &reading;
+            threads.spawn(move || reading.read(&begin))
+        };
+        let readers: Vec<_> = (0..sessions).map(|_| read(begin.clone())).collect();
+        drop(begin);
+        for at in begun {
+            each(&dumped.tables[at].table);
+        }
+        let found = readers.into_iter().map(|reader| match reader.join() {
+            Ok(found) => found,
+            Err(panicked) => std::panic::resume_unwind(panicked),
+        });
+        found.collect::<Result<Vec<Found>>>()
+    })?;
+    reading.judge(&read)
 }
 
 /// A database that is being read back, by sessions of which each takes what comes next.
-pub(crate) struct Reading<'r> {
+struct Reading<'r> {
     admin: &'r Superuser,
     database: &'r str,
     dumped: &'r DumpContents,
@@ -81,6 +124,7 @@ pub(crate) struct Reading<'r> {
 }
 
 /// What no session has taken yet.
+#[derive(Default)]
 struct Left {
     pieces: std::vec::IntoIter<Piece>,
     large_objects: bool,
@@ -88,44 +132,28 @@ struct Left {
 
 /// What a session found.
 #[derive(Default)]
-pub(crate) struct Found {
+struct Found {
     /// By the place of their table.
     tables: Vec<(usize, Rows)>,
     large_objects: Option<LargeObjects>,
 }
 
-impl<'r> Reading<'r> {
-    /// Of a database that holds all its rows, for about so many sessions.
-    pub(crate) fn begin(
-        admin: &'r Superuser,
-        database: &'r str,
-        dumped: &'r DumpContents,
-        sessions: usize,
-    ) -> Result<Self> {
-        let encoding = admin.value(database, "SHOW server_encoding")?;
-        let pages = match sessions {
-            ..2 => BTreeMap::new(),
-            _ => pieces::pages(admin, database)?,
-        };
-        Ok(Self {
-            admin,
-            database,
-            dumped,
-            encoding: dump_encoding(encoding.as_deref().unwrap_or_default()),
-            left: Mutex::new(Left {
-                pieces: Piece::all(dumped, &pages, sessions).into_iter(),
-                large_objects: true,
-            }),
-        })
+impl Reading<'_> {
+    /// Reads in one session until nothing is left, or nothing is left because it failed. Of which
+    /// table something is begun is told by its place.
+    fn read(&self, begun: &Sender<usize>) -> Result<Found> {
+        let read = self.read_in_a_session(begun);
+        if read.is_err() {
+            self.left(std::mem::take);
+        }
+        read
     }
 
-    /// Reads in one session until nothing is left; `each` hears of what table, by its place,
-    /// something is begun.
-    pub(crate) fn read(&self, each: impl Fn(usize)) -> Result<Found> {
+    fn read_in_a_session(&self, begun: &Sender<usize>) -> Result<Found> {
         let mut session = Session::start(self.admin, self.database, self.encoding)?;
         let mut found = Found::default();
         while let Some(piece) = self.left(|left| left.pieces.next()) {
-            each(piece.table);
+            let _ = begun.send(piece.table);
             let TableSummary { table, digest, .. } = &self.dumped.tables[piece.table];
             let rows = session.table(&piece.copy(table), digest)?;
             found.tables.push((piece.table, rows));
@@ -136,50 +164,8 @@ impl<'r> Reading<'r> {
         Ok(found)
     }
 
-    /// Leaves nothing for sessions to begin.
-    pub(crate) fn end(&self) {
-        self.left(|left| {
-            left.pieces = Vec::new().into_iter();
-            left.large_objects = false;
-        });
-    }
-
     fn left<T>(&self, take: impl FnOnce(&mut Left) -> T) -> T {
         take(&mut self.left.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Reads what is left by so many sessions beside the one that has begun, and compares all of
-    /// it.
-    pub(crate) fn finish(
-        &self,
-        sessions: usize,
-        begun: Option<ScopedJoinHandle<'_, Result<Found>>>,
-        each: &mut dyn FnMut(&TableInfo),
-    ) -> Result<Comparison> {
-        let (begin, began) = mpsc::channel();
-        let read = std::thread::scope(|threads| {
-            let readers: Vec<_> = (0..sessions)
-                .map(|_| {
-                    let begin = begin.clone();
-                    threads.spawn(move || {
-                        self.read(|at| {
-                            // Nobody listens any more if another session has failed.
-                            let _ = begin.send(at);
-                        })
-                    })
-                })
-                .collect();
-            drop(begin);
-            for at in began {
-                each(&self.dumped.tables[at].table);
-            }
-            let found = readers.into_iter().chain(begun).map(|reader| {
-                let panicked = |panic| std::panic::resume_unwind(panic);
-                reader.join().unwrap_or_else(panicked)
-            });
-            found.collect::<Result<Vec<Found>>>()
-        })?;
-        self.judge(&read)
     }
 
     fn judge(&self, read: &[Found]) -> Result<Comparison> {
@@ -344,12 +330,16 @@ mod tests {
         reader.feed(dump, &mut ()).unwrap();
         let dumped = reader.finish().unwrap();
         let cluster = Scratch::for_test();
-        let reading = Reading::begin(cluster.superuser(), "postgres", &dumped, 2).unwrap();
-        reading.end();
-        let unread = reading.finish(2, None, &mut |_| ()).unwrap_err();
-        assert!(
-            unread.to_string().ends_with("not all of it was read"),
-            "{unread}"
-        );
+        let reading = Reading {
+            admin: cluster.superuser(),
+            database: "postgres",
+            dumped: &dumped,
+            encoding: "UTF8",
+            left: Mutex::default(),
+        };
+        let found = reading.read(&mpsc::channel().0).unwrap();
+        let unread = reading.judge(&[found]).unwrap_err();
+        let said = unread.to_string();
+        assert!(said.ends_with("not all of it was read"), "{said}");
     }
 }

@@ -5,8 +5,6 @@ mod target;
 mod turn;
 
 use std::io::{self, Write};
-use std::sync::OnceLock;
-use std::thread::ScopedJoinHandle;
 
 use crate::archive::{DumpContents, TableInfo};
 use crate::error::{Error, ErrorKind, Result};
@@ -52,7 +50,8 @@ pub struct Restore<'r> {
     /// Part of the name that the old database gets: the time. It gets a number, too,
     /// where there is a database of that name.
     pub stamp: String,
-    /// How many sessions of the server's load it and read it back, 1 or more. Rows that several
+    /// How many sessions of the server's load it and read it back, 1 or more; one more waits for
+    /// the swap. Rows that several
     /// have loaded lie in another order than in the dump.
     pub jobs: u32,
 }
@@ -150,7 +149,7 @@ pub fn restore(
     }
     target::make_roles(admin, spec)?;
     let built = target::create(admin, spec, &names.new)
-        .and_then(|()| build(admin, spec, &names.new, dump, observe))
+        .and_then(|()| build(admin, &mut turn, spec, &names.new, dump, observe))
         .and_then(|(loaded_alone, comparison)| {
             observe(Stage::Swapping);
             if old_is_there {
@@ -174,50 +173,24 @@ pub fn restore(
 
 fn build(
     admin: &Superuser,
+    turn: &mut Turn,
     spec: &Restore<'_>,
     new: &str,
     dump: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
     observe: &mut dyn FnMut(Stage<'_>),
 ) -> Result<(Option<String>, Comparison)> {
-    let sessions = spec.jobs.max(1) as usize;
-    let begin = || readback::Reading::begin(admin, new, spec.contents, sessions);
-    let (early, late) = (OnceLock::new(), OnceLock::new());
-    let (loaded_alone, comparison) = std::thread::scope(|threads| {
-        // One session begins to read while indexes are made: some of them leave a processor idle.
-        let mut begun = None;
-        let mut rows_are_in = || {
-            // What can't be asked now is asked later.
-            if let Ok(reading) = begin() {
-                let reading = early.get_or_init(|| reading);
-                begun = Some(threads.spawn(|| reading.read(drop)));
-            }
-        };
-        let loaded = load::load(admin, spec, new, dump, observe, &mut rows_are_in);
-        let begun_of_it = early.get().filter(|_| matches!(loaded, Ok(None)));
-        if let (None, Some(reading)) = (begun_of_it, early.get()) {
-            // Of a database that was not loaded to its end.
-            reading.end();
-            begun.take().map(ScopedJoinHandle::join);
-        }
-        let loaded_alone = loaded?;
-        let reading = match begun_of_it {
-            Some(reading) => reading,
-            None => {
-                let reading = begin()?;
-                late.get_or_init(|| reading)
-            }
-        };
-        observe(Stage::Analysing);
-        // Beside reading back, which is the longer of the two.
+    let loaded_alone = load::load(admin, turn, spec, new, dump, observe)?;
+    observe(Stage::Analysing);
+    // Beside reading back, which is the longer of the two.
+    let comparison = std::thread::scope(|threads| {
         let analysed = threads.spawn(|| admin.query(new, "ANALYZE"));
         let mut each = |table: &TableInfo| observe(Stage::Comparing(table));
-        let others = sessions - usize::from(begun.is_some());
-        let compared = reading.finish(others, begun, &mut each);
-        let analysed = analysed.join();
-        let panicked = |panic| std::panic::resume_unwind(panic);
-        let compared = compared?;
-        analysed.unwrap_or_else(panicked)?;
-        Ok::<_, Error>((loaded_alone, compared))
+        let sessions = spec.jobs.max(1) as usize;
+        let compared = readback::compare_by(sessions, admin, new, spec.contents, &mut each)?;
+        match analysed.join() {
+            Ok(analysed) => analysed.map(|_| compared),
+            Err(panicked) => std::panic::resume_unwind(panicked),
+        }
     })?;
     let what = |why: String| format!("restore the database {}: {why}", spec.database);
     let differs = |why: String| Err(Error::new(ErrorKind::Differs, what(why)));

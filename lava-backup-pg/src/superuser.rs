@@ -19,6 +19,10 @@ pub struct Superuser {
     port: u16,
 }
 
+/// Our sessions wait, for each other and for large tables. Not every version knows both.
+pub(crate) const PATIENCE: &str = "SELECT pg_catalog.set_config(name, '0', false) \
+    FROM pg_catalog.pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout')";
+
 /// Where Debian's servers have their sockets.
 pub const DEBIAN_SOCKETS: &str = "/var/run/postgresql";
 

@@ -208,7 +208,6 @@ fn a_restore_that_fails_leaves_everything_as_it_was() {
     assert_eq!(databases(&cluster, "lab"), ["lab", "lab_restoring"]);
 }
 
-/// A master lives in its town's time zone; where it is restored may not.
 #[test]
 fn a_dump_that_breaks_on_its_way_is_asked_for_once_and_leaves_everything_as_it_was() {
     let cluster = cluster();
@@ -238,6 +237,7 @@ fn a_dump_that_breaks_on_its_way_is_asked_for_once_and_leaves_everything_as_it_w
     }
 }
 
+/// A master lives in its town's time zone; where it is restored may not.
 #[test]
 fn rows_are_the_same_whatever_the_settings_of_database_and_role() {
     let from = cluster();

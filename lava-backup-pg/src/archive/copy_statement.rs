@@ -29,6 +29,19 @@ pub(super) fn columns(statement: &str) -> Option<Vec<String>> {
     (rest == " FROM stdin;\n").then_some(columns)
 }
 
+/// The table of a statement that [`columns`] understands, as it names it.
+pub(crate) fn table(statement: &str) -> &str {
+    let named = statement.strip_prefix("COPY ").unwrap_or(statement);
+    let mut rest = named;
+    while let Some((_, after)) = identifier(rest) {
+        match after.strip_prefix('.') {
+            Some(next) => rest = next,
+            None => return &named[..named.len() - after.len()],
+        }
+    }
+    named
+}
+
 /// The identifier that a text begins with, unquoted, and what follows it.
 fn identifier(text: &str) -> Option<(String, &str)> {
     let Some(mut rest) = text.strip_prefix('"') else {
@@ -52,7 +65,7 @@ fn identifier(text: &str) -> Option<(String, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::columns;
+    use super::{columns, table};
 
     #[track_caller]
     fn has(statement: &str, expected: &[&str]) {
@@ -67,6 +80,19 @@ mod tests {
             "COPY \"My Schema\".\"t \"\"x\"\".(y)\" (\"Id\", \"a, b) FROM stdin;\n\", \"q\"\"q\", größe) FROM stdin;\n",
             &["Id", "a, b) FROM stdin;\n", "q\"q", "größe"],
         );
+    }
+
+    #[test]
+    fn a_table_is_named_as_the_statement_names_it() {
+        assert_eq!(
+            table("COPY public.nothing  FROM stdin;\n"),
+            "public.nothing"
+        );
+        assert_eq!(
+            table("COPY \"My Schema\".\"t (x)\" (id) FROM stdin;\n"),
+            "\"My Schema\".\"t (x)\""
+        );
+        assert_eq!(table("INSERT"), "INSERT");
     }
 
     #[test]

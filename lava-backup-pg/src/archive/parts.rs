@@ -8,7 +8,7 @@ use super::error::ArchiveError;
 use super::header::HeaderReader;
 use super::ledger::MEMORY_LIMIT;
 use super::scan::{Input, Scan};
-use super::toc::{EntryReader, Section, TocEntry};
+use super::toc::{EntryReader, TocEntry};
 use super::{ArchiveVersion, BLOCK_TABLE, CHUNK, ENTRY_LIMIT, copy_statement};
 
 /// Takes the parts that a dump is made of.
@@ -27,8 +27,6 @@ pub(crate) struct TableOfContents {
     pub(crate) bytes: Vec<u8>,
     /// The numbers of its entries, but for those of tables' rows.
     pub(crate) others: Vec<i32>,
-    /// Whether an entry that comes after the rows may run code that changes them.
-    pub(crate) rows_may_change: bool,
 }
 
 /// Takes a dump apart as it passes: its table of contents, with which `pg_restore` makes all but
@@ -68,7 +66,7 @@ enum Stage {
 /// by several sessions, and each piece costs one of them a moment.
 const PIECE: usize = 256 << 10;
 /// The longest row that is given: it is held in memory.
-const ROW_LIMIT: usize = 16 << 20;
+const ROW_LIMIT: usize = 4 << 20;
 /// What `pg_dump` writes after the last row.
 const END: &[u8] = b"\\.\n\n\n";
 
@@ -149,10 +147,7 @@ impl Splitter {
                     *left -= 1;
                     match rows_of(&entry) {
                         Some(copy) => drop(self.copies.insert(entry.dump_id, copy.into())),
-                        None => {
-                            self.contents.others.push(entry.dump_id);
-                            self.contents.rows_may_change |= may_change_rows(&entry);
-                        }
+                        None => self.contents.others.push(entry.dump_id),
                     }
                     continue;
                 }
@@ -222,22 +217,6 @@ fn rows_of(entry: &TocEntry) -> Option<&str> {
     let statement = entry.copy_stmt.as_deref().filter(|_| entry.has_data)?;
     // Here it is run as it stands.
     copy_statement::columns(statement).map(|_| statement)
-}
-
-/// Indexes, keys and the like are made of what the server knows not to write; others, as a view
-/// that is filled or a constraint that is checked, run anybody's functions.
-fn may_change_rows(entry: &TocEntry) -> bool {
-    let harmless = [
-        "ACL",
-        "COMMENT",
-        "CONSTRAINT",
-        "FK CONSTRAINT",
-        "INDEX",
-        "SEQUENCE SET",
-        "TRIGGER",
-    ];
-    let before = matches!(entry.section, Section::None | Section::PreData);
-    !before && !harmless.contains(&entry.desc.as_str())
 }
 
 /// Gives all whole rows but the end mark, should that have come.

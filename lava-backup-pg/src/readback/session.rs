@@ -7,17 +7,13 @@ use tokio_postgres::Client;
 use crate::digest::{TableDigest, TableHasher};
 use crate::error::{Error, ErrorKind, Result};
 use crate::rowsum::RowSum;
-use crate::superuser::Superuser;
+use crate::superuser::{PATIENCE, Superuser};
 
 /// What makes equal rows equal text: as `pg_dump` sets it.
 const SETTINGS: &str = "SET datestyle = ISO; SET intervalstyle = postgres; \
     SET extra_float_digits = 3; SET synchronize_seqscans = off; SET bytea_output = hex; \
     SET timezone = 'UTC'; SET statement_timeout = 0; SET lock_timeout = 0; \
     SET row_security = off; SET search_path = ''";
-
-/// A large table takes long. Not every version knows it.
-const PATIENCE: &str = "SELECT pg_catalog.set_config(name, '0', false) \
-    FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout'";
 
 /// A session that copies one thing after another to us.
 ///
@@ -105,8 +101,10 @@ impl Session {
         let Err(e): Result<(), tokio_postgres::Error> = read else {
             return Ok(Ok(()));
         };
-        match e.code() {
-            Some(state) if !client.is_closed() => Ok(Err(state.code().to_owned())),
+        // With a severer one the session is over.
+        let refused = e.as_db_error().filter(|said| said.severity() == "ERROR");
+        match refused {
+            Some(said) if !client.is_closed() => Ok(Err(said.code().code().to_owned())),
             _ => Err(Error::with(ErrorKind::Failed, self.doing.clone(), e)),
         }
     }

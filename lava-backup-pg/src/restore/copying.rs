@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use postgres::Client;
 
+use crate::archive::copy_statement;
 use crate::error::{Error, ErrorKind, Result};
-use crate::superuser::Superuser;
+use crate::superuser::{PATIENCE, Superuser};
 
 /// As `pg_restore` has its sessions; each names what it copies into in full. What a crash forgets
 /// is an unfinished database of ours.
@@ -57,35 +58,50 @@ pub(super) fn copy(admin: &Superuser, database: &str, pieces: &Pieces) -> Result
     copied
 }
 
+/// After so many pieces a session asks the server how it went: only then it hears of an error.
+const PIECES: usize = 64;
+
 fn copy_with(client: &mut Client, database: &str, pieces: &Pieces) -> Result<()> {
-    let what = |copy: &str| {
-        let table = copy.split(" (").next().unwrap_or_default();
-        format!("load the dump into the database {database}: {table}")
-    };
-    let prepared = client.batch_execute(SETTINGS);
-    prepared.map_err(|e| refused(what("SET"), &e))?;
+    let what = |doing: &str| format!("load the dump into the database {database}: {doing}");
+    let prepared = client.batch_execute(&format!("{SETTINGS}; {PATIENCE}"));
+    prepared.map_err(|e| refused(what("begin a session"), &e))?;
     let mut next = pieces.next();
     while let Some(first) = next.take() {
-        let copy = first.copy;
-        let copied = (|| -> std::result::Result<_, CopyError> {
-            let mut table = client.copy_in(&*copy)?;
-            table.write_all(&first.rows)?;
-            let next = loop {
-                match pieces.next() {
-                    Some(piece) if piece.copy == copy => table.write_all(&piece.rows)?,
-                    other => break other,
-                }
-            };
-            table.finish()?;
-            Ok(next)
-        })();
-        next = match copied {
-            Ok(next) => next,
-            Err(CopyError::Server(e)) => return Err(refused(what(&copy), &e)),
-            Err(CopyError::Way(e)) => return Err(Error::with(ErrorKind::Failed, what(&copy), e)),
-        };
+        let copy = Arc::clone(&first.copy);
+        next = copy_some(client, first, pieces).map_err(|e| {
+            let what = what(copy_statement::table(&copy));
+            match e {
+                CopyError::Server(e) => refused(what, &e),
+                CopyError::Way(e) => Error::with(ErrorKind::Failed, what, e),
+            }
+        })?;
     }
     Ok(())
+}
+
+/// Copies some pieces into the table of the first, and gives the next one.
+fn copy_some(
+    client: &mut Client,
+    first: Piece,
+    pieces: &Pieces,
+) -> std::result::Result<Option<Piece>, CopyError> {
+    // Its end tells whether the rows are there; that of a lone statement comes before.
+    let mut transaction = client.transaction()?;
+    let mut table = transaction.copy_in(&*first.copy)?;
+    table.write_all(&first.rows)?;
+    let mut next = None;
+    for _ in 1..PIECES {
+        match pieces.next() {
+            Some(piece) if piece.copy == first.copy => table.write_all(&piece.rows)?,
+            other => {
+                next = Some(other);
+                break;
+            }
+        }
+    }
+    table.finish()?;
+    transaction.commit()?;
+    Ok(next.unwrap_or_else(|| pieces.next()))
 }
 
 enum CopyError {
@@ -100,7 +116,7 @@ impl From<postgres::Error> for CopyError {
 }
 
 impl From<io::Error> for CopyError {
-    /// What the server says while rows come is wrapped up.
+    /// What the way says while rows come is wrapped up.
     fn from(error: io::Error) -> Self {
         match error.downcast::<postgres::Error>() {
             Ok(error) => Self::Server(error),

@@ -5,6 +5,7 @@ use std::sync::mpsc::SyncSender;
 use std::thread::{Scope, ScopedJoinHandle};
 
 use super::copying::{self, Piece, Pieces};
+use super::turn::Turn;
 use super::{Restore, Stage, target};
 use crate::archive::{Parts, Splitter, TableOfContents};
 use crate::dump::SESSION;
@@ -16,18 +17,17 @@ use crate::superuser::Superuser;
 pub(super) type Dump<'d> = dyn FnMut(&mut dyn Write) -> io::Result<()> + 'd;
 
 /// Loads a dump into a new database, stopping at the first error. Gives what
-/// kept several sessions from it, if one had to do it alone. When all rows are in, and nothing
-/// that is left to do can change them, that is told; unless one does it alone.
+/// kept several sessions from it, if one had to do it alone.
 ///
 /// # Errors
 /// [`ErrorKind::Failed`] with what `pg_restore` said.
 pub(super) fn load(
     admin: &Superuser,
+    turn: &mut Turn,
     spec: &Restore<'_>,
     database: &str,
     dump: &mut Dump<'_>,
     observe: &mut dyn FnMut(Stage<'_>),
-    rows_are_in: &mut dyn FnMut(),
 ) -> Result<Option<String>> {
     let what = format!("load the dump into the database {database}");
     let jobs = jobs(spec);
@@ -35,16 +35,27 @@ pub(super) fn load(
     if jobs == 1 {
         return by_one(admin, database, dump, &what).map(|()| None);
     }
-    let Err(why) = by_several(admin, database, jobs, dump, &what, rows_are_in)? else {
+    let Err(why) = by_several(admin, database, jobs, dump, &what)? else {
         return Ok(None);
     };
     // Some databases load only in the order of the dump, such as one with a check
     // that looks into another table.
     observe(Stage::LoadingAgain(&why));
-    target::drop_unfinished(admin, database)?;
-    target::create(admin, spec, database)?;
-    by_one(admin, database, dump, &what)?;
-    Ok(Some(why))
+    if !turn.is_ours() {
+        // The server has ended its session, and another restore may be at work by now.
+        return Err(Error::new(ErrorKind::Failed, why));
+    }
+    let again = target::drop_unfinished(admin, database)
+        .and_then(|()| target::create(admin, spec, database))
+        .and_then(|()| by_one(admin, database, dump, &what));
+    match again {
+        Ok(()) => Ok(Some(why)),
+        Err(e) => Err(Error::with(
+            e.kind(),
+            format!("{why}; and by one session"),
+            e,
+        )),
+    }
 }
 
 /// Large objects, and text in an encoding that the server does not know, are left to
@@ -99,7 +110,6 @@ fn by_several(
     jobs: u32,
     dump: &mut Dump<'_>,
     what: &str,
-    rows_are_in: &mut dyn FnMut(),
 ) -> Result<std::result::Result<(), String>> {
     let (given, split, made, copied) = std::thread::scope(|threads| {
         let mut loading = Loading {
@@ -168,9 +178,6 @@ fn by_several(
         .arg(format!("--jobs={jobs}"))
         .arg(format!("--use-list={}", contents.others.path()))
         .arg(contents.all.path());
-    if !contents.rows_may_change {
-        rows_are_in();
-    }
     match beside(start(&mut rest, what)?, what, || ()).1 {
         Err(e) if e.kind() == ErrorKind::Failed => Ok(Err(e.to_string())),
         ended => ended.map(Ok),
@@ -182,7 +189,6 @@ struct Contents {
     all: PrivateFile,
     /// What its `--use-list` takes: all but the rows of tables.
     others: PrivateFile,
-    rows_may_change: bool,
 }
 
 /// A database that is being loaded.
@@ -207,7 +213,6 @@ impl Loading<'_, '_> {
         let contents = Contents {
             all: PrivateFile::new(&contents.bytes, self.admin.user())?,
             others: PrivateFile::new(list.as_bytes(), self.admin.user())?,
-            rows_may_change: contents.rows_may_change,
         };
         let mut tables = pg_restore(self.admin, self.database);
         tables.arg("--section=pre-data").arg(contents.all.path());

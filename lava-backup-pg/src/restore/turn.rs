@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::readback::literal;
 use crate::server;
-use crate::superuser::Superuser;
+use crate::superuser::{PATIENCE, Superuser};
 
 /// Held by the one restore of a database that is at work, so that no other
 /// takes its unfinished database for one that was left.
@@ -21,10 +21,6 @@ pub(super) struct Turn {
 
 /// What our locks have in common: "lava".
 const OURS: u32 = 0x6c61_7661;
-
-/// The session idles while the rows are loaded. Not every version knows both.
-const PATIENCE: &str = "SELECT pg_catalog.set_config(name, '0', false) \
-    FROM pg_catalog.pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout')";
 
 impl Turn {
     pub(super) fn take(admin: &Superuser, database: &str) -> Result<Self> {
@@ -58,6 +54,11 @@ impl Turn {
                 format!("{}: another restore of it is at work", turn.what),
             )),
         }
+    }
+
+    /// Is the lock still held?
+    pub(super) fn is_ours(&mut self) -> bool {
+        self.run("SELECT 1").is_ok()
     }
 
     /// Runs statements in the session and waits for them; gives the last row.

@@ -93,7 +93,7 @@ pub(crate) fn spec(contents: &DumpContents) -> Restore<'_> {
         replace_data: false,
         low_sequences: false,
         stamp: STAMP.into(),
-        jobs: 1,
+        jobs: 2,
     }
 }
 
