@@ -141,8 +141,14 @@ fn meets_a_full_disk(new: &Master, step: &str, directory: &str) {
     assert_eq!(stopped.code, 1, "{}{}", stopped.out, stopped.err);
     let said = stopped.err.to_lowercase();
     assert_eq!(stopped.json()["stopped"]["step"], step, "{said}");
-    // PostgreSQL has words of its own for where it could not write.
-    let words = ["no space", "could not write", "could not extend"];
+    // PostgreSQL has words of its own for where it could not write, and where that was its log
+    // it ends itself with them.
+    let words = [
+        "no space",
+        "could not write",
+        "could not extend",
+        "its log says why",
+    ];
     assert!(words.iter().any(|word| said.contains(word)), "{said}");
     new.run(&["mount", "-o", "remount,size=2G", directory])
         .ends(0);

@@ -3,6 +3,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use postgres::Client;
+use postgres::error::SqlState;
 
 use crate::archive::copy_statement;
 use crate::error::{Error, ErrorKind, Result};
@@ -64,35 +65,34 @@ const PIECES: usize = 64;
 fn copy_with(client: &mut Client, database: &str, pieces: &Pieces) -> Result<()> {
     let what = |doing: &str| format!("load the dump into the database {database}: {doing}");
     let prepared = client.batch_execute(&format!("{SETTINGS}; {PATIENCE}"));
-    prepared.map_err(|e| refused(what("begin a session"), &e))?;
+    prepared.map_err(|e| refused(what("begin a session"), Some(&e)))?;
     let mut next = pieces.next();
     while let Some(first) = next.take() {
         let copy = Arc::clone(&first.copy);
-        next = copy_some(client, first, pieces).map_err(|e| {
-            let what = what(copy_statement::table(&copy));
-            match e {
-                CopyError::Server(e) => refused(what, &e),
-                CopyError::Way(e) => Error::with(ErrorKind::Failed, what, e),
-            }
-        })?;
+        let copied = copy_some(client, first, pieces);
+        next = copied.map_err(|e| refused(what(copy_statement::table(&copy)), e.as_ref()))?;
     }
     Ok(())
 }
 
-/// Copies some pieces into the table of the first, and gives the next one.
+/// Copies some pieces into the table of the first, and gives the next one; `Err(None)` if the way
+/// to the server is no more.
 fn copy_some(
     client: &mut Client,
     first: Piece,
     pieces: &Pieces,
-) -> std::result::Result<Option<Piece>, CopyError> {
+) -> std::result::Result<Option<Piece>, Option<postgres::Error>> {
+    let of_the_way = |e: io::Error| e.downcast::<postgres::Error>().ok();
     // Its end tells whether the rows are there; that of a lone statement comes before.
     let mut transaction = client.transaction()?;
     let mut table = transaction.copy_in(&*first.copy)?;
-    table.write_all(&first.rows)?;
+    table.write_all(&first.rows).map_err(of_the_way)?;
     let mut next = None;
     for _ in 1..PIECES {
         match pieces.next() {
-            Some(piece) if piece.copy == first.copy => table.write_all(&piece.rows)?,
+            Some(piece) if piece.copy == first.copy => {
+                table.write_all(&piece.rows).map_err(of_the_way)?;
+            }
             other => {
                 next = Some(other);
                 break;
@@ -104,32 +104,17 @@ fn copy_some(
     Ok(next.unwrap_or_else(|| pieces.next()))
 }
 
-enum CopyError {
-    Server(postgres::Error),
-    Way(io::Error),
-}
-
-impl From<postgres::Error> for CopyError {
-    fn from(error: postgres::Error) -> Self {
-        Self::Server(error)
-    }
-}
-
-impl From<io::Error> for CopyError {
-    /// What the way says while rows come is wrapped up.
-    fn from(error: io::Error) -> Self {
-        match error.downcast::<postgres::Error>() {
-            Ok(error) => Self::Server(error),
-            Err(error) => Self::Way(error),
-        }
-    }
-}
-
-/// In the server's words, without those that quote rows: a password's hash, a token.
-fn refused(what: String, error: &postgres::Error) -> Error {
-    let said = match error.as_db_error() {
-        Some(said) => said.message().to_owned(),
-        None => error.to_string(),
+/// In the server's words, without those that quote whole rows: a password's hash, a token.
+fn refused(what: String, error: Option<&postgres::Error>) -> Error {
+    let Some(said) = error.and_then(postgres::Error::as_db_error) else {
+        // Its last words went with the session.
+        let why = "the server ended the session, and its log says why";
+        return Error::new(ErrorKind::Failed, format!("{what}: {why}"));
     };
-    Error::new(ErrorKind::Failed, format!("{what}: {said}"))
+    // There will be no more room for another try.
+    let kind = match *said.code() {
+        SqlState::DISK_FULL => ErrorKind::Io,
+        _ => ErrorKind::Failed,
+    };
+    Error::new(kind, format!("{what}: {}", said.message()))
 }

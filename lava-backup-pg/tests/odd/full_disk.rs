@@ -71,7 +71,7 @@ fn fills_under_the_cluster(disk: &Path) {
         }
     });
     let refused = restored.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Failed, "{refused}");
+    assert_eq!(refused.kind(), ErrorKind::Io, "{refused}");
     assert!(
         refused.to_string().contains("No space left on device"),
         "{refused}"
