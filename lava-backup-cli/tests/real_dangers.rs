@@ -6,16 +6,28 @@ mod common;
 #[path = "common/real.rs"]
 mod real;
 
+use std::fs;
 use std::path::Path;
 
 use common::Ran;
 use real::{ACTIVE, AWAKE, Master};
+use serde_json::Value;
 
 const JOBS: u32 = 60;
 const STORE: &str = "/srv/store";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_lava-backup");
 const SERVICES: [&str; 3] = ["lava-server-gunicorn", "lava-scheduler", "lava-publisher"];
 const QUEUE: &str = "master.maintenance.queue";
+/// Where `scripts/real-lava/package-debs` keeps it, beside a pristine master.
+const UNATTENDED: &str = "unattended-upgrades";
+/// What is there where it is installed, and changes packages by itself.
+const UPGRADE_UNITS: [&str; 4] = [
+    "apt-daily-upgrade.service",
+    "apt-daily-upgrade.timer",
+    "apt-daily.timer",
+    "unattended-upgrades.service",
+];
+const MIGRATIONS: &str = "SELECT count(*) FROM django_migrations";
 
 #[test]
 fn a_lab_comes_back_on_a_host_that_is_unlike_its_own() {
@@ -114,10 +126,15 @@ fn what_happens_while_a_restore_waits_is_seen_before_it_matters() {
         let lab = Master::clone_of(&pristine, dir.path().join("lab"), Path::new(PROGRAM));
         lab.populate(JOBS);
         assert_ne!(lab.sql(ACTIVE), "0", "there is no job to end");
-        lab.back_up_for(&new, STORE)
+        let backup = lab.back_up_for(&new, STORE);
+        upgrades_by_itself(&lab, &pristine);
+        what_is_not_held_is_brought_forward_by_itself(&lab);
+        backup
     };
     new.take_other_credentials();
+    upgrades_by_itself(&new, &pristine);
     a_package_that_is_not_configured_makes_it_another_host(&new, &backup);
+    an_upgrade_at_work_lets_no_restore_begin(&new, &backup);
     a_dump_that_was_cut_leaves_the_database_as_it_was(&new, &backup);
 
     // What that one stopped and changed is as it left it.
@@ -126,7 +143,7 @@ fn what_happens_while_a_restore_waits_is_seen_before_it_matters() {
     let stopped = new.restore(&[], 7);
     assert_eq!(stopped["stopped"]["step"], QUEUE, "{stopped:#}");
     nothing_brings_lava_forward(&new);
-    for unit in ["lava-scheduler.service", "apt-daily-upgrade.service"] {
+    for unit in [&["lava-scheduler.service"], &UPGRADE_UNITS[..]].concat() {
         let started = new.run(&["systemctl", "start", unit]);
         assert_eq!(started.code, 1, "{unit} was started: {}", started.err);
         assert!(started.err.contains("masked"), "{}", started.err);
@@ -187,7 +204,8 @@ fn a_dump_that_was_cut_leaves_the_database_as_it_was(new: &Master, backup: &str)
              cp /srv/store/$frame $frame
          done; cat /root/verify; exit 1",
     );
-    new.plan(&["--store", CUT, backup], &[]);
+    let plan = new.plan(&["--store", CUT, backup], &[]);
+    what_upgrades_by_itself_is_named(&plan);
     let databases = "SELECT count(*) FROM pg_database";
     let before = new.sql(databases);
     let failed = new.restore(&[], 1);
@@ -201,26 +219,179 @@ fn a_dump_that_was_cut_leaves_the_database_as_it_was(new: &Master, backup: &str)
     );
 }
 
-/// By apt, with a newer one at hand.
+/// By apt, with a newer one at hand, asked for by somebody or by nobody.
 fn nothing_brings_lava_forward(new: &Master) {
-    let newer = sh(
+    for unit in UPGRADE_UNITS {
+        let state = ["is-active", "is-enabled"].map(|verb| new.run(&["systemctl", verb, unit]).out);
+        assert_eq!(state, ["inactive\n", "masked\n"], "{unit}");
+    }
+    let before = lava_of(new);
+    offer(new, "lava-server", "2099.01-1", MIGRATES);
+    let asked = sh(
         new,
-        "mkdir -p /srv/newer/deb/DEBIAN; cd /srv/newer
-         printf '%s\\n' 'Package: lava-server' 'Version: 2099.01-1' 'Architecture: all' \
-             'Maintainer: nobody' 'Description: none' >deb/DEBIAN/control
-         printf '#!/bin/sh\\ntouch /root/configured\\n' >deb/DEBIAN/postinst
-         chmod 755 deb/DEBIAN/postinst
-         dpkg-deb -b deb lava-server.deb >/dev/null
-         size=$(stat -c %s lava-server.deb) sum=$(sha256sum lava-server.deb | cut -d' ' -f1)
-         { cat deb/DEBIAN/control; echo \"Filename: ./lava-server.deb\"; echo \"Size: $size\"
-           echo \"SHA256: $sum\"; } >Packages
-         echo 'deb [trusted=yes] file:/srv/newer ./' >/srv/newer.list
-         apt='apt-get -y -o Dir::Etc::SourceList=/srv/newer.list -o Dir::Etc::SourceParts=-'
-         $apt update >/dev/null
-         $apt upgrade; $apt dist-upgrade; ! $apt install lava-server",
+        "apt-get -y upgrade; apt-get -y dist-upgrade; ! apt-get -y install lava-server",
     );
-    assert!(newer.out.contains("lava-server"), "{}", newer.out);
-    assert!(!new.dir.join("root/configured").exists(), "{}", newer.out);
+    assert!(asked.out.contains("lava-server"), "{}", asked.out);
+    // Whatever starts it, for its units are masked: as its timer would, and as a person may.
+    for fire in [
+        "/usr/lib/apt/apt.systemd.daily install",
+        "unattended-upgrade -d",
+    ] {
+        let fired = upgrade(new, fire);
+        let held = "lava-server is marked to be held back";
+        assert!(fired.contains(held), "{fire}: {fired}");
+        assert!(
+            !fired.contains("Packages that will be upgraded: lava"),
+            "{fire}: {fired}"
+        );
+    }
+    assert_eq!(lava_of(new), before);
+    assert!(!new.dir.join("root/configured").exists());
+    sh(new, "cd /srv/newer; : >Packages; apt-get update >/dev/null");
+}
+
+/// What the package's own script does, as far as it matters here.
+const MIGRATES: &str = "touch /root/configured; cd /
+    runuser -u postgres -- psql -qXd lavaserver -c \
+        \"INSERT INTO django_migrations (app, name, applied) VALUES ('newer', '0001', now())\"";
+
+/// The try that fails while the packages are on hold, where nothing is.
+fn what_is_not_held_is_brought_forward_by_itself(lab: &Master) {
+    let before = lab.sql(MIGRATIONS).parse::<u32>().unwrap();
+    offer(lab, "lava-server", "2099.01-1", MIGRATES);
+    let fired = upgrade(lab, "systemctl start apt-daily-upgrade.service");
+    let upgraded = "Packages that will be upgraded: lava-server";
+    assert!(fired.contains(upgraded), "{fired}");
+    assert!(lab.dir.join("root/configured").exists(), "{fired}");
+    let (packages, migrations) = lava_of(lab);
+    assert!(
+        packages.contains("lava-server 2099.01-1 installed"),
+        "{packages}"
+    );
+    assert_eq!(migrations, (before + 1).to_string(), "{fired}");
+}
+
+/// What its unit has started is not ended with the unit (`KillMode=process`), and nobody waits for
+/// it where `unattended-upgrades.service` is down. It looks at holds as it begins, and has dpkg's
+/// lock from before that to its end: whoever would put packages on hold meanwhile finds it locked.
+fn an_upgrade_at_work_lets_no_restore_begin(new: &Master, backup: &str) {
+    offer(new, "other", "1", ":");
+    sh(
+        new,
+        "dpkg -i /srv/newer/other.deb; systemctl stop unattended-upgrades.service",
+    );
+    offer(new, "other", "2", ":");
+    let waits =
+        "DPkg::Pre-Invoke { \"touch /root/began; until [ -e /root/go ]; do sleep 0.1; done\"; };";
+    let hook = new.dir.join("etc/apt/apt.conf.d/53waits");
+    fs::write(&hook, waits).unwrap();
+    sh(
+        new,
+        "rm -rf /var/lib/apt/periodic/*
+         systemctl start --no-block apt-daily-upgrade.service
+         timeout 60 sh -c 'until [ -e /root/began ]; do sleep 0.1; done'",
+    );
+    let plan = new.plan(&["--store", STORE, backup], &[]);
+    what_upgrades_by_itself_is_named(&plan);
+    let before = lava_of(new);
+    let failed = new.restore(&[], 1);
+    assert_eq!(
+        failed["stopped"]["step"], "master.quiesce.hold",
+        "{failed:#}"
+    );
+    let output = failed["stopped"]["output"].as_str().unwrap();
+    let said = sh(new, &format!("cat {output}*")).out;
+    assert!(said.contains("lock was locked"), "{said}");
+    for unit in UPGRADE_UNITS {
+        let active = new.run(&["systemctl", "is-active", unit]);
+        assert_eq!(active.out, "inactive\n", "{unit}");
+    }
+    assert_eq!(lava_of(new), before);
+
+    fs::remove_file(&hook).unwrap();
+    let script = "touch /root/go
+         timeout 60 sh -c 'while pgrep -x unattended-upgr >/dev/null; do sleep 0.1; done'
+         dpkg-query -W -f '${Version}' other
+         systemctl unmask UNITS 2>/dev/null
+         systemctl start apt-daily.timer apt-daily-upgrade.timer unattended-upgrades.service";
+    let after = sh(new, &script.replace("UNITS", &UPGRADE_UNITS.join(" ")));
+    assert_eq!(after.out, "2", "it was not at work");
+}
+
+/// Each of its units, as what is there and as what is stopped.
+fn what_upgrades_by_itself_is_named(plan: &Value) {
+    let findings = plan["findings"].as_array().unwrap().iter();
+    let found = findings.filter(|finding| finding["code"] == "pkg.unattended");
+    let found: Vec<_> = found.map(|finding| &finding["subject"]).collect();
+    assert_eq!(found, UPGRADE_UNITS);
+    let mut steps = plan["steps"].as_array().unwrap().iter();
+    let step = steps.find(|step| step["id"] == "master.base.timers");
+    for (number, verb) in ["stop", "mask"].iter().enumerate() {
+        let argv = step.unwrap()["argv"][number].as_array().unwrap();
+        assert_eq!(argv[..2], ["systemctl", verb]);
+        assert_eq!(argv[2..], UPGRADE_UNITS);
+    }
+}
+
+/// Gives a host the package that upgrades with nobody asking, told to take all that it finds.
+fn upgrades_by_itself(host: &Master, pristine: &Path) {
+    let debs = pristine.with_extension(UNATTENDED);
+    assert!(debs.exists(), "scripts/test makes {}", debs.display());
+    let to = host.dir.join("srv/debs");
+    fs::create_dir_all(&to).unwrap();
+    for deb in fs::read_dir(debs).unwrap() {
+        let deb = deb.unwrap();
+        fs::copy(deb.path(), to.join(deb.file_name())).unwrap();
+    }
+    sh(
+        host,
+        "DEBIAN_FRONTEND=noninteractive dpkg -i /srv/debs/*.deb",
+    );
+    let settings = "APT::Periodic::Unattended-Upgrade \"1\";
+        Unattended-Upgrade::Origins-Pattern { \"origin=*\"; };";
+    fs::write(host.dir.join("etc/apt/apt.conf.d/52lab"), settings).unwrap();
+    // There is no network to the others.
+    let source = "rm /etc/apt/sources.list.d/*
+         echo 'deb [trusted=yes] file:/srv/newer ./' >/etc/apt/sources.list.d/newer.list";
+    sh(host, source);
+}
+
+/// A package that a host's apt finds, and no other.
+fn offer(host: &Master, name: &str, version: &str, postinst: &str) {
+    let control = host.dir.join("srv/newer/deb/DEBIAN");
+    fs::create_dir_all(&control).unwrap();
+    let fields = format!(
+        "Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: nobody\nDescription: none\n"
+    );
+    fs::write(control.join("control"), fields).unwrap();
+    fs::write(
+        control.join("postinst"),
+        format!("#!/bin/sh -e\n{postinst}\n"),
+    )
+    .unwrap();
+    let script = "cd /srv/newer; chmod 755 deb/DEBIAN/postinst
+         dpkg-deb -b deb NAME.deb >/dev/null
+         size=$(stat -c %s NAME.deb) sum=$(sha256sum NAME.deb | cut -d' ' -f1)
+         { cat deb/DEBIAN/control; echo \"Filename: ./NAME.deb\"; echo \"Size: $size\"
+           echo \"SHA256: $sum\"; } >Packages
+         apt-get update >/dev/null";
+    sh(host, &script.replace("NAME", name));
+}
+
+/// Runs what upgrades with nobody asking, and tells what that logged.
+fn upgrade(host: &Master, fire: &str) -> String {
+    // By these times it is kept to once a day.
+    let script = "rm -rf /var/lib/apt/periodic/*
+         cd /var/log/unattended-upgrades; : >unattended-upgrades.log
+         FIRE >/dev/null 2>&1; cat unattended-upgrades.log";
+    sh(host, &script.replace("FIRE", fire)).out
+}
+
+/// Every package of LAVA's and Django's with its version and state, and how many migrations its
+/// database has.
+fn lava_of(host: &Master) -> (String, String) {
+    let query = "dpkg-query -W -f '${Package} ${Version} ${db:Status-Status}\\n' 'lava-*' 'python3-django*'";
+    (sh(host, query).out, host.sql(MIGRATIONS))
 }
 
 /// Goes on, and is stopped by a gate before anything starts.

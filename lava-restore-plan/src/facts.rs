@@ -16,11 +16,14 @@ pub use database::{
     Table,
 };
 
+/// What upgrades packages and then ends, as its timer has it.
+pub(crate) const UPGRADE: &str = "apt-daily-upgrade.service";
+
 /// What changes packages by itself: the units that [`Facts::timers`] tells of.
 pub const UNATTENDED: [&str; 4] = [
     "apt-daily.timer",
     // What the timer started goes on when the timer is stopped.
-    "apt-daily-upgrade.service",
+    UPGRADE,
     "apt-daily-upgrade.timer",
     "unattended-upgrades.service",
 ];

@@ -233,6 +233,25 @@ fn timers_run_again_that_ran_on_the_target() {
 }
 
 #[test]
+fn an_upgrade_that_was_at_work_is_stopped_and_not_started_again() {
+    let upgrade = "apt-daily-upgrade.service";
+    let plan = master(|_, target| {
+        let timers = target.timers.as_mut().unwrap();
+        let mut unit = timers[0].clone();
+        unit.name = upgrade.into();
+        (unit.active, unit.enabled) = (Some(true), Some(false));
+        timers.push(unit);
+    });
+    for step in ["master.base.timers", "master.reopen.timers"] {
+        assert!(units(&plan, step).contains(&upgrade), "{step}");
+    }
+    assert_eq!(
+        units(&plan, "master.reopen.timers_start"),
+        ["apt-daily-upgrade.timer", "apt-daily.timer"]
+    );
+}
+
+#[test]
 fn a_master_looks_for_its_own_worker_where_that_one_is_to_run() {
     for runs in [true, false] {
         let mut host = lab::master_of(&["lava.example.org"]);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::PackageVersion;
-use crate::facts::UNATTENDED;
+use crate::facts::{UNATTENDED, UPGRADE};
 
 impl Draft<'_> {
     pub(crate) fn unattended(&self) -> Vec<String> {
@@ -162,7 +162,10 @@ impl Draft<'_> {
             },
         );
         step.touch(Danger::None, &[Touch::Services]);
-        let running = self.running(&units);
+        let mut running = self.running(&units);
+        // One that was at work came to its end. Started here it would upgrade LAVA, and its timer
+        // starts it when it is time.
+        running.retain(|unit| unit != UPGRADE);
         if !running.is_empty() {
             let gate = active(&running);
             let step = self.push(
