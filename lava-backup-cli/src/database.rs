@@ -227,9 +227,9 @@ fn restore(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
         Stage::Removing(name) => progress.say(format!("removing the unfinished {name}")),
         Stage::Loading(1) => progress.say("loading the dump"),
         Stage::Loading(jobs) => progress.say(format!("loading the dump by {jobs} sessions")),
-        Stage::LoadingAgain(why) => {
-            progress.say(format!("loading the dump anew, by one session, for {why}"))
-        }
+        Stage::LoadingAgain(why) => progress.say(format!(
+            "loading the dump anew, by one session: several could not {why}"
+        )),
         Stage::Analysing => progress.say("making statistics"),
         Stage::Comparing(table) => progress.say(format!("comparing {}", table.name)),
         Stage::Swapping => progress.say("swapping the databases"),

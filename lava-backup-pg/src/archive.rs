@@ -50,6 +50,7 @@ pub mod copy_text;
 mod error;
 mod header;
 mod ledger;
+mod opening;
 mod parts;
 mod rows;
 mod scan;
@@ -67,16 +68,13 @@ pub(crate) use parts::{Parts, Splitter, TableOfContents};
 pub use toc::{Section, TocEntry};
 
 use crate::digest::{DigestKey, TableHasher};
-use header::HeaderReader;
 use ledger::{Block, Ledger};
+use opening::{Opened, Opening};
 use rows::RowReader;
 use scan::{Input, Scan};
-use toc::EntryReader;
 
 /// The longest row that an observer is shown unless the reader is told otherwise, in bytes.
 pub const DEFAULT_ROW_LIMIT: usize = 64 * 1024 * 1024;
-
-const ENTRY_LIMIT: u64 = 1_000_000;
 
 /// Is told what passes by. Each method does nothing unless implemented; `()` is an observer that
 /// needs nothing but the [`DumpContents`].
@@ -132,25 +130,12 @@ pub struct DumpReader {
 /// Where in the dump the reader is.
 #[derive(Debug)]
 enum Stage {
-    Header(Box<HeaderReader>),
-    Count(ArchiveVersion),
-    Entries {
-        reader: Box<EntryReader>,
-        left: usize,
-    },
+    Opening(Opening),
     BlockType,
-    BlockNumber {
-        block: u8,
-        at: u64,
-    },
-    Table {
-        rows: Box<RowReader>,
-        chunk: usize,
-    },
+    BlockNumber { block: u8, at: u64 },
+    Table { rows: Box<RowReader>, chunk: usize },
     LargeObjects,
-    LargeObject {
-        chunk: usize,
-    },
+    LargeObject { chunk: usize },
 }
 
 /// The bytes that data blocks begin with.
@@ -163,7 +148,7 @@ impl DumpReader {
     pub fn new() -> Self {
         Self {
             scan: Scan::default(),
-            stage: Stage::Header(Box::new(HeaderReader::new())),
+            stage: Stage::Opening(Opening::new()),
             offset: 0,
             row_limit: DEFAULT_ROW_LIMIT,
             failed: None,
@@ -239,11 +224,10 @@ impl DumpReader {
             return Err(error);
         }
         let inside = match self.stage {
-            Stage::Header(_) | Stage::Count(_) if self.offset > 0 => "its header",
-            Stage::Header(_) | Stage::Count(_) => {
+            Stage::Opening(_) if self.offset == 0 => {
                 return Err(ArchiveError::new(ArchiveErrorKind::Empty, 0));
             }
-            Stage::Entries { .. } => "its table of contents",
+            Stage::Opening(opening) => opening.place(),
             Stage::BlockType => return self.ledger.finish(self.offset),
             Stage::BlockNumber { .. } => "the head of a data block",
             Stage::Table { .. } => "the data of a table",
@@ -271,25 +255,15 @@ impl DumpReader {
         } = self;
         loop {
             match stage {
-                Stage::Header(reader) => {
-                    let header = ready!(reader.read(scan, input))?;
-                    *stage = Stage::Count(header.version);
-                    ledger.header = Some(header);
-                }
-                Stage::Count(version) => {
-                    let what = "the number of entries";
-                    let left = ready!(scan.count(input, what, ENTRY_LIMIT))?;
-                    ledger.entries = left as u64;
-                    let reader = Box::new(EntryReader::new(*version));
-                    *stage = Stage::Entries { reader, left };
-                }
-                Stage::Entries { left: 0, .. } => *stage = Stage::BlockType,
-                Stage::Entries { reader, left } => {
-                    let entry = ready!(reader.read(scan, input))?;
-                    *left -= 1;
-                    observer.entry(&entry);
-                    ledger.keep(entry, input.offset)?;
-                }
+                Stage::Opening(opening) => match ready!(opening.read(scan, input))? {
+                    Opened::Header(header) => ledger.header = Some(header),
+                    Opened::Count(entries) => ledger.entries = entries,
+                    Opened::Entry(entry) => {
+                        observer.entry(&entry);
+                        ledger.keep(entry, input.offset)?;
+                    }
+                    Opened::All => *stage = Stage::BlockType,
+                },
                 Stage::BlockType => {
                     let [block] = ready!(scan.bytes::<1>(input));
                     if ![BLOCK_TABLE, BLOCK_LARGE_OBJECTS].contains(&block) {

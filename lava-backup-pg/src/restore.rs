@@ -125,7 +125,8 @@ pub enum Stage<'s> {
 /// [`ErrorKind::Refused`] if the old database is in use, if the name of the one in
 /// the making is another's or a name is too long, or if another restore of it is at
 /// work; [`ErrorKind::HoldsData`] if it holds data that may not go aside;
-/// [`ErrorKind::Failed`] with what `pg_restore` said; [`ErrorKind::Differs`] if the
+/// [`ErrorKind::Failed`] with what `pg_restore` or the server said; [`ErrorKind::Io`] if the
+/// server has no room for more rows; [`ErrorKind::Differs`] if the
 /// loaded rows are not those of the dump; [`ErrorKind::LowSequence`].
 pub fn restore(
     admin: &Superuser,

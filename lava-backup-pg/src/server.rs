@@ -12,6 +12,7 @@ use rustix::process::{Gid, Uid, getegid, geteuid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use tokio::runtime::Runtime;
 
+use crate::dump::SESSION;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fixes;
 
@@ -133,15 +134,16 @@ impl Address {
         }
     }
 
-    /// As [`connect`](Self::connect), at once as the other user if there is one.
+    /// As [`connect`](Self::connect), at once as the other user if there is one, with what all
+    /// sessions of a dump or a restore have set.
     pub(crate) fn connect_as_user(&self) -> Result<postgres::Client> {
-        let connect = || postgres::Config::from(self.config()).connect(postgres::NoTls);
+        let connect = || postgres::Config::from(self.session()).connect(postgres::NoTls);
         self.connected(self.as_given_user(connect)?)
     }
 
     /// The same for who waits by a runtime of his own.
     pub(crate) fn connect_within(&self, runtime: &Runtime) -> Result<tokio_postgres::Client> {
-        let connect = || runtime.block_on(self.config().connect(postgres::NoTls));
+        let connect = || runtime.block_on(self.session().connect(postgres::NoTls));
         let (client, connection) = self.connected(self.as_given_user(connect)?)?;
         // How it ends is told to who asks the client.
         runtime.spawn(async { drop(connection.await) });
@@ -171,6 +173,12 @@ impl Address {
     fn connected<T>(&self, connected: std::result::Result<T, postgres::Error>) -> Result<T> {
         let what = || format!("connect to the {self}");
         connected.map_err(|e| Error::server(ErrorKind::Connection, what(), e))
+    }
+
+    fn session(&self) -> tokio_postgres::Config {
+        let mut config = self.config();
+        config.options(SESSION);
+        config
     }
 
     fn config(&self) -> tokio_postgres::Config {

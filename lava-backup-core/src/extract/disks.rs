@@ -13,13 +13,13 @@ use super::target::DIR;
 pub(super) struct Disks {
     /// A directory of each that was changed.
     changed: Mutex<BTreeMap<u64, Arc<OwnedFd>>>,
-    work: Mutex<Work>,
+    writing: Mutex<Writing>,
     told: Condvar,
 }
 
 /// What those who write have told who syncs.
 #[derive(Default)]
-struct Work {
+struct Writing {
     unsynced: u64,
     over: bool,
 }
@@ -40,9 +40,9 @@ impl Disks {
     }
 
     pub(super) fn wrote(&self, bytes: u64) {
-        let mut work = lock(&self.work);
-        work.unsynced += bytes;
-        if work.unsynced >= ENOUGH {
+        let mut writing = lock(&self.writing);
+        writing.unsynced += bytes;
+        if writing.unsynced >= ENOUGH {
             self.told.notify_all();
         }
     }
@@ -75,14 +75,14 @@ impl Disks {
 
     fn sync_as_written(&self) -> io::Result<()> {
         loop {
-            let idle = |work: &mut Work| !work.over && work.unsynced < ENOUGH;
-            let waited = self.told.wait_while(lock(&self.work), idle);
-            let mut work = waited.unwrap_or_else(PoisonError::into_inner);
-            if work.over {
+            let idle = |writing: &mut Writing| !writing.over && writing.unsynced < ENOUGH;
+            let waited = self.told.wait_while(lock(&self.writing), idle);
+            let mut writing = waited.unwrap_or_else(PoisonError::into_inner);
+            if writing.over {
                 return Ok(());
             }
-            work.unsynced = 0;
-            drop(work);
+            writing.unsynced = 0;
+            drop(writing);
             self.sync()?;
         }
     }
@@ -93,7 +93,7 @@ struct Over<'d>(&'d Disks);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
-        lock(&self.0.work).over = true;
+        lock(&self.0.writing).over = true;
         self.0.told.notify_all();
     }
 }
@@ -136,7 +136,7 @@ mod tests {
         lock(&disks.changed).insert(0, Arc::new(path));
         let ((), synced) = disks.sync_beside(|| {
             disks.wrote(ENOUGH);
-            while lock(&disks.work).unsynced > 0 {
+            while lock(&disks.writing).unsynced > 0 {
                 std::thread::yield_now();
             }
         });

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 
 use super::error::ArchiveError;
-use super::header::HeaderReader;
 use super::ledger::MEMORY_LIMIT;
+use super::opening::{Opened, Opening};
 use super::scan::{Input, Scan};
-use super::toc::{EntryReader, TocEntry};
-use super::{ArchiveVersion, BLOCK_TABLE, CHUNK, ENTRY_LIMIT, copy_statement};
+use super::toc::TocEntry;
+use super::{BLOCK_TABLE, CHUNK, copy_statement};
 
 /// Takes the parts that a dump is made of.
 pub(crate) trait Parts {
@@ -48,18 +48,10 @@ pub(crate) struct Splitter {
 
 #[derive(Debug)]
 enum Stage {
-    Header(Box<HeaderReader>),
-    Count(ArchiveVersion),
-    Entries {
-        reader: Box<EntryReader>,
-        left: usize,
-    },
+    Opening(Opening),
     BlockType,
     BlockNumber,
-    Chunk {
-        copy: Arc<str>,
-        left: usize,
-    },
+    Chunk { copy: Arc<str>, left: usize },
 }
 
 /// How many bytes of rows are given at once, or more if a row is longer: a table is to be copied
@@ -74,7 +66,7 @@ impl Splitter {
     pub(crate) fn new() -> Self {
         Self {
             scan: Scan::default(),
-            stage: Stage::Header(Box::new(HeaderReader::new())),
+            stage: Stage::Opening(Opening::new()),
             offset: 0,
             contents: TableOfContents::default(),
             copies: BTreeMap::new(),
@@ -88,7 +80,7 @@ impl Splitter {
             rest: slice,
             offset: self.offset,
         };
-        if !self.contents_are_read() {
+        if let Stage::Opening(_) = self.stage {
             let read = self.read_contents(&mut input);
             let used = slice.len() - input.rest.len();
             self.contents.bytes.extend_from_slice(&slice[..used]);
@@ -118,42 +110,18 @@ impl Splitter {
         }
     }
 
-    fn contents_are_read(&self) -> bool {
-        let before = |stage: &Stage| {
-            matches!(
-                stage,
-                Stage::Header(_) | Stage::Count(_) | Stage::Entries { .. }
-            )
-        };
-        !before(&self.stage)
-    }
-
     fn read_contents(&mut self, input: &mut Input<'_>) -> Poll<Result<(), ArchiveError>> {
-        let scan = &mut self.scan;
-        loop {
-            self.stage = match &mut self.stage {
-                Stage::Header(reader) => Stage::Count(ready!(reader.read(scan, input))?.version),
-                Stage::Count(version) => {
-                    let left = ready!(scan.count(input, "the number of entries", ENTRY_LIMIT))?;
-                    let reader = Box::new(EntryReader::new(*version));
-                    Stage::Entries { reader, left }
-                }
-                Stage::Entries { left: 0, .. } => {
-                    self.stage = Stage::BlockType;
-                    return Poll::Ready(Ok(()));
-                }
-                Stage::Entries { reader, left } => {
-                    let entry = ready!(reader.read(scan, input))?;
-                    *left -= 1;
-                    match rows_of(&entry) {
-                        Some(copy) => drop(self.copies.insert(entry.dump_id, copy.into())),
-                        None => self.contents.others.push(entry.dump_id),
-                    }
-                    continue;
-                }
-                _ => return Poll::Ready(Ok(())),
+        while let Stage::Opening(opening) = &mut self.stage {
+            match ready!(opening.read(&mut self.scan, input))? {
+                Opened::Header(_) | Opened::Count(_) => {}
+                Opened::Entry(entry) => match rows_of(&entry) {
+                    Some(copy) => drop(self.copies.insert(entry.dump_id, copy.into())),
+                    None => self.contents.others.push(entry.dump_id),
+                },
+                Opened::All => self.stage = Stage::BlockType,
             }
         }
+        Poll::Ready(Ok(()))
     }
 
     fn read_rows(

@@ -11,8 +11,7 @@ use crate::superuser::{PATIENCE, Superuser};
 
 /// What makes equal rows equal text: as `pg_dump` sets it.
 const SETTINGS: &str = "SET datestyle = ISO; SET intervalstyle = postgres; \
-    SET extra_float_digits = 3; SET synchronize_seqscans = off; SET bytea_output = hex; \
-    SET timezone = 'UTC'; SET statement_timeout = 0; SET lock_timeout = 0; \
+    SET extra_float_digits = 3; SET synchronize_seqscans = off; \
     SET row_security = off; SET search_path = ''";
 
 /// A session that copies one thing after another to us.

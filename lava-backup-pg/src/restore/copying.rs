@@ -9,11 +9,9 @@ use crate::archive::copy_statement;
 use crate::error::{Error, ErrorKind, Result};
 use crate::superuser::{PATIENCE, Superuser};
 
-/// As `pg_restore` has its sessions; each names what it copies into in full. What a crash forgets
+/// What `pg_restore` sets besides; each names what it copies into in full. What a crash forgets
 /// is an unfinished database of ours.
-const SETTINGS: &str = "SET statement_timeout = 0; SET lock_timeout = 0; \
-    SET idle_in_transaction_session_timeout = 0; SET default_transaction_read_only = off; \
-    SET timezone = 'UTC'; SET datestyle = ISO; SET intervalstyle = postgres; \
+const SETTINGS: &str = "SET datestyle = ISO; SET intervalstyle = postgres; \
     SET xmloption = content; SET check_function_bodies = off; SET row_security = off; \
     SET client_min_messages = warning; SET search_path = ''; SET synchronous_commit = off";
 

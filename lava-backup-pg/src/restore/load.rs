@@ -20,7 +20,8 @@ pub(super) type Dump<'d> = dyn FnMut(&mut dyn Write) -> io::Result<()> + 'd;
 /// kept several sessions from it, if one had to do it alone.
 ///
 /// # Errors
-/// [`ErrorKind::Failed`] with what `pg_restore` said.
+/// [`ErrorKind::Failed`] with what `pg_restore` or the server said; [`ErrorKind::Io`] if the server
+/// has no room for more rows.
 pub(super) fn load(
     admin: &Superuser,
     turn: &mut Turn,
