@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::archive::{DumpContents, TableInfo, TableSummary};
 use crate::error::{Error, ErrorKind, Result};
 use crate::large_objects::LargeObjects;
-use crate::superuser::Superuser;
+use crate::superuser::{Console, Superuser};
 use pieces::Piece;
 use session::{Rows, Session};
 
@@ -79,10 +79,11 @@ pub(crate) fn compare_by(
     dumped: &DumpContents,
     each: &mut dyn FnMut(&TableInfo),
 ) -> Result<Comparison> {
-    let encoding = admin.value(database, "SHOW server_encoding")?;
+    let mut console = admin.console(database)?;
+    let encoding = console.value("SHOW server_encoding")?;
     let pages = match sessions {
         ..2 => BTreeMap::new(),
-        _ => pieces::pages(admin, database)?,
+        _ => pieces::pages(&mut console)?,
     };
     let reading = Reading {
         admin,
@@ -111,7 +112,7 @@ pub(crate) fn compare_by(
         });
         found.collect::<Result<Vec<Found>>>()
     })?;
-    reading.judge(&read)
+    reading.judge(&read, &mut console)
 }
 
 /// A database that is being read back, by sessions of which each takes what comes next.
@@ -168,12 +169,9 @@ impl Reading<'_> {
         take(&mut self.left.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn judge(&self, read: &[Found]) -> Result<Comparison> {
+    fn judge(&self, read: &[Found], console: &mut Console) -> Result<Comparison> {
         let Self {
-            admin,
-            database,
-            dumped,
-            ..
+            database, dumped, ..
         } = *self;
         let mut comparison = Comparison::default();
         let mut tables: BTreeMap<usize, Rows> = BTreeMap::new();
@@ -203,7 +201,7 @@ impl Reading<'_> {
                     comparison.differ.push(difference);
                 }
                 Err(state) => {
-                    let unread = unread(admin, database, summary, &state);
+                    let unread = unread(console, summary, &state);
                     comparison.differ.push(unread);
                 }
             }
@@ -214,9 +212,9 @@ impl Reading<'_> {
             let difference = difference("large objects", dumped.large_objects, found.count());
             comparison.differ.push(difference);
         }
-        comparison.extra = extra(admin, database, dumped)?;
-        comparison.sequences_behind = sequences::behind(admin, database, &dumped.sequences)?;
-        comparison.sequences_low = sequences::low(admin, database)?;
+        comparison.extra = extra(console, dumped)?;
+        comparison.sequences_behind = sequences::behind(console, &dumped.sequences)?;
+        comparison.sequences_low = sequences::low(console)?;
         Ok(comparison)
     }
 }
@@ -265,15 +263,10 @@ fn difference(table: &str, dumped: u64, found: u64) -> TableDifference {
 
 /// Why the server would not give the rows of a table: asked again for none of
 /// them, it says so in words.
-fn unread(
-    admin: &Superuser,
-    database: &str,
-    summary: &TableSummary,
-    state: &str,
-) -> TableDifference {
+fn unread(console: &mut Console, summary: &TableSummary, state: &str) -> TableDifference {
     let (table, columns) = (qualified(&summary.table), columns(&summary.table));
     let ask = format!("SELECT {columns} FROM {table} LIMIT 0");
-    let why = match admin.query(database, &ask) {
+    let why = match console.query(&ask) {
         Ok(_) => format!("the server ends with error {state}"),
         Err(e) => e.to_string(),
     };
@@ -286,9 +279,8 @@ fn unread(
 }
 
 /// Tables that the dump does not have, but for those that an extension makes.
-fn extra(admin: &Superuser, database: &str, dumped: &DumpContents) -> Result<Vec<String>> {
-    let rows = admin.query(
-        database,
+fn extra(console: &mut Console, dumped: &DumpContents) -> Result<Vec<String>> {
+    let rows = console.query(
         "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
@@ -338,7 +330,8 @@ mod tests {
             left: Mutex::default(),
         };
         let found = reading.read(&mpsc::channel().0).unwrap();
-        let unread = reading.judge(&[found]).unwrap_err();
+        let mut console = reading.admin.console("postgres").unwrap();
+        let unread = reading.judge(&[found], &mut console).unwrap_err();
         let said = unread.to_string();
         assert!(said.ends_with("not all of it was read"), "{said}");
     }

@@ -136,19 +136,20 @@ pub fn restore(
 ) -> Result<Restored> {
     let mut names = Names::of(spec)?;
     let mut turn = Turn::take(admin, &spec.database)?;
-    let old_is_there = target::exists(admin, &spec.database)?;
+    let server = turn.server();
+    let old_is_there = target::exists(server, &spec.database)?;
     if old_is_there {
-        target::check_free(admin, spec)?;
+        target::check_free(server, spec)?;
         target::check_data(admin, spec)?;
-        names.keep_both(admin, spec)?;
+        names.keep_both(server, spec)?;
     }
     let mut removed = None;
-    if target::exists(admin, &names.new)? {
+    if target::exists(server, &names.new)? {
         observe(Stage::Removing(&names.new));
         target::drop_unfinished(admin, &names.new)?;
         removed = Some(names.new.clone());
     }
-    target::make_roles(admin, spec)?;
+    target::make_roles(server, spec)?;
     let built = target::create(admin, spec, &names.new)
         .and_then(|()| build(admin, &mut turn, spec, &names.new, dump, observe))
         .and_then(|(loaded_alone, comparison)| {

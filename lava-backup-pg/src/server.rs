@@ -255,7 +255,7 @@ impl Programs {
     pub fn find(major: u32) -> Result<Self> {
         let dir = PathBuf::from(format!("/usr/lib/postgresql/{major}/bin"));
         let programs = Self { dir, major };
-        for name in ["pg_dump", "pg_restore", "psql"] {
+        for name in ["pg_dump", "pg_restore"] {
             programs.check(name)?;
         }
         Ok(programs)

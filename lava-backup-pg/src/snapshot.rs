@@ -451,7 +451,7 @@ fn without_secret(setting: &str) -> String {
     }
 }
 
-fn text_rows(answer: Vec<SimpleQueryMessage>) -> Vec<Row> {
+pub(crate) fn text_rows(answer: Vec<SimpleQueryMessage>) -> Vec<Row> {
     let rows = answer.into_iter().filter_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(
             (0..row.len())

@@ -1,15 +1,17 @@
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
+
+use postgres::Client;
+use postgres::error::{DbError, Severity};
 
 use crate::dump::SESSION;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::{self, Address, OsUser, Programs};
+use crate::snapshot::text_rows;
 
 /// Whoever may make databases on a server.
 ///
 /// On a Debian host that is the system's `postgres`, known to the server by the
-/// socket it comes through, so its statements go through `psql` run as that
-/// user. They are given on standard input: a command line is everybody's.
+/// socket it comes through, so sessions are begun, and programs run, as that user.
 #[derive(Clone, Debug)]
 pub struct Superuser {
     programs: Programs,
@@ -62,17 +64,7 @@ impl Superuser {
         command
     }
 
-    pub(crate) fn psql(&self, database: &str) -> Command {
-        let mut command = self.program("psql");
-        command
-            .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
-            .args(["--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse"])
-            .args(["--field-separator=\u{1f}", "--record-separator-zero"])
-            .arg(server::dbname(database));
-        command
-    }
-
-    /// Where a database is, for a session of our own: `psql` is slow at many rows.
+    /// Where a database is, for a session of our own.
     pub(crate) fn address(&self, database: &str) -> Address {
         Address {
             host: self.host.clone(),
@@ -84,43 +76,26 @@ impl Superuser {
         }
     }
 
-    /// Runs statements in one database; the rows of the answers, as text.
+    pub(crate) fn console(&self, database: &str) -> Result<Console> {
+        let mut console = Console {
+            client: self.address(database).connect_as_user()?,
+            what: format!(
+                "ask PostgreSQL at {}:{} as {}",
+                self.host, self.port, self.role
+            ),
+        };
+        console.query(PATIENCE)?;
+        Ok(console)
+    }
+
+    /// Runs statements in one database; the rows of the answers, as text, empty for a
+    /// null. Several are one transaction, unless they end it themselves.
     ///
     /// # Errors
-    /// [`ErrorKind::Connection`] if the server can't be reached,
-    /// [`ErrorKind::Query`] with what it said.
+    /// [`ErrorKind::Connection`] if the server can't be reached, [`ErrorKind::Absent`] if it has
+    /// no such database, [`ErrorKind::Query`] with what it said.
     pub fn query(&self, database: &str, sql: &str) -> Result<Vec<Vec<String>>> {
-        let what = format!(
-            "ask PostgreSQL at {}:{} as {}",
-            self.host, self.port, self.role
-        );
-        let io = |e| Error::with(ErrorKind::Program, what.clone(), e);
-        let mut child = self
-            .psql(database)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(io)?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // psql may stop reading at the first error.
-            let _ = stdin.write_all(sql.as_bytes());
-        }
-        let out = child.wait_with_output().map_err(io)?;
-        if !out.status.success() {
-            // psql's own word: 2 when the connection went bad.
-            let kind = match out.status.code() {
-                Some(2) => ErrorKind::Connection,
-                _ => ErrorKind::Query,
-            };
-            let said = server::complaint(&out.stderr);
-            return Err(Error::new(kind, format!("{what}: {said}")));
-        }
-        let text = String::from_utf8_lossy(&out.stdout);
-        let rows = text.split_terminator('\0').filter(|r| !r.is_empty());
-        Ok(rows
-            .map(|row| row.split('\u{1f}').map(str::to_owned).collect())
-            .collect())
+        self.console(database)?.query(sql)
     }
 
     /// The first value of the first row.
@@ -128,7 +103,44 @@ impl Superuser {
     /// # Errors
     /// As [`query`](Self::query).
     pub fn value(&self, database: &str, sql: &str) -> Result<Option<String>> {
-        let rows = self.query(database, sql)?;
+        self.console(database)?.value(sql)
+    }
+}
+
+/// A session for statements and their answers.
+pub(crate) struct Console {
+    client: Client,
+    what: String,
+}
+
+impl Console {
+    /// As [`Superuser::query`].
+    pub(crate) fn query(&mut self, sql: &str) -> Result<Vec<Vec<String>>> {
+        let answer = self.client.simple_query(sql);
+        let answer = answer.map_err(|e| {
+            let severity = e.as_db_error().and_then(DbError::parsed_severity);
+            let kind = match severity {
+                Some(Severity::Error) => ErrorKind::Query,
+                // The session is over.
+                _ => ErrorKind::Connection,
+            };
+            Error::with(kind, self.what.clone(), e)
+        })?;
+        let text = |value: Option<String>| value.unwrap_or_default();
+        let rows = text_rows(answer).into_iter();
+        Ok(rows
+            .map(|row| row.into_iter().map(text).collect())
+            .collect())
+    }
+
+    /// As [`Superuser::value`].
+    pub(crate) fn value(&mut self, sql: &str) -> Result<Option<String>> {
+        let rows = self.query(sql)?;
         Ok(rows.into_iter().next().and_then(|r| r.into_iter().next()))
+    }
+
+    /// Every statement that the answer to a query consists of.
+    pub(crate) fn statements(&mut self, sql: &str) -> Result<Vec<String>> {
+        Ok(self.query(sql)?.into_iter().flatten().collect())
     }
 }

@@ -8,7 +8,7 @@ use std::io;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::lab::cluster;
+use common::lab::{cluster, script};
 use lava_backup_pg::archive::TableInfo;
 use lava_backup_pg::{Address, DumpSink, ErrorKind, Pace, Scratch, Snapshot, WorkOfOthers, dump};
 
@@ -51,7 +51,7 @@ fn until(snapshot: &mut Snapshot, there: &dyn Fn(WorkOfOthers) -> bool) {
 fn work_of_others_is_seen_and_our_own_is_not() {
     let cluster = cluster();
     let admin = cluster.superuser();
-    admin.query("postgres", LAB).unwrap();
+    script(&cluster, "postgres", LAB);
     admin.query("postgres", "CREATE DATABASE large").unwrap();
     // More than the pipe to us holds, so that the server waits for us.
     let large = "CREATE TABLE t AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)";
@@ -96,7 +96,7 @@ fn work_of_others_is_seen_and_our_own_is_not() {
 fn a_server_that_does_not_tell_who_is_at_work_is_dumped_all_the_same() {
     let cluster = cluster();
     let admin = cluster.superuser();
-    admin.query("postgres", LAB).unwrap();
+    script(&cluster, "postgres", LAB);
     let sql = "REVOKE SELECT ON pg_catalog.pg_stat_activity FROM PUBLIC";
     admin.query("lab", sql).unwrap();
     let by_lava = Address {

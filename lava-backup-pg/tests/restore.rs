@@ -7,7 +7,7 @@ mod common;
 use std::io::{self, Write};
 use std::path::Path;
 
-use common::lab::{Kept, bring, cluster, databases, dump_of, server_user, skip, spec};
+use common::lab::{Kept, bring, cluster, databases, dump_of, script, server_user, skip, spec};
 use lava_backup_pg::archive::{DumpContents, DumpReader, TableInfo};
 use lava_backup_pg::{
     Address, DumpSink, ErrorKind, Pace, Password, Programs, Restore, RoleAttributes, Scratch,
@@ -27,14 +27,14 @@ const LAB: &str = "
 ";
 
 fn lab(cluster: &Scratch) -> (Kept, DumpContents) {
-    cluster.superuser().query("postgres", LAB).unwrap();
+    script(cluster, "postgres", LAB);
     dump_of(cluster, "lab")
 }
 
 #[test]
 fn a_dump_shows_the_instant_of_its_snapshot() {
     let cluster = cluster();
-    cluster.superuser().query("postgres", LAB).unwrap();
+    script(&cluster, "postgres", LAB);
     let mut snapshot = Snapshot::take(&cluster.address("lab")).unwrap();
     let later = "INSERT INTO job (name) VALUES ('later')";
     cluster.superuser().query("lab", later).unwrap();
@@ -59,7 +59,7 @@ fn a_dump_shows_the_instant_of_its_snapshot() {
 fn a_seal_of_an_earlier_version_proves_a_database_too() {
     let cluster = cluster();
     let large = "SELECT lo_from_bytea(7, convert_to(repeat('x', 9000), 'UTF8'))";
-    cluster.superuser().query("postgres", LAB).unwrap();
+    script(&cluster, "postgres", LAB);
     cluster.superuser().query("lab", large).unwrap();
     let (kept, _) = dump_of(&cluster, "lab");
     let mut reader = DumpReader::new();
@@ -84,7 +84,7 @@ fn a_seal_of_an_earlier_version_proves_a_database_too() {
 #[test]
 fn a_bad_question_does_not_end_the_snapshot() {
     let cluster = cluster();
-    cluster.superuser().query("postgres", LAB).unwrap();
+    script(&cluster, "postgres", LAB);
     let mut snapshot = Snapshot::take(&cluster.address("lab")).unwrap();
     let error = snapshot.query("SELECT * FROM nothing").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Absent);
@@ -99,12 +99,8 @@ fn a_bad_question_does_not_end_the_snapshot() {
 fn a_restored_database_takes_the_name_and_the_old_one_is_kept() {
     let (from, to) = (cluster(), cluster());
     let (kept, contents) = lab(&from);
-    to.superuser()
-        .query(
-            "postgres",
-            "CREATE ROLE lavaserver; CREATE DATABASE lab OWNER lavaserver",
-        )
-        .unwrap();
+    let there = "CREATE ROLE lavaserver; CREATE DATABASE lab OWNER lavaserver";
+    script(&to, "postgres", there);
     to.superuser()
         .query(
             "lab",
@@ -311,7 +307,7 @@ fn a_dump_whose_sink_is_full_ends_with_the_sinks_error() {
         }
     }
     let cluster = cluster();
-    cluster.superuser().query("postgres", LAB).unwrap();
+    script(&cluster, "postgres", LAB);
     let mut snapshot = Snapshot::take(&cluster.address("lab")).unwrap();
     let error = dump(&mut snapshot, Pace::Unlimited, &mut Full).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io, "{error}");
@@ -353,7 +349,7 @@ fn a_dump_comes_in_by_password_and_writes_it_to_no_directory() {
     }
     let cluster = cluster();
     let admin = cluster.superuser();
-    admin.query("postgres", LAB).unwrap();
+    script(&cluster, "postgres", LAB);
     let host = cluster.address("lab").host;
     let asks = "local lab lavaserver scram-sha-256\nlocal all all trust\n";
     std::fs::write(Path::new(&host).with_file_name("data/pg_hba.conf"), asks).unwrap();
@@ -376,7 +372,7 @@ fn a_dump_comes_in_by_password_and_writes_it_to_no_directory() {
 fn facts_tell_what_roles_may_do_and_how_large_tables_are() {
     let cluster = cluster();
     let admin = cluster.superuser();
-    admin.query("postgres", LAB).unwrap();
+    script(&cluster, "postgres", LAB);
     let roles = "CREATE ROLE \"lab, \\ managers\" NOLOGIN; CREATE ROLE stranger LOGIN PASSWORD 'no';
         CREATE ROLE alice LOGIN NOINHERIT CREATEDB BYPASSRLS PASSWORD 'hunter2' IN ROLE \"lab, \\ managers\";
         CREATE ROLE chief; GRANT \"lab, \\ managers\" TO chief WITH ADMIN OPTION;
@@ -385,7 +381,7 @@ fn facts_tell_what_roles_may_do_and_how_large_tables_are() {
         ALTER DATABASE lab SET work_mem = '9MB'; ALTER DATABASE lab SET lab.key = 'hunter2';
         \\connect lab
         CREATE EXTENSION hstore; GRANT SELECT ON job TO alice; ANALYZE job";
-    admin.query("postgres", roles).unwrap();
+    script(&cluster, "postgres", roles);
     let mut snapshot = Snapshot::take(&cluster.address("lab")).unwrap();
     let facts = snapshot.facts().clone();
     // Of the role that made the cluster no database keeps what it owns.
@@ -446,7 +442,7 @@ fn facts_tell_what_roles_may_do_and_how_large_tables_are() {
 #[test]
 fn a_database_that_several_sessions_can_not_load_is_loaded_by_one() {
     let cluster = cluster();
-    let script = "CREATE ROLE lavaserver; CREATE DATABASE lab OWNER lavaserver;
+    let made = "CREATE ROLE lavaserver; CREATE DATABASE lab OWNER lavaserver;
         \\connect lab
         CREATE TABLE one AS SELECT n AS id, repeat('x', 1000) AS filled FROM generate_series(1, 70000) n;
         CREATE FUNCTION alone() RETURNS boolean LANGUAGE sql AS
@@ -454,7 +450,7 @@ fn a_database_that_several_sessions_can_not_load_is_loaded_by_one() {
                 WHERE datname = current_database() AND backend_type = 'client backend'$$;
         ALTER TABLE one ADD CONSTRAINT loaded_alone CHECK (id <> 30000 OR alone());
         CREATE TABLE job (id int)";
-    cluster.superuser().query("postgres", script).unwrap();
+    script(&cluster, "postgres", made);
     let (kept, contents) = dump_of(&cluster, "lab");
     let mut spec = spec(&contents);
     spec.jobs = 2;
@@ -484,7 +480,7 @@ fn a_server_that_knows_roles_by_the_user_that_comes_is_come_to_as_that_user() {
     };
     let cluster = cluster();
     let admin = cluster.superuser();
-    admin.query("postgres", LAB).unwrap();
+    script(&cluster, "postgres", LAB);
     let either = Address {
         os_user: Some(user),
         ..cluster.address("lab")

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use common::lab::{STAMP, bring, cluster, databases, dump_of, server_user, spec};
+use common::lab::{STAMP, bring, cluster, databases, dump_of, script, server_user, spec};
 use lava_backup_pg::archive::DumpContents;
 use lava_backup_pg::{
     ErrorKind, Programs, Restore, Restored, Scratch, Stage, Superuser, compare, restore,
@@ -32,7 +32,7 @@ const LAB: &str = "
 fn lab() -> (Scratch, Vec<u8>, DumpContents) {
     let cluster = cluster();
     let admin = cluster.superuser();
-    admin.query("postgres", LAB).unwrap();
+    script(&cluster, "postgres", LAB);
     let (kept, contents) = dump_of(&cluster, "lab");
     let later = "INSERT INTO job (name) VALUES ('later')";
     admin.query("lab", later).unwrap();
@@ -173,7 +173,7 @@ fn an_unfinished_database_is_removed_though_somebody_is_in_it() {
     let admin = cluster.superuser();
     let left = "CREATE DATABASE lab_restoring; \
         COMMENT ON DATABASE lab_restoring IS 'lava-backup: being restored'";
-    admin.query("postgres", left).unwrap();
+    script(&cluster, "postgres", left);
     let mut at_work = client(&cluster, "lab_restoring");
     let restored = bring(&cluster, &replacing(&contents), &bytes).unwrap();
     assert_eq!(restored.removed.as_deref(), Some("lab_restoring"));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use super::{columns, qualified};
 use crate::archive::{DumpContents, TableInfo};
 use crate::error::Result;
-use crate::superuser::Superuser;
+use crate::superuser::Console;
 
 /// A table, or a run of its pages: what a session reads back at once.
 #[derive(Debug, PartialEq)]
@@ -22,9 +22,8 @@ const SMALL: u64 = 4 << 20;
 
 /// How many pages tables have, by schema and name; none is known where the server
 /// would read all of a table to find a few of them, as before version 14.
-pub(super) fn pages(admin: &Superuser, database: &str) -> Result<BTreeMap<(String, String), u64>> {
-    let rows = admin.query(
-        database,
+pub(super) fn pages(console: &mut Console) -> Result<BTreeMap<(String, String), u64>> {
+    let rows = console.query(
         "SELECT n.nspname, c.relname, pg_catalog.pg_relation_size(c.oid) \
             / pg_catalog.current_setting('block_size')::pg_catalog.int8 \
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \

@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 
 use crate::archive::SequenceSet;
 use crate::error::Result;
-use crate::superuser::Superuser;
+use crate::superuser::Console;
 
-/// Every sequence of a database, by `psql`'s own running of what a query gives.
+/// What asks for every sequence of a database.
 const ALL: &str = r"SET search_path = '';
 SELECT pg_catalog.format('SELECT %L, %L, last_value, is_called, %L FROM %s',
     n.nspname, c.relname,
@@ -12,10 +12,9 @@ SELECT pg_catalog.format('SELECT %L, %L, last_value, is_called, %L FROM %s',
     c.oid::pg_catalog.regclass)
 FROM pg_catalog.pg_sequence s JOIN pg_catalog.pg_class c ON c.oid = s.seqrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-\gexec
 ";
 
-/// Sequences that would next give a value that their column may hold already.
+/// What asks for sequences that would next give a value that their column may hold already.
 const LOW: &str = r"SET search_path = '';
 SELECT pg_catalog.format(
     'SELECT %L, %L, next, far, %L FROM '
@@ -36,17 +35,12 @@ JOIN pg_catalog.pg_namespace n2 ON n2.oid = t.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
 WHERE NOT s.seqcycle AND a.atttypid IN (20, 21, 23)
 ORDER BY n.nspname, c.relname
-\gexec
 ";
 
 /// The sequences of the dump that are behind it, and those that are missing.
-pub(super) fn behind(
-    admin: &Superuser,
-    database: &str,
-    dumped: &[SequenceSet],
-) -> Result<Vec<String>> {
+pub(super) fn behind(console: &mut Console, dumped: &[SequenceSet]) -> Result<Vec<String>> {
     let mut found = BTreeMap::new();
-    for row in admin.query(database, ALL)? {
+    for row in each(console, ALL)? {
         if let [schema, name, last, called, way] = row.as_slice() {
             let value = (last.parse().unwrap_or(0), called == "t", way.clone());
             found.insert((schema.clone(), name.clone()), value);
@@ -65,6 +59,15 @@ pub(super) fn behind(
     Ok(behind.map(|s| format!("{}.{}", s.schema, s.name)).collect())
 }
 
+/// The answers to all that a query says is to be asked.
+fn each(console: &mut Console, sql: &str) -> Result<Vec<Vec<String>>> {
+    let mut rows = Vec::new();
+    for ask in console.statements(sql)? {
+        rows.append(&mut console.query(&ask)?);
+    }
+    Ok(rows)
+}
+
 /// How far a sequence has come on its way.
 fn distance(last: i64, called: bool, way: &str) -> i128 {
     let sign = if way == "down" { -1 } else { 1 };
@@ -73,8 +76,8 @@ fn distance(last: i64, called: bool, way: &str) -> i128 {
 
 /// Sequences whose next value their column may hold already, and how far that
 /// column goes.
-pub(super) fn low(admin: &Superuser, database: &str) -> Result<Vec<String>> {
-    let rows = admin.query(database, LOW)?.into_iter();
+pub(super) fn low(console: &mut Console) -> Result<Vec<String>> {
+    let rows = each(console, LOW)?.into_iter();
     Ok(rows
         .filter_map(|row| match row.as_slice() {
             [schema, name, next, far, column] => Some(format!(

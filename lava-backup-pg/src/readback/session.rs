@@ -3,6 +3,7 @@ use std::pin::pin;
 use futures_util::TryStreamExt;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::Client;
+use tokio_postgres::error::{DbError, Severity};
 
 use crate::digest::{TableDigest, TableHasher};
 use crate::error::{Error, ErrorKind, Result};
@@ -101,7 +102,8 @@ impl Session {
             return Ok(Ok(()));
         };
         // With a severer one the session is over.
-        let refused = e.as_db_error().filter(|said| said.severity() == "ERROR");
+        let is_error = |said: &&DbError| said.parsed_severity() == Some(Severity::Error);
+        let refused = e.as_db_error().filter(is_error);
         match refused {
             Some(said) if !client.is_closed() => Ok(Err(said.code().code().to_owned())),
             _ => Err(Error::with(ErrorKind::Failed, self.doing.clone(), e)),

@@ -50,11 +50,12 @@ pub(super) fn swap(
         literal(&spec.database),
         literal(&names.new)
     );
+    let mut others = admin.console("postgres")?;
     std::thread::scope(|threads| {
-        let renaming = threads.spawn(|| turn.run(&sql));
+        let renaming = threads.spawn(|| turn.server().query(&sql));
         while !renaming.is_finished() {
             // If this fails, so does the rename, and says why.
-            let _ = admin.query("postgres", &end_others);
+            let _ = others.query(&end_others);
             std::thread::sleep(LOOK_AGAIN);
         }
         match renaming.join() {
@@ -62,5 +63,5 @@ pub(super) fn swap(
             Err(_) => Err(Error::new(ErrorKind::Failed, "swap the databases")),
         }
     })?;
-    turn.run("COMMIT").map(drop)
+    turn.server().query("COMMIT").map(drop)
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::Restore;
 use crate::error::{Error, ErrorKind, Result};
 use crate::readback::{identifier, literal};
-use crate::superuser::Superuser;
+use crate::superuser::{Console, Superuser};
 
 /// Names beside the one that the database is to have.
 pub(super) struct Names {
@@ -31,10 +31,10 @@ impl Names {
 
     /// Numbers the name for the old database where an earlier restore, maybe of
     /// the same second, has left one of that name.
-    pub(super) fn keep_both(&mut self, admin: &Superuser, spec: &Restore<'_>) -> Result<()> {
+    pub(super) fn keep_both(&mut self, server: &mut Console, spec: &Restore<'_>) -> Result<()> {
         let stamped = self.aside.clone();
         let mut number = 1_u32;
-        while exists(admin, &self.aside)? {
+        while exists(server, &self.aside)? {
             number += 1;
             self.aside = format!("{stamped}_{number}");
             check_length(spec, &self.aside)?;
@@ -54,30 +54,30 @@ fn check_length(spec: &Restore<'_>, name: &str) -> Result<()> {
     Err(Error::new(ErrorKind::Refused, what))
 }
 
-pub(super) fn exists(admin: &Superuser, database: &str) -> Result<bool> {
+pub(super) fn exists(server: &mut Console, database: &str) -> Result<bool> {
     let sql = format!(
         "SELECT 1 FROM pg_catalog.pg_database WHERE datname = {}",
         literal(database)
     );
-    Ok(admin.value("postgres", &sql)?.is_some())
+    Ok(server.value(&sql)?.is_some())
 }
 
 /// Is nobody in the old database?
-pub(super) fn check_free(admin: &Superuser, spec: &Restore<'_>) -> Result<()> {
+pub(super) fn check_free(server: &mut Console, spec: &Restore<'_>) -> Result<()> {
     let who = format!(
         "SELECT usename || ' (' || application_name || ')', count(*) \
          FROM pg_catalog.pg_stat_activity \
          WHERE datname = {} AND backend_type = 'client backend' GROUP BY 1 ORDER BY 1",
         literal(&spec.database)
     );
-    let mut users = admin.query("postgres", &who)?;
+    let mut users = server.query(&who)?;
     // The last who was there may be on the way out.
     for _ in 0..10 {
         if users.is_empty() {
             break;
         }
         std::thread::sleep(Duration::from_millis(100));
-        users = admin.query("postgres", &who)?;
+        users = server.query(&who)?;
     }
     if !users.is_empty() {
         let users: Vec<String> = users.iter().map(|row| row.join(" × ")).collect();
@@ -103,10 +103,11 @@ pub(super) fn check_data(admin: &Superuser, spec: &Restore<'_>) -> Result<()> {
     let tables = "SELECT count(*) FROM pg_catalog.pg_class \
         WHERE relkind IN ('r', 'p', 'm') AND relnamespace::regnamespace::text \
         NOT IN ('pg_catalog', 'information_schema', 'pg_toast')";
-    if admin.value(&spec.database, tables)?.as_deref() == Some("0") {
+    let mut old = admin.console(&spec.database)?;
+    if old.value(tables)?.as_deref() == Some("0") {
         return Ok(());
     }
-    match admin.value(&spec.database, &spec.holds_data) {
+    match old.value(&spec.holds_data) {
         Ok(Some(count)) if count == "0" => Ok(()),
         Ok(count) => refuse(format!(
             "it holds data ({} rows that no installation makes)",
@@ -120,35 +121,40 @@ pub(super) fn check_data(admin: &Superuser, spec: &Restore<'_>) -> Result<()> {
 }
 
 /// Is it one that we began and did not swap in?
-fn is_unfinished(admin: &Superuser, name: &str) -> Result<bool> {
-    let mark = admin.value(
-        "postgres",
-        &format!(
-            "SELECT pg_catalog.shobj_description(oid, 'pg_database') \
-             FROM pg_catalog.pg_database WHERE datname = {}",
-            literal(name)
-        ),
-    )?;
+fn is_unfinished(server: &mut Console, name: &str) -> Result<bool> {
+    let mark = server.value(&format!(
+        "SELECT pg_catalog.shobj_description(oid, 'pg_database') \
+         FROM pg_catalog.pg_database WHERE datname = {}",
+        literal(name)
+    ))?;
     Ok(mark.as_deref() == Some(UNFINISHED))
 }
 
 /// Drops the largest tables. To drop a database is to write a checkpoint first,
 /// and where the disk is full that ends the server with all its databases
 /// (measured on 15); to drop a table is to have its room at once.
-const MAKE_ROOM: &str = r"\set ON_ERROR_STOP 0
-SET lock_timeout = '5s';
-SELECT pg_catalog.format('DROP TABLE %s CASCADE', oid::pg_catalog.regclass)
-FROM pg_catalog.pg_class WHERE relkind = 'r' AND oid >= 16384
-ORDER BY pg_catalog.pg_table_size(oid) DESC LIMIT 100
-\gexec
-";
+fn make_room(admin: &Superuser, name: &str) -> Result<()> {
+    let mut unfinished = admin.console(name)?;
+    let drops = unfinished.statements(
+        "SET lock_timeout = '5s'; \
+         SELECT pg_catalog.format('DROP TABLE %s CASCADE', oid::pg_catalog.regclass) \
+         FROM pg_catalog.pg_class WHERE relkind = 'r' AND oid >= 16384 \
+         ORDER BY pg_catalog.pg_table_size(oid) DESC LIMIT 100",
+    )?;
+    for drop in drops {
+        // Another may have taken it along.
+        let _ = unfinished.query(&drop);
+    }
+    Ok(())
+}
 
 /// Removes what an interrupted restore of ours has left; nothing else.
 pub(super) fn drop_unfinished(admin: &Superuser, name: &str) -> Result<()> {
-    if !exists(admin, name)? {
+    let mut server = admin.console("postgres")?;
+    if !exists(&mut server, name)? {
         return Ok(());
     }
-    if !is_unfinished(admin, name)? {
+    if !is_unfinished(&mut server, name)? {
         return Err(Error::new(
             ErrorKind::Refused,
             format!(
@@ -164,15 +170,15 @@ pub(super) fn drop_unfinished(admin: &Superuser, name: &str) -> Result<()> {
          WHERE datname = {}",
         literal(name)
     );
-    let _ = admin.query("postgres", &end_others);
-    let _ = admin.query(name, MAKE_ROOM);
+    let _ = server.query(&end_others);
+    let _ = make_room(admin, name);
     let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(name));
-    admin.query("postgres", &sql)?;
+    server.query(&sql)?;
     Ok(())
 }
 
 /// Makes the roles that are missing. One that is there stays as it is.
-pub(super) fn make_roles(admin: &Superuser, spec: &Restore<'_>) -> Result<()> {
+pub(super) fn make_roles(server: &mut Console, spec: &Restore<'_>) -> Result<()> {
     let roles = spec.roles.iter().filter(|role| **role != spec.owner);
     let owner = (&spec.owner, "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE");
     for (role, attributes) in roles.map(|role| (role, "NOLOGIN")).chain([owner]) {
@@ -180,9 +186,9 @@ pub(super) fn make_roles(admin: &Superuser, spec: &Restore<'_>) -> Result<()> {
             "SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = {}",
             literal(role)
         );
-        if admin.value("postgres", &sql)?.is_none() {
+        if server.value(&sql)?.is_none() {
             let sql = format!("CREATE ROLE {} {attributes}", identifier(role));
-            admin.query("postgres", &sql)?;
+            server.query(&sql)?;
         }
     }
     Ok(())
@@ -190,19 +196,23 @@ pub(super) fn make_roles(admin: &Superuser, spec: &Restore<'_>) -> Result<()> {
 
 /// Makes the new database, empty, and marked as ours to drop.
 pub(super) fn create(admin: &Superuser, spec: &Restore<'_>, new: &str) -> Result<()> {
-    let sql = format!(
-        "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}{};\n\
-         COMMENT ON DATABASE {} IS {};",
+    let create = format!(
+        "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}{}",
         identifier(new),
         identifier(&spec.owner),
         literal(&spec.encoding),
         literal(&spec.collate),
         literal(&spec.ctype),
         provider(admin, spec),
-        identifier(new),
-        literal(UNFINISHED),
     );
-    admin.query("postgres", &sql).map(drop).map_err(|e| {
+    let mark = format!(
+        "COMMENT ON DATABASE {} IS {}",
+        identifier(new),
+        literal(UNFINISHED)
+    );
+    let mut server = admin.console("postgres")?;
+    let made = server.query(&create).and_then(|_| server.query(&mark));
+    made.map(drop).map_err(|e| {
         let what = format!(
             "make the database {new} with the encoding {} and the locale {}",
             spec.encoding,

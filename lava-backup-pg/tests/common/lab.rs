@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use lava_backup_pg::archive::{DumpContents, TableInfo};
@@ -118,4 +119,30 @@ pub(crate) fn skip(test: &str, why: &str) {
         let list = fs::OpenOptions::new().append(true).create(true).open(list);
         writeln!(list.unwrap(), "{test}: {why}").unwrap();
     }
+}
+
+/// What a script for `psql` answers: rows of fields. Nothing of ours is asked.
+pub(crate) fn script(cluster: &Scratch, database: &str, script: &str) -> Vec<Vec<String>> {
+    let address = cluster.address(database);
+    let mut psql = Command::new("psql")
+        .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-F", "\u{1f}", "-0"])
+        .env("PGHOST", &address.host)
+        .env("PGPORT", address.port.to_string())
+        .env("PGUSER", &address.user)
+        .env("PGDATABASE", database)
+        .env("PGCLIENTENCODING", "UTF8")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It may stop reading at the first error, which it tells.
+    let _ = psql.stdin.take().unwrap().write_all(script.as_bytes());
+    let out = psql.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{script}: {said}");
+    let text = String::from_utf8(out.stdout).unwrap();
+    let rows = text.split_terminator('\0').filter(|row| !row.is_empty());
+    rows.map(|row| row.split('\u{1f}').map(str::to_owned).collect())
+        .collect()
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use lava_backup_pg::archive::DumpContents;
 use lava_backup_pg::{Pace, Restore, Restored, Result, Scratch, ServerFacts, Snapshot};
 
-use crate::common::lab::{Kept, STAMP, bring, shared};
+use crate::common::lab::{Kept, STAMP, bring, script, shared};
 
 /// A database that was dumped.
 pub(crate) struct Dumped {
@@ -17,11 +17,10 @@ pub(crate) struct Dumped {
 }
 
 /// Makes a database with a script and dumps it.
-pub(crate) fn dumped(cluster: &Scratch, name: &str, script: &str) -> Dumped {
-    let admin = cluster.superuser();
+pub(crate) fn dumped(cluster: &Scratch, name: &str, made: &str) -> Dumped {
     let create = format!("CREATE DATABASE {} TEMPLATE template0", quoted(name));
-    admin.query("postgres", &create).unwrap();
-    admin.query(name, script).unwrap();
+    cluster.superuser().query("postgres", &create).unwrap();
+    script(cluster, name, made);
     dump_again(cluster, name)
 }
 
@@ -108,7 +107,7 @@ pub(crate) fn rows(cluster: &Scratch, database: &str) -> Vec<Vec<String>> {
         \gexec
         SELECT oid::regclass, 'is not filled' FROM pg_class WHERE NOT relispopulated ORDER BY 1;
         SELECT oid, md5(lo_get(oid)), pg_get_userbyid(lomowner) FROM pg_largeobject_metadata ORDER BY 1";
-    cluster.superuser().query(database, sql).unwrap()
+    script(cluster, database, sql)
 }
 
 /// Every sequence with its value.
@@ -118,7 +117,7 @@ fn sequences(cluster: &Scratch, database: &str) -> Vec<Vec<String>> {
         FROM pg_class c WHERE relkind = 'S' ORDER BY c.oid::regclass::text
         \gexec
         ";
-    cluster.superuser().query(database, sql).unwrap()
+    script(cluster, database, sql)
 }
 
 /// What makes the database without its rows, in `pg_dump`'s words.
