@@ -137,6 +137,10 @@ fn id_part(name: Option<&str>) -> String {
     }
 }
 
+/// The most hosts that one plan is made for: more would be a document that nothing reads, see
+/// [`MOST_BYTES`](crate::MOST_BYTES).
+pub const MOST_HOSTS: usize = 1000;
+
 /// Whether two backups were given the facts of one target, to the second in which they were
 /// gathered.
 fn one_host_twice(hosts: &[Host]) -> Option<Finding> {
@@ -150,6 +154,13 @@ fn one_host_twice(hosts: &[Host]) -> Option<Finding> {
 
 /// Whether these hosts are what the intent needs.
 pub(crate) fn judge(hosts: &[Host], intent: Intent) -> Vec<Finding> {
+    if hosts.len() > MOST_HOSTS {
+        return vec![
+            refuse(Code::PlanHosts, "backups")
+                .compared(format!("at most {MOST_HOSTS} hosts"), hosts.len())
+                .remedy("plan the master alone, and then workers, each by a plan of its own"),
+        ];
+    }
     let count = |role: Role| hosts.iter().filter(|host| host.role() == role).count();
     let (masters, workers) = (count(Role::Master), count(Role::Worker));
     let fits = masters + workers == hosts.len()

@@ -64,7 +64,7 @@ pub use diff::{Difference, FieldChange, PlanDiff, PlanDiffSchema, Side, diff};
 pub use error::{Error, ErrorKind};
 pub use facts::Facts;
 pub use finding::{Finding, Verdict};
-pub use host::{Host, PlannedHost};
+pub use host::{Host, MOST_HOSTS, PlannedHost};
 pub use lava_backup_debian::{Class, LavaVersion, PackageVersion, Suite};
 pub use plan::{Intent, Options, Plan, PlanSchema, plan};
 pub use rule::Code;

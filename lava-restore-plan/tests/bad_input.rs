@@ -6,7 +6,8 @@ mod lab;
 
 use lava_restore_plan::facts::{Facts, Role};
 use lava_restore_plan::{
-    Action, Backup, ErrorKind, Host, Intent, MOST_BYTES, Options, Plan, Step, Verdict, plan, render,
+    Action, Backup, ErrorKind, Host, Intent, MOST_BYTES, MOST_HOSTS, Options, Plan, Step, Verdict,
+    plan, render,
 };
 
 fn facts() -> serde_json::Value {
@@ -308,5 +309,64 @@ fn a_lab_of_hundreds_of_workers_has_a_plan() {
     }));
     let plan = plan(hosts, Intent::RestoreLab, &Options::default());
     assert!(plan.verdict < Verdict::Refuse && plan.hosts.len() == 501);
-    plan.check().unwrap();
+    let json = render::json(&plan).unwrap();
+    assert_eq!(Plan::from_json(json.as_bytes()).unwrap(), plan);
+}
+
+/// As in facts that were tampered with, or made by a loop that has no end.
+#[test]
+fn a_lab_of_a_hundred_thousand_workers_is_refused_with_what_to_do() {
+    let backup = lab::backup();
+    let mut like = backup.clone();
+    like.database = None;
+    like.facts.role = Role::Worker;
+    like.facts.packages.clear();
+    like.facts.units = None;
+    let worker = |number: usize| {
+        let mut backup = like.clone();
+        backup.facts.hostname = Some(format!("rack-{number}"));
+        lab::onto(&backup, &backup.facts)
+    };
+    let mut hosts = vec![lab::onto(&backup, &lab::target())];
+    hosts.extend((0..100_000).map(worker));
+    let many = plan(hosts.clone(), Intent::RestoreLab, &Options::default());
+    let [finding] = &many.findings[..] else {
+        panic!("{:?}", many.findings)
+    };
+    assert_eq!((&*finding.code, &*finding.found), ("plan.hosts", "100001"));
+    assert!(finding.remedy.contains("master alone"));
+    assert!(many.steps.is_empty());
+    let json = render::json(&many).unwrap();
+    assert_eq!(Plan::from_json(json.as_bytes()).unwrap(), many);
+    // One host fewer than is too many is judged by what it is.
+    hosts.truncate(MOST_HOSTS);
+    let most = plan(hosts, Intent::RestoreLab, &Options::default());
+    assert!(most.findings.iter().all(|f| f.code != "plan.hosts"));
+
+    // Or only its master knows of them.
+    let mut backup = backup;
+    let names = (0..100_000).map(|number| format!("rack-{number}"));
+    backup.database.as_mut().unwrap().workers = Some(names.collect());
+    let host = lab::onto(&backup, &lab::target());
+    let alone = plan(vec![host], Intent::RestoreMaster, &Options::default());
+    assert!(alone.verdict < Verdict::Refuse);
+}
+
+#[test]
+fn a_plan_that_could_not_be_read_again_is_not_written() {
+    let mut master = plan(
+        vec![lab::onto(&lab::backup(), &lab::target())],
+        Intent::RestoreMaster,
+        &Options::default(),
+    );
+    let another = |number: usize| {
+        let mut host = master.hosts[0].clone();
+        host.id = format!("worker_{number}");
+        host
+    };
+    let others: Vec<_> = (0..MOST_BYTES / 300).map(another).collect();
+    master.hosts.extend(others);
+    let error = render::json(&master).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
+    assert!(error.to_string().contains(" hosts"), "{error}");
 }
