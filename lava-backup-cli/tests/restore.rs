@@ -86,9 +86,16 @@ fn a_command_that_fails_stops_it_and_what_it_said_is_kept() {
     assert!(stopped.err.contains("| it is broken"), "{}", stopped.err);
     let stopped = stopped.json();
     assert_eq!(stopped["stopped"]["found"], "exit 4");
+    assert_eq!(stopped["stopped"]["said"], json!(["it is broken"]));
     assert_eq!(stopped["left"], json!(["master.config.fails"]));
     let output = stopped["stopped"]["output"].as_str().unwrap();
     assert_eq!(fs::read_to_string(output).unwrap(), "it is broken\n");
+    let again = bench.restore(&plan, &["--resume", "--quiet"]).ends(1);
+    assert!(
+        again.out.contains("said     it is broken\n"),
+        "{}",
+        again.out
+    );
     bench.touch("go");
     bench.restore(&plan, &["--resume"]).ends(0);
     let ones = bench.ran().iter().filter(|w| *w == "begin one").count();

@@ -138,6 +138,7 @@ fn it_stops_when_a_command_fails_and_keeps_what_it_said_without_secrets() {
         step,
         ended,
         output,
+        said,
         ..
     } = &report.ended
     else {
@@ -148,7 +149,10 @@ fn it_stops_when_a_command_fails_and_keeps_what_it_said_without_secrets() {
         ("master.database.load", Exited::Exit(1))
     );
     let kept = fs::read_to_string(output.as_ref().unwrap()).unwrap();
-    assert_eq!(kept, "password=***\n".replace("***", "*** is wrong"));
+    assert_eq!(kept, "password=*** is wrong\n");
+    assert_eq!(*said, ["password=*** is wrong"]);
+    let told = report.ended.to_string();
+    assert!(told.ends_with(": password=*** is wrong"), "{told}");
     assert!(matches!(
         entries(dir.path()).last(),
         Some(Entry::Stopped { .. })

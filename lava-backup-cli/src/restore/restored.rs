@@ -62,6 +62,8 @@ pub(crate) struct Stopped {
     pub(crate) found: Option<String>,
     /// Why nothing may go on without the gate.
     pub(crate) why: Option<String>,
+    /// The last lines of what a failed command printed.
+    pub(crate) said: Vec<String>,
     /// The file with what the command printed.
     pub(crate) output: Option<String>,
     /// What the step may be answered with: each a line of a file for `--confirm`.
@@ -172,14 +174,15 @@ impl Stopped {
             ("why", &self.why),
             ("expected", &self.expected),
             ("found", &self.found),
-            ("output", &self.output),
         ];
         let told = parts.iter().filter_map(|(name, part)| {
             let part = part.as_ref()?;
             Some(line(name, part))
         });
+        let said = self.said.iter().map(|said| line("said", said));
+        let output = self.output.iter().map(|output| line("output", output));
         let answers = self.answers.iter().map(|answer| line("answer", answer));
-        let all: String = told.chain(answers).collect();
+        let all: String = told.chain(said).chain(output).chain(answers).collect();
         all + &line("do", &self.advice)
     }
 }
@@ -193,6 +196,7 @@ fn stopped(ended: Ended, again: &str) -> (&'static str, Option<Stopped>) {
         expected: None,
         found: None,
         why: None,
+        said: Vec::new(),
         output: None,
         answers: Vec::new(),
         advice: String::new(),
@@ -249,9 +253,11 @@ fn stopped(ended: Ended, again: &str) -> (&'static str, Option<Stopped>) {
             command,
             ended,
             output,
+            said,
         } => {
             stopped.step = step;
             stopped.command = command;
+            stopped.said = said;
             stopped.found = Some(ended.to_string());
             stopped.output = output.map(|path| path.to_string_lossy().into_owned());
             stopped.advice = format!("see to what it said, then: {again}");

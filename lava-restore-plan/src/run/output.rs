@@ -15,6 +15,10 @@ const LINE: usize = 16 << 10;
 const FIRST: usize = 1 << 20;
 /// … and so much from the end, where what went wrong is said.
 const LAST: usize = 256 << 10;
+/// So many lines say why a command failed …
+const SAID: usize = 3;
+/// … and so many characters of each.
+const SAID_OF_LINE: usize = 400;
 
 /// What one command prints.
 #[derive(Debug)]
@@ -28,6 +32,7 @@ pub(crate) struct Output {
     end: VecDeque<String>,
     end_bytes: usize,
     left_out: u64,
+    said: [VecDeque<String>; 2],
     error: Option<io::Error>,
 }
 
@@ -38,6 +43,8 @@ pub(crate) struct Kept {
     pub(crate) name: Option<String>,
     /// Why not all of it is there.
     pub(crate) lost: Option<String>,
+    /// Its last lines: of standard error, if something was printed there.
+    pub(crate) said: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +67,7 @@ impl Output {
             end: VecDeque::new(),
             end_bytes: 0,
             left_out: 0,
+            said: Default::default(),
             error: None,
         }
     }
@@ -97,7 +105,10 @@ impl Output {
         if let Some(Err(error)) = self.file.as_ref().map(File::sync_data) {
             self.error.get_or_insert(error);
         }
+        let [out, err] = self.said;
+        let said = if err.is_empty() { out } else { err };
         Kept {
+            said: said.into(),
             name: self.file.as_ref().map(|_| self.name),
             lost: match (self.error, self.left_out) {
                 (Some(error), _) => Some(error.to_string()),
@@ -127,6 +138,11 @@ impl Output {
         lines.begun.clear();
         lines.cut = false;
         show(&line);
+        let said = &mut self.said[stream as usize];
+        said.push_back(line.chars().take(SAID_OF_LINE).collect());
+        if said.len() > SAID {
+            said.pop_front();
+        }
         line.push('\n');
         if self.kept + line.len() <= FIRST && self.end.is_empty() {
             self.kept += line.len();
@@ -195,6 +211,23 @@ mod tests {
         assert_eq!(text, "x password=***\ny\nlast\neee\n");
         assert_eq!(shown, ["x password=***", "y", "last", "eee"]);
         assert!(kept.name.is_some() && kept.lost.is_none());
+        // Of what went wrong standard error tells.
+        assert_eq!(kept.said, ["eee"]);
+    }
+
+    #[test]
+    fn what_is_said_of_a_failure_is_the_end_of_it() {
+        let (kept, ..) = kept(|output, show| {
+            let lines: String = (0..9)
+                .map(|n| format!("{n}{}\n", "é".repeat(500)))
+                .collect();
+            output.take(Stream::Out, lines.as_bytes(), show);
+            output.take(Stream::Out, b"E: it is locked", show);
+        });
+        let begins: Vec<_> = kept.said.iter().map(|line| line.get(..1)).collect();
+        assert_eq!(begins, [Some("7"), Some("8"), Some("E")]);
+        assert_eq!(kept.said[0].chars().count(), 400);
+        assert_eq!(kept.said[2], "E: it is locked");
     }
 
     #[test]

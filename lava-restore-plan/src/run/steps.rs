@@ -290,6 +290,7 @@ impl Run<'_> {
             command: argv.to_vec(),
             ended,
             output: kept.name.map(|name| self.state.output_dir().join(name)),
+            said: kept.said,
         }))
     }
 
@@ -454,8 +455,12 @@ impl std::fmt::Display for Ended {
                 step,
                 command,
                 ended,
+                said,
                 ..
-            } => write!(f, "{step} failed, {ended}: {}", render::command(command)),
+            } => {
+                write!(f, "{step} failed, {ended}: {}", render::command(command))?;
+                said.iter().try_for_each(|line| write!(f, ": {line}"))
+            }
             Self::Told { signal, .. } => write!(f, "signal {signal} asked for it"),
         }
     }
