@@ -176,10 +176,11 @@ impl<'c> Comparer<'c> {
     /// The directory of a path, `None` if there is none, and its last component.
     fn parent<'p>(&mut self, path: &'p MemberPath) -> Result<(Option<&OwnedFd>, &'p OsStr)> {
         let (parent, name) = path.split_last();
-        let known = self
-            .parent
-            .as_ref()
-            .is_some_and(|(last, _)| *last == parent);
+        let known = self.parent.as_ref().is_some_and(|known| match known {
+            // What is below it is missing, too.
+            (Some(missing), None) => parent.as_ref().is_some_and(|p| p.is_within(missing)),
+            (last, _) => *last == parent,
+        });
         if !known {
             let root = self.target.root;
             let fd = match root.open_dir(parent.as_ref()) {
