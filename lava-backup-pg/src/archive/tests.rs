@@ -80,6 +80,25 @@ fn every_version_of_the_format_reads_alike() {
 }
 
 #[test]
+fn a_dump_that_ends_too_early_is_told_with_what_it_ends_in() {
+    let (before_count, before_entries) = (Writer::new(14, 1).out.len() - 5, 5);
+    let dump = one_table(&["1\tone\n", END]).out;
+    let block = dump.len() - (1 + 5) - (5 + 6) - (5 + 5) - 5;
+    for (length, expected) in [
+        (1, "its header"),
+        (before_count, "its header"),
+        (before_count + before_entries, "its table of contents"),
+        (block - 1, "its table of contents"),
+        (block + 1, "the head of a data block"),
+        (dump.len() - 1, "the data of a table"),
+    ] {
+        let error = read(&dump[..length]).unwrap_err();
+        let kind = ArchiveErrorKind::Truncated { inside: expected };
+        assert_eq!((error.kind(), error.offset()), (&kind, length as u64));
+    }
+}
+
+#[test]
 fn a_version_that_is_not_known_is_refused_as_such() {
     for (major, minor) in [(1, 11), (1, 17), (2, 14), (0, 14)] {
         let mut dump = one_table(&[END]).out;

@@ -148,3 +148,22 @@ fn what_only_pg_restore_can_load_is_left_to_it() {
     let endless = one_table(&["1\tone\n"]);
     assert_eq!(refused(&endless), "a table has no end");
 }
+
+/// It is held in memory until all of it is there.
+#[test]
+fn a_table_of_contents_of_more_than_256_mib_is_not_taken_apart() {
+    let mut dump = Writer::new(14, 1_000_000);
+    let (mut splitter, mut taken) = (Splitter::new(), Taken::default());
+    let text = "x".repeat(8 << 20);
+    let mut left = 256 << 20;
+    let last = (1..).find_map(|id| {
+        dump.entry(id, "COMMENT", "t", [Some(&text), None], 3);
+        let next = std::mem::take(&mut dump.out);
+        let fits = next.len().min(left);
+        splitter.feed(&next[..fits], &mut taken).unwrap();
+        left -= fits;
+        next.get(fits).copied()
+    });
+    let refused = splitter.feed(&[last.unwrap()], &mut taken).unwrap_err();
+    assert_eq!(refused.to_string(), "its table of contents is too long");
+}
