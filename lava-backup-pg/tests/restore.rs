@@ -470,6 +470,47 @@ fn a_database_that_several_sessions_can_not_load_is_loaded_by_one() {
     assert_eq!(databases(&cluster, "lab"), ["lab", "lab_before_20261122"]);
 }
 
+/// Its first row and its last wait for each other while they are loaded, so they must be on their
+/// way at once. A sequence shows what came in another session before that has ended.
+#[test]
+fn one_large_table_is_loaded_by_several_sessions_and_read_back_in_several_parts() {
+    let cluster = cluster();
+    let admin = cluster.superuser();
+    let script = "CREATE ROLE lavaserver; CREATE DATABASE lab OWNER lavaserver;
+        \\connect lab
+        CREATE SEQUENCE come;
+        CREATE FUNCTION meets() RETURNS boolean LANGUAGE sql AS 'SELECT true';
+        CREATE TABLE one (id int, filled text, CONSTRAINT loaded_at_once CHECK (id NOT IN (1, 12000) OR meets()));
+        INSERT INTO one SELECT n, repeat('x', 1000) FROM generate_series(1, 12000) n;
+        CREATE TABLE job (id int);
+        CREATE OR REPLACE FUNCTION meets() RETURNS boolean LANGUAGE plpgsql AS $$BEGIN
+            PERFORM nextval('public.come');
+            FOR n IN 1..3000 LOOP
+                IF (SELECT last_value FROM public.come) > 1 THEN RETURN true; END IF;
+                PERFORM pg_sleep(0.01);
+            END LOOP;
+            RETURN false;
+        END$$";
+    admin.query("postgres", script).unwrap();
+    let (kept, contents) = dump_of(&cluster, "lab");
+    let log = "ALTER ROLE postgres SET log_statement = 'all'";
+    admin.query("postgres", log).unwrap();
+    let restored = bring(&cluster, &spec(&contents), &kept.bytes).unwrap();
+    assert_eq!(restored.loaded_alone, None);
+    assert_eq!(restored.comparison.equal, 2);
+
+    let host = cluster.address("lab").host;
+    let said = std::fs::read_to_string(Path::new(&host).with_file_name("server.log")).unwrap();
+    let times = |statement: &str| said.matches(statement).count();
+    assert_eq!(times("COPY public.one (id, filled) FROM stdin"), 2);
+    // Before version 14 the server would read all of it for each.
+    let parts = match admin.programs().major() {
+        ..14 => 0,
+        _ => 3,
+    };
+    assert_eq!(times("FROM ONLY \"public\".\"one\" WHERE ctid"), parts);
+}
+
 #[test]
 fn a_server_that_knows_roles_by_the_user_that_comes_is_come_to_as_that_user() {
     let Some(user) = server_user() else {
