@@ -58,6 +58,14 @@ fn a_large_table_is_cut_between_pages_and_all_of_it_is_read() {
 }
 
 #[test]
+fn what_is_small_is_not_cut_and_comes_before_smaller_parts_of_what_is_large() {
+    let dumped = dumped(&[4 * MB + MB / 2, 4 * MB]);
+    let pieces = Piece::all(&dumped, &pages(&[1000, 1000]), 2);
+    let tables: Vec<usize> = pieces.iter().map(|piece| piece.table).collect();
+    assert_eq!(tables, [1, 0, 0]);
+}
+
+#[test]
 fn a_table_is_not_cut_for_one_session_nor_into_more_pieces_than_pages() {
     let dumped = dumped(&[100 * MB]);
     assert_eq!(Piece::all(&dumped, &pages(&[1000]), 1).len(), 1);
