@@ -484,18 +484,31 @@ fn what_a_killed_run_left_is_removed_and_nothing_else() {
 /// Runs a test of this file once more, in a process in which a call fails, for
 /// the directory of a lab.
 fn once_more(this: &str, dir: &std::path::Path, call: &str, failing: &str) {
+    traced(this, dir, call, &[&format!("inject={call}:{failing}")]);
+}
+
+/// The same, with what is to be done about the call; gives how often it was made.
+fn traced(this: &str, dir: &std::path::Path, call: &str, what: &[&str]) -> usize {
     let traced = std::process::Command::new("strace")
         .args(["-f", "-qq", "-e"])
         .arg(format!("trace={call}"))
-        .arg("-e")
-        .arg(format!("inject={call}:{failing}"))
+        .args(what.iter().flat_map(|what| ["-e", what]))
+        .arg("-o")
+        .arg(dir.join("trace"))
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", this, "--test-threads=1"])
         .env("LAVA_BACKUP_TEST_STORE", dir)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&traced.stdout);
-    assert!(traced.status.success(), "{call} {failing}: {said}");
+    assert!(traced.status.success(), "{call} {what:?}: {said}");
+    calls(dir, call)
+}
+
+/// How often the process has made it so far.
+fn calls(dir: &std::path::Path, call: &str) -> usize {
+    let trace = fs::read_to_string(dir.join("trace")).unwrap();
+    trace.matches(&format!(" {call}(")).count()
 }
 
 /// In such a process: the directory, the backup and the target.
@@ -569,6 +582,43 @@ fn every_file_system_that_was_changed_is_synced_when_asked_or_it_is_told() {
     let last = 1 + u32::from(mounted.is_some());
     let failing = format!("error=EIO:when={last}");
     once_more(this, lab.dir.path(), "syncfs", &failing);
+}
+
+/// What is little waits for the end.
+#[test]
+fn what_is_large_is_synced_while_more_is_to_be_written() {
+    let this = "what_is_large_is_synced_while_more_is_to_be_written";
+    if let Some((dir, backup, root)) = of_this_run() {
+        let mut options = whole(&["config"]);
+        options.sync = true;
+        let mut observe = |event: Event<'_>| {
+            // Its turn comes when what lies in other frames has been handed over.
+            let is_last = |path: &[u8]| path.ends_with(b"large/last");
+            if matches!(event, Event::Bring(entry) if is_last(entry.path.as_bytes())) {
+                let mut tries = 0..3000;
+                while calls(&dir, "syncfs") == 0 {
+                    assert!(tries.next().is_some(), "nothing is synced yet");
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                }
+            }
+        };
+        extract(&backup, &root, &options, &mut observe).unwrap();
+        return;
+    }
+    if no_strace(this) {
+        return;
+    }
+    let lab = Lab::new();
+    back_up(&lab.store, &lab.at("tree"), "b1");
+    assert_eq!(traced(this, lab.dir.path(), "syncfs", &[]), 1);
+
+    let lab = Lab::new();
+    fs::create_dir(lab.at("tree/etc/large")).unwrap();
+    fs::write(lab.at("tree/etc/large/first"), vec![b'x'; 33 << 20]).unwrap();
+    fs::write(lab.at("tree/etc/large/in-between"), "x").unwrap();
+    fs::write(lab.at("tree/etc/large/last"), "x").unwrap();
+    back_up(&lab.store, &lab.at("tree"), "b1");
+    assert_eq!(traced(this, lab.dir.path(), "syncfs", &[]), 2);
 }
 
 /// What the old owner's mode allowed is not allowed to the new one even for a
