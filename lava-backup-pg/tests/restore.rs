@@ -208,7 +208,8 @@ fn a_restore_that_fails_leaves_everything_as_it_was() {
 fn a_dump_that_breaks_on_its_way_is_asked_for_once_and_leaves_everything_as_it_was() {
     let cluster = cluster();
     let (kept, contents) = lab(&cluster);
-    for jobs in [1, 2] {
+    let whole = kept.bytes.len();
+    for (jobs, given) in [(1, whole / 2), (2, whole / 2), (1, whole), (2, whole)] {
         let spec = Restore {
             jobs,
             replace_data: true,
@@ -217,7 +218,7 @@ fn a_dump_that_breaks_on_its_way_is_asked_for_once_and_leaves_everything_as_it_w
         let mut asked = 0;
         let mut feed = |out: &mut dyn Write| {
             asked += 1;
-            out.write_all(&kept.bytes[..kept.bytes.len() / 2])?;
+            out.write_all(&kept.bytes[..given])?;
             Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "a frame is damaged",
@@ -227,7 +228,8 @@ fn a_dump_that_breaks_on_its_way_is_asked_for_once_and_leaves_everything_as_it_w
         let said = broken.unwrap_err().to_string();
         assert_eq!(asked, 1, "by {jobs}: {said}");
         assert_eq!(databases(&cluster, "lab"), ["lab"], "by {jobs}: {said}");
-        if jobs > 1 {
+        // One `pg_restore` says itself that it has not got all.
+        if jobs > 1 || given == whole {
             assert!(said.ends_with("a frame is damaged"), "{said}");
         }
     }
@@ -509,6 +511,36 @@ fn one_large_table_is_loaded_by_several_sessions_and_read_back_in_several_parts(
         _ => 3,
     };
     assert_eq!(times("FROM ONLY \"public\".\"one\" WHERE ctid"), parts);
+}
+
+#[test]
+fn a_row_too_long_to_be_held_in_memory_is_loaded_by_one_session() {
+    let cluster = cluster();
+    let script = "CREATE ROLE lavaserver; CREATE DATABASE lab OWNER lavaserver;
+        \\connect lab
+        CREATE TABLE one AS SELECT repeat('x', 5000000) AS long;
+        CREATE TABLE job (id int)";
+    cluster.superuser().query("postgres", script).unwrap();
+    let (kept, contents) = dump_of(&cluster, "lab");
+    let restored = bring(&cluster, &spec(&contents), &kept.bytes).unwrap();
+    let why = restored.loaded_alone.unwrap();
+    assert!(why.ends_with("a row is very long"), "{why}");
+    assert_eq!(restored.comparison.equal, 2);
+}
+
+/// It stops reading when it has what its table of contents tells of.
+#[test]
+fn what_pg_restore_does_not_read_is_no_error() {
+    let cluster = cluster();
+    let (mut kept, contents) = lab(&cluster);
+    kept.bytes.resize(kept.bytes.len() + (1 << 20), 0);
+    let spec = Restore {
+        jobs: 1,
+        replace_data: true,
+        ..spec(&contents)
+    };
+    let restored = bring(&cluster, &spec, &kept.bytes).unwrap();
+    assert!(restored.comparison.holds());
 }
 
 #[test]

@@ -116,3 +116,27 @@ fn refused(what: String, error: Option<&postgres::Error>) -> Error {
     };
     Error::new(kind, format!("{what}: {}", said.message()))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::scratch::Scratch;
+
+    #[test]
+    fn once_a_session_has_failed_none_goes_on_and_nothing_more_is_taken() {
+        let cluster = Scratch::for_test();
+        let (sender, pieces) = Pieces::for_sessions(2);
+        let piece = || Piece {
+            copy: "COPY public.nothing (id) FROM stdin;\n".into(),
+            rows: b"1\n".to_vec(),
+        };
+        sender.send(piece()).unwrap();
+        sender.send(piece()).unwrap();
+        let failed = copy(cluster.superuser(), "postgres", &pieces).unwrap_err();
+        assert!(failed.to_string().contains("does not exist"), "{failed}");
+        assert!(pieces.next().is_none());
+        assert!(sender.send(piece()).is_err());
+    }
+}
