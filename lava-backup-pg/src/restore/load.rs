@@ -216,10 +216,8 @@ fn by_several(
         .arg(format!("--jobs={jobs}"))
         .arg(format!("--use-list={}", contents.others.path()))
         .arg(contents.all.path());
-    match beside(start(&mut rest, what)?, what, || ()).1 {
-        Err(e) if e.kind() == ErrorKind::Failed => Ok(Err(e.to_string())),
-        ended => ended.map(Ok),
-    }
+    let ended = beside(start(&mut rest, what)?, what, || ()).1;
+    Ok(ended.map_err(|e| e.to_string()))
 }
 
 /// A dump without its data, for `pg_restore`.
