@@ -101,12 +101,11 @@ impl Session {
         let Err(e): Result<(), tokio_postgres::Error> = read else {
             return Ok(Ok(()));
         };
-        // With a severer one the session is over.
+        // With a severer one the session is over. The word for it is in the server's language.
         let is_error = |said: &&DbError| said.parsed_severity() == Some(Severity::Error);
-        let refused = e.as_db_error().filter(is_error);
-        match refused {
-            Some(said) if !client.is_closed() => Ok(Err(said.code().code().to_owned())),
-            _ => Err(Error::with(ErrorKind::Failed, self.doing.clone(), e)),
+        match e.as_db_error().filter(is_error) {
+            Some(said) => Ok(Err(said.code().code().to_owned())),
+            None => Err(Error::with(ErrorKind::Failed, self.doing.clone(), e)),
         }
     }
 }
