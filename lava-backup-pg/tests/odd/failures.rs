@@ -53,6 +53,18 @@ fn snapshot(cluster: &Scratch, database: &str) -> Snapshot {
     Snapshot::take(&cluster.address(database)).unwrap()
 }
 
+/// Somebody else, who migrates it.
+fn client(cluster: &Scratch, database: &str) -> postgres::Client {
+    let address = cluster.address(database);
+    let mut config = postgres::Config::new();
+    config
+        .host_path(&address.host)
+        .port(address.port)
+        .user("postgres");
+    config.dbname(database).application_name("migrate");
+    config.connect(postgres::NoTls).unwrap()
+}
+
 /// The processes of the server that stand for the snapshot, or for `pg_dump`.
 fn backends(cluster: &Scratch, database: &str, of_dump: bool) -> Vec<i32> {
     let sql = format!(
@@ -205,14 +217,7 @@ fn a_table_that_an_alter_locks_is_named_with_who_does() {
         "locked",
         "CREATE TABLE job (id int); CREATE TABLE free (id int)",
     );
-    let address = cluster.address("locked");
-    let mut config = postgres::Config::new();
-    config
-        .host_path(&address.host)
-        .port(address.port)
-        .user("postgres");
-    config.dbname("locked").application_name("migrate");
-    let mut other = config.connect(postgres::NoTls).unwrap();
+    let mut other = client(&cluster, "locked");
     let mut holding = snapshot(&cluster, "locked");
     holding.set_lock_wait(Duration::from_millis(100)).unwrap();
     let told = holding.query("SHOW lock_timeout").unwrap();
@@ -258,4 +263,26 @@ fn no_time_out_of_the_role_or_the_database_ends_a_dump() {
     });
     assert_eq!(result.unwrap().contents.tables.len(), 2);
     assert!(holding.query("SELECT pg_sleep(0.2)").is_ok());
+}
+
+#[test]
+fn a_comparison_whose_session_is_ended_fails_and_tells_of_no_difference() {
+    let cluster = shared();
+    let dumped = dumped(&cluster, "ended", "CREATE TABLE job (id int)");
+    let mut other = client(&cluster, "ended");
+    // It gives up where nobody comes to wait.
+    let lock = "SET idle_in_transaction_session_timeout = '1min'; BEGIN; LOCK TABLE job";
+    other.batch_execute(lock).unwrap();
+    let waiting = || {
+        let sql = "SELECT pid FROM pg_locks WHERE relation IS NOT NULL AND NOT granted";
+        let rows = cluster.superuser().query("ended", sql).unwrap();
+        let pids = rows.iter().map(|row| row[0].parse().unwrap());
+        pids.collect::<Vec<i32>>()
+    };
+    let compared = compare(cluster.superuser(), "ended", &dumped.contents, &mut |_| {
+        wait(|| !waiting().is_empty());
+        terminate(&cluster, &waiting());
+    });
+    let error = compared.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Failed, "{error}");
 }
