@@ -7,7 +7,6 @@ use tokio_postgres::error::{DbError, Severity};
 
 use crate::digest::{TableDigest, TableHasher};
 use crate::error::{Error, ErrorKind, Result};
-use crate::rowsum::RowSum;
 use crate::superuser::{PATIENCE, Superuser};
 
 /// What makes equal rows equal text: as `pg_dump` sets it.
@@ -50,15 +49,11 @@ impl Session {
         })
     }
 
-    /// The rows of a `COPY … TO STDOUT`, whatever their length, with a digest to compare
-    /// with this one.
+    /// The rows of a `COPY … TO STDOUT`, with a digest to compare with this one.
     pub(super) fn table(&mut self, copy: &str, like: &TableDigest) -> Result<Rows> {
-        let mut rows = RowSum::new(TableHasher::like(like));
-        let read = self.pieces(copy, |piece, ended| match ended {
-            true => rows.end_row(piece),
-            false => rows.update(piece),
-        })?;
-        Ok(read.map(|()| rows.total().clone()))
+        let mut table = TableHasher::like(like);
+        let read = self.rows(copy, |row| table.add_row(row))?;
+        Ok(read.map(|()| table))
     }
 
     /// The same, one by one.
@@ -67,34 +62,11 @@ impl Session {
         copy: &str,
         mut each: impl FnMut(&[u8]),
     ) -> Result<Result<(), String>> {
-        let mut row = Vec::new();
-        self.pieces(copy, |piece, ended| {
-            row.extend_from_slice(piece);
-            if ended {
-                each(&row);
-                row.clear();
-            }
-        })
-    }
-
-    /// Gives every piece of a row, and whether the row ends with it.
-    fn pieces(
-        &mut self,
-        copy: &str,
-        mut take: impl FnMut(&[u8], bool),
-    ) -> Result<Result<(), String>> {
-        let client = &self.client;
         let read = self.runtime.block_on(async {
-            let mut rows = pin!(client.copy_out(copy).await?);
-            while let Some(some) = rows.try_next().await? {
-                let mut piece = &some[..];
-                while let Some(end) = memchr::memchr(b'\n', piece) {
-                    take(&piece[..end], true);
-                    piece = &piece[end + 1..];
-                }
-                if !piece.is_empty() {
-                    take(piece, false);
-                }
+            let mut rows = pin!(self.client.copy_out(copy).await?);
+            // The protocol has a message for each row, which ends with a newline.
+            while let Some(row) = rows.try_next().await? {
+                each(row.strip_suffix(b"\n").unwrap_or(&row));
             }
             Ok(())
         });
