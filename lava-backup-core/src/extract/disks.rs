@@ -136,8 +136,11 @@ mod tests {
         lock(&disks.changed).insert(0, Arc::new(path));
         let ((), synced) = disks.sync_beside(|| {
             disks.wrote(ENOUGH);
-            while lock(&disks.writing).unsynced > 0 {
-                std::thread::yield_now();
+            for _ in 0..3000 {
+                if lock(&disks.writing).unsynced == 0 {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(10));
             }
         });
         assert!(synced.is_err());
