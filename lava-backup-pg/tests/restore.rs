@@ -478,7 +478,7 @@ fn a_database_that_several_sessions_can_not_load_is_loaded_by_one() {
 fn one_large_table_is_loaded_by_several_sessions_and_read_back_in_several_parts() {
     let cluster = cluster();
     let admin = cluster.superuser();
-    let script = "CREATE ROLE lavaserver; CREATE DATABASE lab OWNER lavaserver;
+    let made = "CREATE ROLE lavaserver; CREATE DATABASE lab OWNER lavaserver;
         \\connect lab
         CREATE SEQUENCE come;
         CREATE FUNCTION meets() RETURNS boolean LANGUAGE sql AS 'SELECT true';
@@ -493,7 +493,7 @@ fn one_large_table_is_loaded_by_several_sessions_and_read_back_in_several_parts(
             END LOOP;
             RETURN false;
         END$$";
-    admin.query("postgres", script).unwrap();
+    script(&cluster, "postgres", made);
     let (kept, contents) = dump_of(&cluster, "lab");
     let log = "ALTER ROLE postgres SET log_statement = 'all'";
     admin.query("postgres", log).unwrap();
@@ -516,11 +516,11 @@ fn one_large_table_is_loaded_by_several_sessions_and_read_back_in_several_parts(
 #[test]
 fn a_row_too_long_to_be_held_in_memory_is_loaded_by_one_session() {
     let cluster = cluster();
-    let script = "CREATE ROLE lavaserver; CREATE DATABASE lab OWNER lavaserver;
+    let made = "CREATE ROLE lavaserver; CREATE DATABASE lab OWNER lavaserver;
         \\connect lab
         CREATE TABLE one AS SELECT repeat('x', 5000000) AS long;
         CREATE TABLE job (id int)";
-    cluster.superuser().query("postgres", script).unwrap();
+    script(&cluster, "postgres", made);
     let (kept, contents) = dump_of(&cluster, "lab");
     let restored = bring(&cluster, &spec(&contents), &kept.bytes).unwrap();
     let why = restored.loaded_alone.unwrap();
