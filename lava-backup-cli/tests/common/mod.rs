@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -148,10 +149,24 @@ pub fn database(cluster: &Scratch, lab: Option<&Lab>) {
     if let Some(lab) = lab {
         let mut script = b"SET ROLE lavaserver;\n".to_vec();
         sql::write(lab, &mut script).unwrap();
-        admin
-            .query("lavaserver", &String::from_utf8(script).unwrap())
-            .unwrap();
+        psql(cluster, "lavaserver", &script);
     }
+}
+
+fn psql(cluster: &Scratch, database: &str, script: &[u8]) {
+    let address = cluster.address(database);
+    let mut psql = Command::new("psql")
+        .args(["-Xq", "-v", "ON_ERROR_STOP=1"])
+        .env("PGHOST", &address.host)
+        .env("PGPORT", address.port.to_string())
+        .env("PGUSER", &address.user)
+        .env("PGDATABASE", database)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    psql.stdin.take().unwrap().write_all(script).unwrap();
+    assert!(psql.wait().unwrap().success());
 }
 
 pub fn url(cluster: &Scratch, database: &str) -> String {
