@@ -52,6 +52,8 @@ fn a_dump_shows_the_instant_of_its_snapshot() {
     let comparison = compare(cluster.superuser(), "lab", &contents, &mut |_| ()).unwrap();
     assert_eq!(comparison.differ[0].table, "public.job");
     assert_eq!(comparison.differ[0].found, Some(5001));
+    let what = &comparison.differ[0].what;
+    assert_eq!(what, "has 5001 rows instead of 5000");
 }
 
 /// Digests without a key: what the first versions put into seals.
@@ -193,6 +195,11 @@ fn a_restore_that_fails_leaves_everything_as_it_was() {
     bent[at + 4] = b'9';
     let differs = bring(&cluster, &asked, &bent).unwrap_err();
     assert_eq!(differs.kind(), ErrorKind::Differs, "{differs}");
+    let said = differs.to_string();
+    assert!(
+        said.ends_with("public.job: has as many rows, and not the same"),
+        "{said}"
+    );
     assert_eq!(databases(&cluster, "lab"), ["lab"]);
 
     cluster
