@@ -345,7 +345,10 @@ fn a_dump_comes_in_by_password_and_writes_it_to_no_directory() {
         fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
             self.0 += bytes.len();
             let ours = |f: io::Result<std::fs::DirEntry>| {
-                let text = std::fs::read(f.ok()?.path()).ok()?;
+                let file = f.ok()?;
+                // A file for a password is small, and others leave large ones here.
+                let small = file.metadata().ok()?.len() < 64 << 10;
+                let text = small.then(|| std::fs::read(file.path()).ok())??;
                 text.windows(7).any(|w| w == b"hunter2").then_some(())
             };
             let left = std::fs::read_dir("/tmp")?.filter_map(ours).count();
