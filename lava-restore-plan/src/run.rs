@@ -143,7 +143,7 @@ pub enum Ended {
         ended: Exited,
         /// The file with what it printed, if it did.
         output: Option<PathBuf>,
-        /// The last lines of it, three at most, without secrets: of its standard error, if
+        /// The last lines of it, eight at most, without secrets: of its standard error, if
         /// something was printed there.
         said: Vec<String>,
     },
