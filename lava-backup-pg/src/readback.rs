@@ -61,7 +61,8 @@ impl Comparison {
 ///
 /// # Errors
 /// [`Connection`](crate::ErrorKind::Connection), [`Query`](crate::ErrorKind::Query) or
-/// [`Failed`](crate::ErrorKind::Failed) if the database can't be asked.
+/// [`Failed`](crate::ErrorKind::Failed) if the database can't be asked,
+/// [`Absent`](crate::ErrorKind::Absent) if there is none of that name.
 pub fn compare(
     admin: &Superuser,
     database: &str,

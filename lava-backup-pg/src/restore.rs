@@ -50,9 +50,9 @@ pub struct Restore<'r> {
     /// Part of the name that the old database gets: the time. It gets a number, too,
     /// where there is a database of that name.
     pub stamp: String,
-    /// How many sessions of the server's load it and read it back, 1 or more; one more waits for
-    /// the swap. Rows that several
-    /// have loaded lie in another order than in the dump.
+    /// How many sessions of the server's load it and read it back, 1 or more; up to three more
+    /// keep others out, ask, and make statistics. Rows that several have loaded lie in another
+    /// order than in the dump.
     pub jobs: u32,
 }
 
@@ -127,7 +127,8 @@ pub enum Stage<'s> {
 /// work; [`ErrorKind::HoldsData`] if it holds data that may not go aside;
 /// [`ErrorKind::Failed`] with what `pg_restore` or the server said; [`ErrorKind::Io`] if the
 /// server has no room for more rows; [`ErrorKind::Differs`] if the
-/// loaded rows are not those of the dump; [`ErrorKind::LowSequence`].
+/// loaded rows are not those of the dump; [`ErrorKind::LowSequence`]; [`ErrorKind::Query`],
+/// [`ErrorKind::Connection`] and [`ErrorKind::Absent`] as for [`Superuser::query`].
 pub fn restore(
     admin: &Superuser,
     spec: &Restore<'_>,

@@ -166,7 +166,7 @@ impl Snapshot {
         let exported = snapshot
             .client
             .simple_query("SELECT pg_catalog.pg_export_snapshot()");
-        snapshot.name = first_value(text_rows(exported.map_err(query)?));
+        snapshot.name = first_value(exported.and_then(text_rows).map_err(query)?);
         snapshot.read_facts()?;
         Ok(snapshot)
     }
@@ -348,7 +348,7 @@ impl Snapshot {
         });
         let answer = answer.map_err(failed)?;
         guarded.map_err(failed)?;
-        Ok(text_rows(answer))
+        text_rows(answer).map_err(failed)
     }
 
     /// Is the transaction still there? A dump whose snapshot ended is void.
@@ -451,13 +451,14 @@ fn without_secret(setting: &str) -> String {
     }
 }
 
-pub(crate) fn text_rows(answer: Vec<SimpleQueryMessage>) -> Vec<Row> {
+/// The rows of an answer; an error if it is no UTF-8, as a server sends what it was given where
+/// it knows of no encoding.
+pub(crate) fn text_rows(answer: Vec<SimpleQueryMessage>) -> Result<Vec<Row>, postgres::Error> {
     let rows = answer.into_iter().filter_map(|message| match message {
-        SimpleQueryMessage::Row(row) => Some(
-            (0..row.len())
-                .map(|at| row.get(at).map(str::to_owned))
-                .collect(),
-        ),
+        SimpleQueryMessage::Row(row) => {
+            let text = |at| Ok(row.try_get(at)?.map(str::to_owned));
+            Some((0..row.len()).map(text).collect())
+        }
         _ => None,
     });
     rows.collect()

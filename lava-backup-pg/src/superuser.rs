@@ -1,7 +1,7 @@
 use std::process::Command;
 
 use postgres::Client;
-use postgres::error::{DbError, Severity};
+use postgres::error::Severity;
 
 use crate::dump::SESSION;
 use crate::error::{Error, ErrorKind, Result};
@@ -98,7 +98,7 @@ impl Superuser {
         self.console(database)?.query(sql)
     }
 
-    /// The first value of the first row.
+    /// The first value of the first row, empty for a null.
     ///
     /// # Errors
     /// As [`query`](Self::query).
@@ -117,20 +117,29 @@ impl Console {
     /// As [`Superuser::query`].
     pub(crate) fn query(&mut self, sql: &str) -> Result<Vec<Vec<String>>> {
         let answer = self.client.simple_query(sql);
-        let answer = answer.map_err(|e| {
-            let severity = e.as_db_error().and_then(DbError::parsed_severity);
-            let kind = match severity {
-                Some(Severity::Error) => ErrorKind::Query,
-                // The session is over.
-                _ => ErrorKind::Connection,
-            };
-            Error::with(kind, self.what.clone(), e)
-        })?;
+        let rows = answer.and_then(text_rows).map_err(|e| self.failed(e))?;
         let text = |value: Option<String>| value.unwrap_or_default();
-        let rows = text_rows(answer).into_iter();
+        let rows = rows.into_iter();
         Ok(rows
             .map(|row| row.into_iter().map(text).collect())
             .collect())
+    }
+
+    /// In the server's words, without those that may quote rows.
+    fn failed(&self, error: postgres::Error) -> Error {
+        let Some(said) = error.as_db_error() else {
+            let kind = match self.client.is_closed() {
+                true => ErrorKind::Connection,
+                false => ErrorKind::Query,
+            };
+            return Error::with(kind, self.what.clone(), error);
+        };
+        let kind = match said.parsed_severity() {
+            Some(Severity::Error) => ErrorKind::Query,
+            // The session is over.
+            _ => ErrorKind::Connection,
+        };
+        Error::new(kind, format!("{}: {}", self.what, said.message()))
     }
 
     /// As [`Superuser::value`].
@@ -142,5 +151,42 @@ impl Console {
     /// Every statement that the answer to a query consists of.
     pub(crate) fn statements(&mut self, sql: &str) -> Result<Vec<String>> {
         Ok(self.query(sql)?.into_iter().flatten().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::scratch::Scratch;
+
+    #[test]
+    fn what_is_no_text_is_an_error_and_the_session_goes_on() {
+        let cluster = Scratch::for_test();
+        let admin = cluster.superuser();
+        let create = "CREATE DATABASE old TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'";
+        admin.query("postgres", create).unwrap();
+        let mut console = admin.console("old").unwrap();
+        let error = console.query("SELECT pg_catalog.chr(233)").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Query, "{error}");
+        assert_eq!(console.value("SELECT 7").unwrap().as_deref(), Some("7"));
+    }
+
+    #[test]
+    fn a_session_that_is_ended_is_told_from_a_statement_that_is_refused() {
+        let cluster = Scratch::for_test();
+        let mut console = cluster.superuser().console("postgres").unwrap();
+        let refused = console.query("SELECT 1; SELECT 1/0").unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Query);
+        assert!(
+            refused.to_string().ends_with(": division by zero"),
+            "{refused}"
+        );
+        let end = "SELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())";
+        for _ in 0..2 {
+            let ended = console.query(end).unwrap_err();
+            assert_eq!(ended.kind(), ErrorKind::Connection, "{ended}");
+        }
     }
 }

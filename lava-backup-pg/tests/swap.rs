@@ -118,6 +118,11 @@ fn a_swap_that_fails_leaves_the_old_database_open_its_role_as_it_was_and_nothing
     assert_eq!(databases(&cluster, "lab"), ["lab", "lab_before_20261122"]);
     assert_eq!(jobs(&cluster, "lab"), "501");
     assert_eq!(admin.value("postgres", verifier).unwrap(), before);
+    // A server logs what fails, in full.
+    let log = Path::new(&cluster.address("lab").host).with_file_name("server.log");
+    let log = fs::read_to_string(log).unwrap();
+    assert!(log.contains(" RENAME TO "), "{log}");
+    assert!(!log.contains("SCRAM-SHA-256$"), "{log}");
 
     // Now that it is there from the beginning, both are kept.
     let restored = bring(&cluster, &replacing(&contents), &bytes).unwrap();

@@ -74,7 +74,7 @@ impl fmt::Display for Error {
                 Some(why) => write!(f, "read {at}: {}", Shown(why.as_ref())),
                 None => write!(f, "read {at}: not of its schema"),
             },
-            ErrorKind::TooLarge => write!(f, "read {at}: it is longer than any that is read"),
+            ErrorKind::TooLarge => write!(f, "use {at}: it is longer than any that is read"),
             ErrorKind::UnknownSchema => write!(f, "read {at}: a schema this version does not know"),
             ErrorKind::Altered => write!(f, "trust {at}: its command is not what its action does"),
             ErrorKind::Mixed => write!(f, "trust {at}: it reads another backup than its host's"),

@@ -21,7 +21,7 @@ pub(super) type Dump<'d> = dyn FnMut(&mut dyn Write) -> io::Result<()> + 'd;
 ///
 /// # Errors
 /// [`ErrorKind::Failed`] with what `pg_restore` or the server said; [`ErrorKind::Io`] if the server
-/// has no room for more rows.
+/// has no room for more rows; [`ErrorKind::Connection`] if it can't be reached.
 pub(super) fn load(
     admin: &Superuser,
     turn: &mut Turn,
@@ -74,7 +74,7 @@ const MEMORY: u64 = 256 << 10;
 
 /// Options of sessions that make indexes side by side: what each sorts stays in memory where
 /// there is enough, and processors that have a job already get no second one from the server. On
-/// two processors that is a tenth of the time that a lab's indexes take.
+/// two processors that is a tenth of the time that a lab's indexes take; more were not tried.
 fn for_indexes(server: &mut Console, jobs: u32) -> Result<String> {
     let mut setting = |name: &str| -> Result<u64> {
         let value = server.value(&format!(
@@ -84,7 +84,9 @@ fn for_indexes(server: &mut Console, jobs: u32) -> Result<String> {
     };
     let share = memory_available() / 4 / u64::from(jobs);
     let memory = share.min(MEMORY).max(setting("maintenance_work_mem")?);
-    let helpers = setting("max_parallel_maintenance_workers")?.min(u64::from(jobs) / 4);
+    let processors = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let without_job = (processors / u64::from(jobs)).saturating_sub(1);
+    let helpers = setting("max_parallel_maintenance_workers")?.min(without_job);
     Ok(format!(
         "-c maintenance_work_mem={memory}kB -c max_parallel_maintenance_workers={helpers}"
     ))
@@ -358,14 +360,13 @@ mod tests {
             panic!("there are two");
         };
         assert!((2 << 10..=MEMORY).contains(&memory), "{memory}");
-        assert_eq!(helpers, 0);
+        let processors = std::thread::available_parallelism().unwrap().get() as u64;
+        assert_eq!(helpers, (processors / 2).saturating_sub(1).min(2));
         // What is said of an idle host says nothing of one with a thousand jobs.
         assert!(settings(1000, "SELECT 1")[0] < MEMORY);
-        assert_eq!(
-            settings(8, "SET maintenance_work_mem = '1GB'"),
-            [1 << 20, 2]
-        );
-        let few = "SET max_parallel_maintenance_workers = 1";
-        assert_eq!(settings(8, few), [1 << 20, 1]);
+        let much = "SET maintenance_work_mem = '1GB'";
+        assert_eq!(settings(1000, much), [1 << 20, 0]);
+        let none = "SET max_parallel_maintenance_workers = 0";
+        assert_eq!(settings(1, none)[1], 0);
     }
 }

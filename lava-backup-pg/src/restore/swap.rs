@@ -37,13 +37,6 @@ pub(super) fn swap(
     // The mark goes with the rename: until then an interrupted run is ours to
     // drop, from then on the database is not.
     sql += &format!("ALTER DATABASE {new} RENAME TO {name}; COMMENT ON DATABASE {name} IS NULL");
-    // The role serves the old database with the old password until here.
-    if let Some(password) = &spec.password {
-        // As a verifier: a server may log its statements.
-        let verifier = postgres_protocol::password::scram_sha_256(password.reveal().as_bytes());
-        let role = identifier(&spec.owner);
-        sql += &format!("; ALTER ROLE {role} LOGIN PASSWORD {}", literal(&verifier));
-    }
     let end_others = format!(
         "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
          WHERE datname IN ({}, {})",
@@ -51,7 +44,7 @@ pub(super) fn swap(
         literal(&names.new)
     );
     let mut others = admin.console("postgres")?;
-    std::thread::scope(|threads| {
+    let renamed = std::thread::scope(|threads| {
         let renaming = threads.spawn(|| turn.server().query(&sql));
         while !renaming.is_finished() {
             // If this fails, so does the rename, and says why.
@@ -59,9 +52,32 @@ pub(super) fn swap(
             std::thread::sleep(LOOK_AGAIN);
         }
         match renaming.join() {
-            Ok(renamed) => renamed.map(drop),
+            Ok(renamed) => renamed,
             Err(_) => Err(Error::new(ErrorKind::Failed, "swap the databases")),
         }
-    })?;
-    turn.server().query("COMMIT").map(drop)
+    });
+    let swapped = renamed
+        .and_then(|_| give_password(turn, spec))
+        .and_then(|()| turn.server().query("COMMIT"));
+    swapped.map(drop).map_err(|e| {
+        let _ = turn.server().query("ROLLBACK");
+        Error::with(
+            e.kind(),
+            format!("restore the database {}", spec.database),
+            e,
+        )
+    })
+}
+
+/// The role serves the old database with the old password until here. By a statement of its
+/// own: a server logs one that fails, and shows one that waits, in full.
+fn give_password(turn: &mut Turn, spec: &Restore<'_>) -> Result<()> {
+    let Some(password) = &spec.password else {
+        return Ok(());
+    };
+    // As a verifier: a server may log its statements.
+    let verifier = postgres_protocol::password::scram_sha_256(password.reveal().as_bytes());
+    let role = identifier(&spec.owner);
+    let sql = format!("ALTER ROLE {role} LOGIN PASSWORD {}", literal(&verifier));
+    turn.server().query(&sql).map(drop)
 }

@@ -44,7 +44,7 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         // The server may see only later that the session is over.
-        let free = "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all()";
+        let free = "SELECT pg_catalog.pg_advisory_unlock_all()";
         let _ = self.server.query(free);
     }
 }

@@ -274,7 +274,8 @@ fn a_comparison_whose_session_is_ended_fails_and_tells_of_no_difference() {
     let lock = "SET idle_in_transaction_session_timeout = '1min'; BEGIN; LOCK TABLE job";
     other.batch_execute(lock).unwrap();
     let waiting = || {
-        let sql = "SELECT pid FROM pg_locks WHERE relation IS NOT NULL AND NOT granted";
+        let sql = "SELECT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+            WHERE d.datname = 'ended' AND l.relation IS NOT NULL AND NOT l.granted";
         let rows = cluster.superuser().query("ended", sql).unwrap();
         let pids = rows.iter().map(|row| row[0].parse().unwrap());
         pids.collect::<Vec<i32>>()

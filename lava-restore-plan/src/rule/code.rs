@@ -81,7 +81,7 @@ impl fmt::Display for Code {
 codes! {
     // Of the plan as a whole.
     "a plan is for the hosts of its intent, and a lab has one master", "R85, R88" => {
-        PlanHosts = "plan.hosts" [Refuse] "the backups are not those of the intent's hosts";
+        PlanHosts = "plan.hosts" [Refuse] "the backups are not those of the intent's hosts, or too many";
     }
     "no plan is better than one with a command that nobody allowed", "R33" => {
         PlanForbidden = "plan.forbidden" [Refuse] "a step holds a command that no plan may hold";

@@ -32,7 +32,6 @@ pub(crate) struct Output {
     end: VecDeque<String>,
     end_bytes: usize,
     left_out: u64,
-    said: [VecDeque<String>; 2],
     error: Option<io::Error>,
 }
 
@@ -52,6 +51,8 @@ struct Lines {
     begun: Vec<u8>,
     cut: bool,
     cleaner: Cleaner,
+    /// The last of them.
+    said: VecDeque<String>,
 }
 
 impl Output {
@@ -67,7 +68,6 @@ impl Output {
             end: VecDeque::new(),
             end_bytes: 0,
             left_out: 0,
-            said: Default::default(),
             error: None,
         }
     }
@@ -105,7 +105,7 @@ impl Output {
         if let Some(Err(error)) = self.file.as_ref().map(File::sync_data) {
             self.error.get_or_insert(error);
         }
-        let [out, err] = self.said;
+        let (out, err) = (self.out.said, self.err.said);
         let said = if err.is_empty() { out } else { err };
         Kept {
             said: said.into(),
@@ -137,12 +137,12 @@ impl Output {
         }
         lines.begun.clear();
         lines.cut = false;
-        show(&line);
-        let said = &mut self.said[stream as usize];
-        said.push_back(line.chars().take(SAID_OF_LINE).collect());
-        if said.len() > SAID {
-            said.pop_front();
+        let said = line.chars().take(SAID_OF_LINE).collect();
+        lines.said.push_back(said);
+        if lines.said.len() > SAID {
+            lines.said.pop_front();
         }
+        show(&line);
         line.push('\n');
         if self.kept + line.len() <= FIRST && self.end.is_empty() {
             self.kept += line.len();
