@@ -3,9 +3,16 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use postgres::error::SqlState;
+use postgres::error::{DbError, Severity, SqlState};
 
 use crate::archive::ArchiveError;
+
+/// What a server said, if it is that it refused a statement: with anything severer the session
+/// is over. Not by the word for it, which is in the server's language.
+pub(crate) fn refusal(error: &postgres::Error) -> Option<&DbError> {
+    let is_error = |said: &&DbError| said.parsed_severity() == Some(Severity::Error);
+    error.as_db_error().filter(is_error)
+}
 
 /// What this crate returns when it could not do as asked.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

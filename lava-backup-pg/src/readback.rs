@@ -82,7 +82,7 @@ pub(crate) fn compare_by(
 ) -> Result<Comparison> {
     let mut console = admin.console(database)?;
     let encoding = console.value("SHOW server_encoding")?;
-    // To tell them the server waits for whoever has locked a table.
+    // Not where nobody needs them: to count pages, the server waits for whoever has locked a table.
     let pages = match sessions {
         ..2 => BTreeMap::new(),
         _ => pieces::pages(&mut console)?,

@@ -1,10 +1,9 @@
 use std::process::Command;
 
 use postgres::Client;
-use postgres::error::Severity;
 
 use crate::dump::SESSION;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{self, Error, ErrorKind, Result};
 use crate::server::{self, Address, OsUser, Programs};
 use crate::snapshot::text_rows;
 
@@ -76,6 +75,7 @@ impl Superuser {
         }
     }
 
+    /// A session of our own in a database, for more than one statement.
     pub(crate) fn console(&self, database: &str) -> Result<Console> {
         let mut console = Console {
             client: self.address(database).connect_as_user()?,
@@ -127,19 +127,18 @@ impl Console {
 
     /// In the server's words, without those that may quote rows.
     fn failed(&self, error: postgres::Error) -> Error {
-        let Some(said) = error.as_db_error() else {
-            let kind = match self.client.is_closed() {
-                true => ErrorKind::Connection,
-                false => ErrorKind::Query,
-            };
-            return Error::with(kind, self.what.clone(), error);
+        let said = error.as_db_error();
+        // Where the server said nothing, the answer may be one that we can't read.
+        let goes_on =
+            error::refusal(&error).is_some() || said.is_none() && !self.client.is_closed();
+        let kind = match goes_on {
+            true => ErrorKind::Query,
+            false => ErrorKind::Connection,
         };
-        let kind = match said.parsed_severity() {
-            Some(Severity::Error) => ErrorKind::Query,
-            // The session is over.
-            _ => ErrorKind::Connection,
-        };
-        Error::new(kind, format!("{}: {}", self.what, said.message()))
+        match said {
+            Some(said) => Error::new(kind, format!("{}: {}", self.what, said.message())),
+            None => Error::with(kind, self.what.clone(), error),
+        }
     }
 
     /// As [`Superuser::value`].

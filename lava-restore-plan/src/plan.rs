@@ -167,10 +167,10 @@ impl Plan {
 
 fn check(steps: &[Step], hosts: &[PlannedHost]) -> Result<(), Error> {
     let mut before: BTreeSet<&str> = BTreeSet::new();
-    let mut phases: BTreeMap<&str, (&PlannedHost, Phase)> = BTreeMap::new();
+    let mut reached: BTreeMap<&str, (&PlannedHost, Phase)> = BTreeMap::new();
     for host in hosts {
         // Of two hosts with one id, nobody could tell whose a step is; and ids become names.
-        let known = phases.insert(&host.id, (host, Phase::Isolate));
+        let known = reached.insert(&host.id, (host, Phase::Isolate));
         if known.is_some() || !is_id_part(&host.id) {
             return Err(Error::new(
                 ErrorKind::Disordered,
@@ -181,7 +181,7 @@ fn check(steps: &[Step], hosts: &[PlannedHost]) -> Result<(), Error> {
     let mut sources: BTreeMap<&str, Source<'_>> = BTreeMap::new();
     for step in steps {
         forbid::step(step)?;
-        let own = phases.get(step.host.as_str()).map(|(host, _)| host);
+        let own = reached.get(step.host.as_str()).map(|(host, _)| host);
         for from in step.commands().filter_map(|argv| Call::of(argv)?.source()) {
             let known = *sources.entry(&step.host).or_insert(from);
             if from != known || own.is_some_and(|host| host.backup != from.backup) {
@@ -198,7 +198,7 @@ fn check(steps: &[Step], hosts: &[PlannedHost]) -> Result<(), Error> {
             && step
                 .id
                 .starts_with(&format!("{}.{}.", step.host, step.phase.name()))
-            && phases
+            && reached
                 .get_mut(step.host.as_str())
                 .is_some_and(|(_, phase)| std::mem::replace(phase, step.phase) <= step.phase);
         if !in_order || !before.insert(&step.id) {

@@ -3,10 +3,9 @@ use std::pin::pin;
 use futures_util::TryStreamExt;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::Client;
-use tokio_postgres::error::{DbError, Severity};
 
 use crate::digest::{TableDigest, TableHasher};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{self, Error, ErrorKind, Result};
 use crate::superuser::{PATIENCE, Superuser};
 
 /// What makes equal rows equal text: as `pg_dump` sets it.
@@ -73,9 +72,7 @@ impl Session {
         let Err(e): Result<(), tokio_postgres::Error> = read else {
             return Ok(Ok(()));
         };
-        // With a severer one the session is over. The word for it is in the server's language.
-        let is_error = |said: &&DbError| said.parsed_severity() == Some(Severity::Error);
-        match e.as_db_error().filter(is_error) {
+        match error::refusal(&e) {
             Some(said) => Ok(Err(said.code().code().to_owned())),
             None => Err(Error::with(ErrorKind::Failed, self.doing.clone(), e)),
         }
