@@ -110,6 +110,17 @@ fn inside(host: &Master, path: &str) -> PathBuf {
     host.dir.join(path.trim_start_matches('/'))
 }
 
+/// What is down is still, however it ended.
+const AN_UPGRADE_FAILED: &str = "set -e
+    mkdir /run/systemd/system/apt-daily-upgrade.service.d
+    cd /run/systemd/system/apt-daily-upgrade.service.d
+    printf '[Service]\nExecStartPre=/bin/false\n' >fails.conf
+    systemctl daemon-reload
+    systemctl start apt-daily-upgrade.service && exit 1
+    rm fails.conf
+    systemctl daemon-reload
+    systemctl is-failed apt-daily-upgrade.service";
+
 const ONLINE: &str = "SELECT count(*) FROM lava_scheduler_app_worker WHERE hostname = 'NAME' \
     AND state = 0 AND last_ping > now() - interval '30 seconds'";
 
@@ -201,6 +212,7 @@ fn come_back(new: &Lab, plan: &Value) {
     let newer = "sed -i.kept '/^Package: lava-dispatcher$/,/^$/s/^Version: .*/Version: 2023.03-1/' \
         /var/lib/dpkg/status";
     second.run(&["sh", "-c", newer]).ends(0);
+    second.run(&["sh", "-c", AN_UPGRADE_FAILED]).ends(0);
     let other = script(second, plan, "worker_rack_b");
     assert_eq!(other.code, 7, "{}\n{}", other.out, other.err);
     let gate = "worker_rack_b.install.exact:lava-dispatcher";

@@ -6,7 +6,7 @@
 
 use crate::name;
 use crate::sql::{Query, Statement};
-use crate::step::{FAILURES, PUT_ASIDE, REMEMBERED_JOBS, SERVER, WORKERS_ONLY};
+use crate::step::{PUT_ASIDE, REMEMBERED_JOBS, RUNNING, SERVER, WORKERS_ONLY};
 
 /// A command of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,8 +56,6 @@ pub(crate) enum Call<'a> {
         verb: Verb,
         units: Vec<&'a str>,
     },
-    /// systemd forgets that units of these patterns failed.
-    ForgetFailures(Vec<&'a str>),
     /// systemd reads its units again.
     ReadUnits,
     ReloadApache,
@@ -82,6 +80,8 @@ pub(crate) enum Call<'a> {
 /// What is asked of systemd for units, or done with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
+    /// Which of them are not down.
+    Running,
     IsActive,
     IsEnabled,
     /// What they logged as errors since the machine was booted.
@@ -158,10 +158,8 @@ impl<'a> Call<'a> {
                 let units: Option<Vec<_>> = options.chunks(2).map(unit).collect();
                 units_of(Verb::Errors, &units?)?
             }
-            ("systemctl", ["reset-failed", patterns @ ..])
-                if are(patterns, |pattern| FAILURES.contains(&pattern)) =>
-            {
-                Self::ForgetFailures(patterns.to_vec())
+            ("systemctl", ["list-units", ..]) => {
+                units_of(Verb::Running, words.strip_prefix(&RUNNING)?)?
             }
             ("systemctl", ["daemon-reload"]) => Self::ReadUnits,
             ("systemctl", ["reload", "apache2.service"]) => Self::ReloadApache,
@@ -201,7 +199,10 @@ impl<'a> Call<'a> {
         match self {
             Self::Extract { check, .. } => *check,
             Self::Units { verb, .. } => {
-                matches!(verb, Verb::IsActive | Verb::IsEnabled | Verb::Errors)
+                matches!(
+                    verb,
+                    Verb::Running | Verb::IsActive | Verb::IsEnabled | Verb::Errors
+                )
             }
             Self::CompareDatabase { .. }
             | Self::Exists(_)
@@ -217,7 +218,6 @@ impl<'a> Call<'a> {
             Self::RestoreDatabase { .. }
             | Self::InstallPackages { .. }
             | Self::WriteGuard
-            | Self::ForgetFailures(_)
             | Self::ReadUnits
             | Self::ReloadApache
             | Self::RestartServer
@@ -377,6 +377,7 @@ mod tests {
         };
         let remembered = REMEMBERED_JOBS.join(" ");
         let forget = [REMEMBERED_JOBS, PUT_ASIDE].concat().join(" ");
+        let listed = |pattern: &str| format!("{} {pattern}", RUNNING.join(" "));
         for (one, other) in [
             ("test -e /etc", "test -e etc"),
             ("test ! -e /etc", "test ! -e etc"),
@@ -390,8 +391,11 @@ mod tests {
             ),
             (&remembered, "find / -delete"),
             (&forget, "find / -delete"),
-            ("systemctl reset-failed lava-*", "systemctl reset-failed *"),
-            ("systemctl reset-failed lava-*", "systemctl reset-failed"),
+            (&listed("a.service"), &listed("a*")),
+            (&listed("a.service"), &listed("--all")),
+            (&listed("a.service"), &listed("")),
+            (&listed("a.service"), &RUNNING.join(" ")),
+            (&listed("a.service"), "systemctl list-units a.service"),
             ("systemctl stop a.service", "systemctl stop --force"),
             ("systemctl stop a.service", "systemctl stop"),
             (

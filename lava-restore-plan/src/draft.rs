@@ -10,8 +10,8 @@ use crate::name;
 use crate::release::Release;
 use crate::rule::{self, Case};
 use crate::step::{
-    Action, Danger, Expect, Gate, Phase, REMEMBERED_JOBS, Reference, Resume, Step, Touch, with,
-    words,
+    Action, Danger, Expect, Gate, Phase, REMEMBERED_JOBS, RUNNING, Reference, Resume, Step, Touch,
+    with, words,
 };
 use crate::worker::Worker;
 
@@ -295,7 +295,7 @@ impl<'a> Draft<'a> {
     }
 
     pub(crate) fn still(&self) -> Gate {
-        inactive(
+        still(
             &self.stopped,
             "A service that runs now sees a database in the making.",
         )
@@ -524,9 +524,11 @@ pub(crate) fn gate(
     }
 }
 
-/// systemd prints a line for each unit, and exits 3 only when none of them is active.
-pub(crate) fn inactive(units: &[String], why: &str) -> Gate {
-    all("still", "is-active", units, "inactive", 3, why)
+/// Measured: `is-active` is no such gate. A unit that something ended as it stopped it, or that had
+/// failed before, is `failed` to it and not `inactive`, and the exit code of both is that of a unit
+/// that comes up.
+pub(crate) fn still(units: &[String], why: &str) -> Gate {
+    gate("still", with(&RUNNING, units), 0, Some(String::new()), why)
 }
 
 /// systemd exits 1 when it may start none of them.

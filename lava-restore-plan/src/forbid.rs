@@ -104,7 +104,7 @@ fn allowed(argv: &[String], reading: bool) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::step::words;
+    use crate::step::{RUNNING, words};
 
     fn acts(line: &str) -> bool {
         allowed(&words(&line.split(' ').collect::<Vec<_>>()), false)
@@ -149,6 +149,8 @@ mod tests {
     fn a_gate_may_only_look() {
         let gate = |line: &str| allowed(&words(&line.split(' ').collect::<Vec<_>>()), true);
         assert!(gate("systemctl is-active lava-worker.service"));
+        let running = [&RUNNING[..], &["lava-worker.service"]].concat();
+        assert!(gate(&running.join(" ")));
         assert!(gate(
             "lava-backup extract --store s b config --root / --check"
         ));

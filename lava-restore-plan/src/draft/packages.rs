@@ -30,7 +30,7 @@ impl Draft<'_> {
         if unattended.is_empty() {
             return;
         }
-        let gate = inactive(
+        let gate = still(
             &unattended,
             "A package that changes now migrates the database later.",
         );

@@ -18,8 +18,6 @@ pub struct Host {
     /// What facts can say of it, but for its databases.
     pub(super) facts: Facts,
     pub(super) masked: BTreeSet<String>,
-    /// Units that were started and fell.
-    pub(super) failed: BTreeSet<String>,
     /// Units that fall whenever they are started.
     pub(super) broken: BTreeSet<String>,
     pub(super) databases: BTreeMap<String, Content>,
@@ -116,7 +114,6 @@ impl Host {
             planned,
             intent,
             masked: BTreeSet::new(),
-            failed: BTreeSet::new(),
             broken: BTreeSet::new(),
             databases: BTreeMap::new(),
             settings: Settings {

@@ -8,7 +8,6 @@ use crate::Intent;
 use crate::command::{Admitted, Call, Server, Verb};
 use crate::master::SERVER_FILES;
 use crate::release::{Command, Encoding};
-use crate::step::is_of;
 
 /// A command's exit status and standard output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,11 +106,6 @@ impl Host {
                 Answer::holds(content.is_some_and(|content| content.change(*statement)))
             }
             Call::Units { verb, units } => self.systemctl(*verb, extent.of(units), units),
-            Call::ForgetFailures(patterns) if is_whole => {
-                let is_meant = |unit: &str| patterns.iter().any(|pattern| is_of(unit, pattern));
-                self.failed.retain(|unit| !is_meant(unit));
-                Answer::exit(0)
-            }
             Call::ReloadApache if !self.apache.is_running => Answer::exit(1),
             Call::ReloadApache if is_whole => {
                 self.reload_apache();
@@ -158,7 +152,6 @@ impl Host {
             | Call::DisableSite(_)
             | Call::WriteGuard
             | Call::EnableGuard(_)
-            | Call::ForgetFailures(_)
             | Call::ReadUnits => Answer::exit(0),
         }
     }
@@ -300,16 +293,19 @@ impl Host {
                 .any(|u| u.name == unit && u.enabled == Some(true))
         };
         match verb {
+            Verb::Running => {
+                let running = asked.iter().filter(|unit| self.is_active(unit));
+                Answer::says(running.copied().collect::<Vec<_>>().join("\n"))
+            }
             Verb::IsActive => Answer {
                 exit: if asked.iter().any(|unit| self.is_active(unit)) {
                     0
                 } else {
                     3
                 },
-                stdout: lines(&|unit| match () {
-                    () if self.is_active(unit) => "active",
-                    () if self.failed.contains(unit) => "failed",
-                    () => "inactive",
+                stdout: lines(&|unit| match self.is_active(unit) {
+                    true => "active",
+                    false => "inactive",
                 }),
             },
             Verb::IsEnabled => Answer {
@@ -374,10 +370,6 @@ impl Host {
             return false;
         };
         unit.active = Some(!falls);
-        match falls {
-            true => self.failed.insert(name.to_owned()),
-            false => self.failed.remove(name),
-        };
         true
     }
 
@@ -389,13 +381,11 @@ impl Host {
             && unit.active == Some(true)
         {
             unit.active = Some(false);
-            self.failed.insert(name.to_owned());
         }
     }
 
     pub(super) fn reboot(&mut self) {
         self.facts.hostname.clone_from(&self.next_name);
-        self.failed.clear();
         self.apache.is_running =
             self.facts.apache.lava_site_enabled.is_some() && !self.broken.contains(APACHE);
         self.reload_apache();

@@ -9,9 +9,15 @@ pub const WORKERS_ONLY: &str = "lava-backup-workers-only";
 /// All of PostgreSQL's clusters on Debian.
 pub(crate) const SERVER: &str = "postgresql.service";
 
-/// The patterns by which systemd is told to forget that units failed: LAVA's, and what changes
-/// packages by itself.
-pub(crate) const FAILURES: [&str; 3] = ["apt-daily*", "lava-*", "unattended-upgrades*"];
+/// Before names of units: prints a line for each that runs, comes up or goes down, and
+/// nothing for one that is down, whether it ended well or failed.
+pub(crate) const RUNNING: [&str; 5] = [
+    "systemctl",
+    "list-units",
+    "--plain",
+    "--no-legend",
+    "--state=active,reloading,refreshing,activating,deactivating",
+];
 
 /// Finds what workers of any era remember of jobs: their list is a few directories down.
 pub(crate) const REMEMBERED_JOBS: [&str; 6] = [
@@ -63,24 +69,11 @@ impl Action {
                 lines.extend([words(&["a2disconf", "-q", WORKERS_ONLY]), reload()]);
                 lines
             }
-            // Measured: a timer that is masked while it runs ends as `failed`, not `inactive`. What
-            // might start between the two commands is seen by the gate after them. One that had
-            // failed before, or fails to stop in peace, would be neither of the two either: that is
-            // forgotten. Of units that are not loaded systemd knows nothing and minds only names
-            // that are no pattern.
-            Self::StopUnits { units } => {
-                let mut lines = vec![
-                    with(&["systemctl", "stop"], units),
-                    with(&["systemctl", "mask"], units),
-                ];
-                let of = |pattern: &&&str| units.iter().any(|unit| is_of(unit, pattern));
-                let patterns: Vec<&str> = FAILURES.iter().filter(of).copied().collect();
-                if !patterns.is_empty() {
-                    let line = ["systemctl", "reset-failed"].into_iter().chain(patterns);
-                    lines.push(line.map(str::to_owned).collect());
-                }
-                lines
-            }
+            // What might start between the two is seen by the gate after them.
+            Self::StopUnits { units } => vec![
+                with(&["systemctl", "stop"], units),
+                with(&["systemctl", "mask"], units),
+            ],
             Self::ReleaseUnits { units } => vec![
                 with(&["systemctl", "unmask"], units),
                 words(&["systemctl", "daemon-reload"]),
@@ -177,11 +170,6 @@ impl Connection {
     }
 }
 
-/// Whether a unit is one of those that one of [`FAILURES`] means.
-pub(crate) fn is_of(unit: &str, pattern: &str) -> bool {
-    unit.starts_with(pattern.trim_end_matches('*'))
-}
-
 fn enable(site: Option<&str>) -> Vec<Vec<String>> {
     let line = |site| words(&["a2ensite", "-q", site]);
     site.into_iter().map(line).collect()
@@ -204,8 +192,6 @@ pub(crate) fn with(start: &[&str], rest: &[String]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::UNATTENDED;
-    use crate::release::{RELEASES, Release};
 
     #[test]
     fn a_devices_name_is_positional() {
@@ -230,25 +216,12 @@ mod tests {
             units: vec!["lava-worker.service".into()],
         }
         .argv();
-        assert_eq!([&argv[0][1], &argv[1][1]], ["stop", "mask"]);
-        assert_eq!(argv[2], ["systemctl", "reset-failed", "lava-*"]);
-
-        let timers = ["apt-daily.timer", "apt-daily-upgrade.service"].map(str::to_owned);
-        let timers = Action::StopUnits {
-            units: timers.to_vec(),
-        };
-        let forget = ["systemctl", "reset-failed", "apt-daily*"];
-        assert_eq!(timers.argv()[2], forget);
-    }
-
-    #[test]
-    fn whatever_a_plan_stops_may_have_failed() {
-        let of_release = |release: &'static Release| {
-            let units = release.master_units.iter().chain(release.optional_units);
-            units.copied().chain([release.worker_unit])
-        };
-        for unit in RELEASES.iter().flat_map(of_release).chain(UNATTENDED) {
-            assert!(FAILURES.iter().any(|of| is_of(unit, of)), "{unit}");
-        }
+        assert_eq!(
+            argv,
+            [
+                ["systemctl", "stop", "lava-worker.service"],
+                ["systemctl", "mask", "lava-worker.service"]
+            ]
+        );
     }
 }

@@ -97,7 +97,6 @@ impl Master {
             ["systemctl", "stop", ..] => names(2).for_each(|unit| {
                 lab.running.remove(&unit);
             }),
-            ["systemctl", "reset-failed", ..] => {}
             ["systemctl", "mask", ..] => lab.masked.extend(names(2)),
             ["systemctl", "unmask", ..] => names(2).for_each(|unit| {
                 lab.masked.remove(&unit);
@@ -157,6 +156,10 @@ impl Master {
                 let states: Vec<&str> = states.collect();
                 let code = if states.contains(&"active") { 0 } else { 3 };
                 Some((code, states.join("\n")))
+            }
+            ["systemctl", "list-units", units @ ..] => {
+                let running = units.iter().filter(|unit| lab.running.contains(**unit));
+                Some((0, running.copied().collect::<Vec<_>>().join("\n")))
             }
             // The very rows of the backup: no more after the first of them was changed.
             ["lava-backup", "database", "compare", ..] => {
