@@ -10,8 +10,8 @@ use crate::name;
 use crate::release::Release;
 use crate::rule::{self, Case};
 use crate::step::{
-    Action, Danger, Expect, Gate, Phase, REMEMBERED_JOBS, RUNNING, Reference, Resume, Step, Touch,
-    with, words,
+    Action, Danger, Expect, Gate, Phase, REMEMBERED_JOBS, RUNNING, Reference, Resume, SYSINIT,
+    Step, Touch, with, words,
 };
 use crate::worker::Worker;
 
@@ -19,7 +19,6 @@ mod identity;
 mod packages;
 
 pub(crate) use identity::{is_at_or_below, is_identity};
-pub(crate) use packages::nothing_half_done;
 
 /// What findings count on, by what follows the host in a step's id.
 pub(crate) mod names {
@@ -280,7 +279,7 @@ impl<'a> Draft<'a> {
 
     pub(crate) fn stop(&mut self, manual_step: u8, title: &str, why: &str) {
         let units = self.stopped.clone();
-        let (gate, masked) = (self.still(), masked(&units));
+        let (still, masked) = (self.still(), masked(&units));
         let step = self.push(
             Phase::Quiesce,
             "stop",
@@ -290,11 +289,11 @@ impl<'a> Draft<'a> {
             Action::StopUnits { units },
         );
         step.touch(Danger::Interrupts, &[Touch::Services]);
-        step.post(gate);
+        still.into_iter().for_each(|gate| step.post(gate));
         step.post(masked);
     }
 
-    pub(crate) fn still(&self) -> Gate {
+    pub(crate) fn still(&self) -> [Gate; 2] {
         still(
             &self.stopped,
             "A service that runs now sees a database in the making.",
@@ -331,7 +330,7 @@ impl<'a> Draft<'a> {
         let step = self.push(Phase::Config, "files", manual_step, title, why, action);
         step.touch(Danger::Replaces, &[Touch::Config, Touch::Data]);
         step.secrets = words(&["every secret in the backup's configuration"]);
-        step.pre.push(still.named(&step.id));
+        still.into_iter().for_each(|gate| step.pre(gate));
         step.post(gate(
             "equal",
             argv,
@@ -493,6 +492,10 @@ impl Step {
         self.touches = touches.to_vec();
     }
 
+    pub(crate) fn pre(&mut self, gate: Gate) {
+        self.pre.push(gate.named(&self.id));
+    }
+
     pub(crate) fn post(&mut self, gate: Gate) {
         self.post.push(gate.named(&self.id));
     }
@@ -527,8 +530,20 @@ pub(crate) fn gate(
 /// Measured: `is-active` is no such gate. A unit that something ended as it stopped it, or that had
 /// failed before, is `failed` to it and not `inactive`, and the exit code of both is that of a unit
 /// that comes up.
-pub(crate) fn still(units: &[String], why: &str) -> Gate {
-    gate("still", with(&RUNNING, units), 0, Some(String::new()), why)
+///
+/// In a chroot `systemctl` stops nothing, prints nothing and exits 0, so it has to say something
+/// first.
+pub(crate) fn still(units: &[String], why: &str) -> [Gate; 2] {
+    [
+        gate(
+            "systemd",
+            words(&["systemctl", "is-active", SYSINIT]),
+            0,
+            Some("active".to_owned()),
+            "Where systemd is not asked, as in a chroot, nothing is stopped and all looks still.",
+        ),
+        gate("still", with(&RUNNING, units), 0, Some(String::new()), why),
+    ]
 }
 
 /// systemd exits 1 when it may start none of them.

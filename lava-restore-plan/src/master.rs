@@ -1,7 +1,7 @@
 //! The steps that bring a master back.
 
 use crate::backup::Dump;
-use crate::draft::{Draft, active, gate, is_at_or_below, names, nothing_half_done, one_line};
+use crate::draft::{Draft, active, gate, is_at_or_below, names, one_line};
 use crate::facts::{Database, DatabaseState, Facts};
 use crate::release::{Command, Encoding, JobState};
 use crate::rule::{self, Case};

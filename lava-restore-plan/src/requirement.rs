@@ -96,7 +96,7 @@ requirements! {
     R31: "a failed restore begins again, maybe from an older backup" => command "database restore", command "plan", document "docs/RECOVERY.md#If a byte is wrong";
     R32: "stop at the first trouble with a migration" => gate "database.load:migrations", document "docs/PRACTICE.md#When a migration is in the way";
     R33: "run nothing that applies or makes migrations" => command "plan", document "docs/PRACTICE.md#When a migration is in the way";
-    R34: "installing the package again repairs nothing and migrates more" => step "quiesce.hold", step "verify.hold", step "base.timers", gate "install.exact:audit", gate "base.timers:still";
+    R34: "installing the package again repairs nothing and migrates more" => step "quiesce.hold", step "verify.hold", step "base.timers", gate "install.exact:audit", gate "base.timers:still", gate "start.safe:migrations";
     R35: "follow LAVA's developers, not others' advice" => document "docs/PRACTICE.md#When a migration is in the way";
     R36: "Django's version decides too" => step "install.exact";
     R37: "other dependencies decide whether the service runs" => command "facts", command "create";

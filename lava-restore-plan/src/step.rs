@@ -9,7 +9,7 @@ use crate::release::Encoding;
 use crate::sql::Statement;
 
 pub use argv::WORKERS_ONLY;
-pub(crate) use argv::{PUT_ASIDE, REMEMBERED_JOBS, RUNNING, SERVER, with, words};
+pub(crate) use argv::{PUT_ASIDE, REMEMBERED_JOBS, RUNNING, SERVER, SYSINIT, with, words};
 
 /// One thing to do, to check or to decide, in a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

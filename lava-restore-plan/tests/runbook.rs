@@ -4,7 +4,7 @@
 #[allow(dead_code, unreachable_pub)]
 mod lab;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -132,6 +132,33 @@ fn a_script_asks_stops_at_a_gate_and_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn a_script_waits_for_no_other_run_and_begins_beside_none() {
+    let confirm = "master.isolate.window";
+    let plan = harmless(|step| step.id == confirm);
+    let script = render::shell(&plan, "master").unwrap();
+    let directory = Scratch::new("lock");
+    let mut other = Command::new("flock")
+        .arg(directory.lock())
+        .args(["sh", "-c", "echo begun; read -r end"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut begun = [0; 5];
+    other.stdout.take().unwrap().read_exact(&mut begun).unwrap();
+    let refused = directory.run(&script, &[], confirm);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("another run is at work"), "{said}");
+    assert!(!directory.state().join("done").join(confirm).exists());
+
+    drop(other.stdin.take());
+    other.wait().unwrap();
+    let alone = directory.run(&script, &[], confirm);
+    assert_eq!(alone.status.code(), Some(0), "{alone:?}");
+}
+
+#[test]
 fn what_a_backup_says_of_itself_is_never_run() {
     let mut plan = harmless(|step| step.id == "master.isolate.window");
     let directory = Scratch::new("hostile");
@@ -242,6 +269,10 @@ impl Scratch {
         self.0.join("state")
     }
 
+    fn lock(&self) -> PathBuf {
+        self.0.join("lock")
+    }
+
     /// Runs a script in a session of its own, so that it has no terminal to ask on.
     fn run(&self, script: &str, arguments: &[&str], confirm: &str) -> std::process::Output {
         let path = self.0.join("script");
@@ -251,6 +282,7 @@ impl Scratch {
             .arg(&path)
             .args(arguments)
             .env("LAVA_RESTORE_STATE", self.state())
+            .env("LAVA_RESTORE_LOCK", self.lock())
             .env("LAVA_RESTORE_CONFIRM", confirm)
             .stdin(Stdio::null())
             .output()

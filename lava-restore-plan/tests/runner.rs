@@ -9,6 +9,7 @@ mod simulated;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use lava_restore_plan::run::{
     Answers, Confirmed, Ended, Entry, Error, ErrorKind, Event, Evidence, Exited, Found, Person,
@@ -431,6 +432,19 @@ fn a_gate_with_patience_is_asked_again_and_one_without_is_not() {
             "{word} {times} {report:?}"
         );
     }
+}
+
+#[test]
+fn what_an_answer_takes_is_of_the_gates_time() {
+    let (mut plan, dir) = (the_plan(), tempfile::tempdir().unwrap());
+    let mut gates = plan.steps.iter_mut().flat_map(|step| &mut step.post);
+    let gate = gates.find(|gate| gate.argv.contains(&"nobody".to_owned()));
+    gate.unwrap().patience = 2;
+    let mut master = Master::new(dir.path(), &plan);
+    (master.otherwise, master.slow) = (Some(("nobody", 9, 3)), Duration::from_secs(1));
+    let report = go(&plan, dir.path(), &mut master, &[]);
+    assert!(matches!(report.ended, Ended::Gate { .. }), "{report:?}");
+    assert_eq!(master.otherwise, Some(("nobody", 7, 3)), "asked twice");
 }
 
 #[test]

@@ -104,7 +104,11 @@ impl<'a> Playbook<'a> {
                 "{checked}"
             );
         }
-        for gate in ["isolate.closed:closed", "database.load:equal"] {
+        for gate in [
+            "isolate.closed:closed",
+            "quiesce.stop:still",
+            "database.load:equal",
+        ] {
             assert!(fails(&format!("master.{gate}")), "{checked}");
         }
         self.master.services_are("active");

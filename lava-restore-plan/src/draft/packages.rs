@@ -30,7 +30,7 @@ impl Draft<'_> {
         if unattended.is_empty() {
             return;
         }
-        let gate = still(
+        let still = still(
             &unattended,
             "A package that changes now migrates the database later.",
         );
@@ -44,7 +44,7 @@ impl Draft<'_> {
             Action::StopUnits { units: unattended },
         );
         step.touch(Danger::None, &[Touch::Services, Touch::Packages]);
-        step.post(gate);
+        still.into_iter().for_each(|gate| step.post(gate));
         step.post(masked);
     }
 
@@ -116,7 +116,7 @@ impl Draft<'_> {
 
     /// The gate on every version, for none of LAVA's checks sees a wrong one.
     pub(crate) fn exact(&mut self, manual_step: u8, why: &str) {
-        let versions = rule::accepted_versions(self.case);
+        let gates = self.exact_gates();
         let step = self.push(
             Phase::Install,
             "exact",
@@ -125,7 +125,12 @@ impl Draft<'_> {
             why,
             Action::Check,
         );
-        for (name, version) in &versions {
+        gates.into_iter().for_each(|gate| step.post(gate));
+    }
+
+    /// Every version, and that nothing is between two of them.
+    pub(crate) fn exact_gates(&self) -> Vec<Gate> {
+        let of_version = |(name, version): &(String, PackageVersion)| {
             // Not Status-Abbrev: a hold turns its `ii` into `hi`, and then a second look would fail.
             let argv = words(&[
                 "dpkg-query",
@@ -133,15 +138,17 @@ impl Draft<'_> {
                 "-f=${db:Status-Eflag} ${db:Status-Status} ${Version}",
                 name,
             ]);
-            step.post(gate(
+            gate(
                 name,
                 argv,
                 0,
                 Some(format!("ok installed {version}")),
                 "Another version may have another set of migrations.",
-            ));
-        }
-        step.post(nothing_half_done());
+            )
+        };
+        let versions = rule::accepted_versions(self.case);
+        let versions = versions.iter().map(of_version);
+        versions.chain([nothing_half_done()]).collect()
     }
 
     /// Lets updates go on as they did before.

@@ -4,19 +4,19 @@ use super::*;
 
 impl Master<'_> {
     pub(super) fn start(&mut self) {
-        let gates = self.safety_gates();
+        let mut gates = self.safety_gates();
+        // A hold does not keep dpkg itself from anything.
+        gates.extend(self.draft.exact_gates());
+        gates.extend(self.dump.map(|_| self.migrations()));
         let step = self.draft.push(
             Phase::Start,
             "safe",
             11,
-            "Nothing in the database can drive a device",
-            "Asked once more before anything starts (R118, R119).",
+            "Nothing in the database can drive a device, and the code is still its own",
+            "Asked once more before anything starts (R34, R118, R119).",
             Action::Check,
         );
-        for gate in gates {
-            step.post(gate);
-        }
-        step.post(nothing_half_done());
+        gates.into_iter().for_each(|gate| step.post(gate));
         self.draft.release_units(11);
         let started = self.draft.started();
         let (gunicorn, others): (Vec<_>, Vec<_>) =

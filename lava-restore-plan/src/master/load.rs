@@ -50,7 +50,7 @@ impl Master<'_> {
         );
         step.touch(Danger::Replaces, &[Touch::Database]);
         step.secrets = words(&["database password"]);
-        step.pre.push(still.named(&step.id));
+        still.into_iter().for_each(|gate| step.pre(gate));
         step.post(gate(
             "equal",
             compare,
@@ -113,7 +113,7 @@ impl Master<'_> {
         if acts {
             step.touch(Danger::ReachesOut, &[Touch::Database, Touch::Jobs]);
         }
-        step.pre.push(still.named(&step.id));
+        still.into_iter().for_each(|gate| step.pre(gate));
         step.post(none_active);
     }
 

@@ -8,6 +8,8 @@ case $state in
 /*) ;;
 *) state=$PWD/$state ;;
 esac
+# That of `lava-backup restore`: two restores never meet on a host.
+lock=${LAVA_RESTORE_LOCK:-/run/lava-backup/restore.lock}
 dry_run=no
 
 for argument in "$@"; do
@@ -50,6 +52,7 @@ gate() {
         printf '    would check %s: %s\n' "$gate_id" "$*"
         return 0
     fi
+    began=$(date +%s)
     while :; do
         found_code=0 found_text=
         if [ "$compare" = text ]; then
@@ -60,9 +63,8 @@ gate() {
         if [ "$found_code" -eq "$want_code" ] && [ "$found_text" = "$want_text" ]; then
             return 0
         fi
-        [ "$patience" -gt 0 ] || break
+        [ "$(($(date +%s) - began))" -lt "$patience" ] || break
         sleep 1
-        patience=$((patience - 1))
     done
     stop 7 "gate $gate_id does not hold: $*" \
         "expected: exit $want_code, text: $want_text" \
@@ -110,9 +112,10 @@ step() {
 bind() {
     [ "$dry_run" = no ] || return 0
     mkdir -p "$state/done"
-    mkdir "$state/running" 2>/dev/null ||
-        stop 1 "another run holds $state/running" 'Remove that directory if no other run is alive.'
-    trap 'rmdir "$state/running"' EXIT
+    mkdir -p "${lock%/*}"
+    exec 9>>"$lock"
+    flock -n 9 || stop 1 "another run is at work on this host: $(cat "$lock")" 'Wait for its end.'
+    printf '%s %s\n' "$$" "$0" >"$lock"
     trap 'exit 1' HUP INT TERM
     if [ -e "$state/plan" ]; then
         [ "$(cat "$state/plan")" = "$plan" ] ||

@@ -10,10 +10,11 @@ const PRELUDE: &str = include_str!("prelude.sh");
 ///
 /// It has one function for each step, remembers what was done under
 /// `LAVA_RESTORE_STATE` (by default below `/var/lib/lava-backup/restore`) so that a second run goes
-/// on where the first one stopped, asks a person on the terminal or takes their answers from
+/// on where the first one stopped, holds the lock of the host that a run of
+/// `lava-backup restore` holds, asks a person on the terminal or takes their answers from
 /// `LAVA_RESTORE_CONFIRM`, and with `--dry-run` only says what it would do. It exits 0 when all is
-/// done, 1 when a command failed, 2 on wrong usage, 3 when the plan was refused, 6 when the
-/// directory belongs to another plan and 7 at a gate that does not hold.
+/// done, 1 when a command failed or another run is at work, 2 on wrong usage, 3 when the plan was
+/// refused, 6 when the directory belongs to another plan and 7 at a gate that does not hold.
 ///
 /// # Errors
 /// Those of [`Plan::check`], `UnknownHost` when the plan is not for such a host, and `Forbidden`

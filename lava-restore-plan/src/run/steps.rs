@@ -173,13 +173,15 @@ impl Run<'_> {
         self.record(begins, around)?;
         let began = Instant::now();
         let mut output = self.output(&gate.id);
-        let mut patience = gate.patience;
+        let mut patience = Duration::from_secs(gate.patience.into());
         let (ended, answer) = loop {
+            let asked = Instant::now();
             let (ended, answer) = self.answer(step, gate, &mut output, around)?;
-            if holds(gate, ended, &answer) || patience == 0 {
+            if holds(gate, ended, &answer) || patience.is_zero() {
                 break (ended, answer);
             }
-            patience -= 1;
+            // An answer may take long itself.
+            patience = patience.saturating_sub(asked.elapsed() + AGAIN);
             (around.watch)(Event::AtWork(began.elapsed()));
             around.host.pause(AGAIN);
             self.not_told_to_stop(Some(step), around)?;

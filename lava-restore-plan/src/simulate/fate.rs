@@ -84,6 +84,11 @@ pub enum Event {
         /// The suite.
         suite: Suite,
     },
+    /// From now on a host's commands run in a chroot, where systemd is not asked.
+    Chroot {
+        /// The host's id.
+        host: String,
+    },
     /// dpkg has left off in the middle of a package.
     HalfDone {
         /// The host's id.

@@ -7,6 +7,7 @@ use crate::command::Admitted;
 use crate::facts::{Database, DatabaseState, Facts, LavaFacts, Package, Role, Unit};
 use crate::host::PlannedHost;
 use crate::release::{DeviceHealth, Encoding, RELEASES, Release};
+use crate::step::SYSINIT;
 use crate::{Backup, Intent, LavaVersion};
 
 /// A host of a simulated lab.
@@ -18,6 +19,8 @@ pub struct Host {
     /// What facts can say of it, but for its databases.
     pub(super) facts: Facts,
     pub(super) masked: BTreeSet<String>,
+    /// Whether `systemctl` reaches systemd.
+    pub(super) asks_systemd: bool,
     /// Units that fall whenever they are started.
     pub(super) broken: BTreeSet<String>,
     pub(super) databases: BTreeMap<String, Content>,
@@ -114,6 +117,7 @@ impl Host {
             planned,
             intent,
             masked: BTreeSet::new(),
+            asks_systemd: true,
             broken: BTreeSet::new(),
             databases: BTreeMap::new(),
             settings: Settings {
@@ -310,8 +314,10 @@ impl Host {
     }
 
     pub(super) fn is_active(&self, name: &str) -> bool {
-        if name == APACHE {
-            return self.apache.is_running;
+        match name {
+            SYSINIT => return true,
+            APACHE => return self.apache.is_running,
+            _ => {}
         }
         self.units()
             .any(|unit| unit.name == name && unit.active == Some(true))

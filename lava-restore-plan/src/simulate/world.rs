@@ -65,6 +65,7 @@ impl Lab {
         | Event::Start { host, .. }
         | Event::Fall { host, .. }
         | Event::Suite { host, .. }
+        | Event::Chroot { host }
         | Event::HalfDone { host, .. }
         | Event::OtherServer { host }
         | Event::OtherSecret { host }) = event
@@ -88,6 +89,7 @@ impl Lab {
             }
             Event::Fall { unit, .. } => host.fall(unit),
             Event::Suite { suite, .. } => host.facts.suite.base = Some(suite.clone()),
+            Event::Chroot { .. } => host.asks_systemd = false,
             Event::HalfDone { package, .. } => {
                 let mut packages = host.facts.packages.iter_mut();
                 if let Some(package) = packages.find(|p| p.name == *package) {

@@ -9,6 +9,9 @@ pub const WORKERS_ONLY: &str = "lava-backup-workers-only";
 /// All of PostgreSQL's clusters on Debian.
 pub(crate) const SERVER: &str = "postgresql.service";
 
+/// What systemd has reached on every host that it has started.
+pub(crate) const SYSINIT: &str = "sysinit.target";
+
 /// Before names of units: prints a line for each that runs, comes up or goes down, and
 /// nothing for one that is down, whether it ended well or failed.
 pub(crate) const RUNNING: [&str; 5] = [

@@ -250,6 +250,8 @@ const ROWS: &[Row] = &[
         fate: |plan| at(plan, "master.reopen.release_holds", 0, Event::Pretend) },
     Row { guard: "still", beside: &[], lab: usual, without: Harm(WrittenWhileLoaded),
         fate: |plan| at(plan, "master.quiesce.stop", 0, Event::Pretend) },
+    Row { guard: "systemd", beside: &["closed", "reached", "active"], lab: usual, without: Harm(WrittenWhileLoaded),
+        fate: |_| before("master.quiesce.stop", Event::Chroot { host: M.into() }) },
     Row { guard: "masked", beside: &[], lab: usual, without: Harm(HardwareDriven),
         fate: |plan| at(plan, "master.quiesce.stop", 1, Event::Pretend)
             .and(Moment::new("master.maintenance.jobs", 0), Event::Reboot { host: M.into() }) },

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use lava_restore_plan::run::{Confirmed, Exited, Host, Person, Stream, Told};
@@ -40,6 +41,8 @@ pub struct Master {
     pub broken: Option<String>,
     /// The gate with this word answers otherwise, so many times, with this status.
     pub otherwise: Option<(&'static str, u32, u8)>,
+    /// What such an answer takes.
+    pub slow: Duration,
     pub stop: Option<i32>,
 }
 
@@ -69,6 +72,7 @@ impl Master {
             moment: Box::new(|| {}),
             broken: None,
             otherwise: None,
+            slow: Duration::ZERO,
             stop: None,
         };
         if !dir.join("lab").exists() {
@@ -148,6 +152,7 @@ impl Master {
         let lab = self.lab();
         let yes = |is: bool| Some((if is { 0 } else { 3 }, String::new()));
         match words {
+            ["systemctl", "is-active", "sysinit.target"] => Some((0, "active".to_owned())),
             ["systemctl", "is-active", units @ ..] => {
                 let states = units.iter().map(|unit| match lab.running.contains(*unit) {
                     true => "active",
@@ -157,7 +162,7 @@ impl Master {
                 let code = if states.contains(&"active") { 0 } else { 3 };
                 Some((code, states.join("\n")))
             }
-            ["systemctl", "list-units", units @ ..] => {
+            ["systemctl", "list-units", _, _, _, units @ ..] => {
                 let running = units.iter().filter(|unit| lab.running.contains(**unit));
                 Some((0, running.copied().collect::<Vec<_>>().join("\n")))
             }
@@ -209,6 +214,7 @@ impl Host for Master {
             && words.iter().any(|w| w.contains(*word))
         {
             *times -= 1;
+            thread::sleep(self.slow);
             tell(Told::Printed(Stream::Out, b"something else\n"));
             return Ok(Exited::Exit(*code));
         }

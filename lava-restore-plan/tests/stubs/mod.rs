@@ -86,6 +86,7 @@ impl Stubs {
             .args(arguments)
             .env("PATH", format!("{}:{path}", self.at("bin").display()))
             .env("LAVA_RESTORE_STATE", self.at("state"))
+            .env("LAVA_RESTORE_LOCK", self.at("lock/restore.lock"))
             .env("LAVA_RESTORE_CONFIRM", answers)
             .env("LC_ALL", "C.UTF-8")
             .env("HOME", &self.0)
