@@ -17,7 +17,7 @@ const BOOT: Duration = Duration::from_secs(120);
 const HALT: Duration = Duration::from_secs(90);
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// A running machine, halted when dropped.
+/// A running machine, halted when dropped, and by the kernel when the thread that booted it ends.
 pub(super) struct Machine {
     root: PathBuf,
     keeper: Child,
@@ -55,10 +55,7 @@ impl Machine {
         words.push(format!("--machine=drill-{}", std::process::id()));
         words.push(format!("--bind-ro={}:{at}", shared.display()));
         let group = format!("lava-backup-drill-{}", std::process::id());
-        let keeper = Command::new("setsid")
-            .args(["sh", "-c", include_str!("machine.sh"), "machine"])
-            .arg(if managed { "" } else { &group })
-            .args(&words)
+        let keeper = keep(if managed { "" } else { &group }, &words)
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(errors)
@@ -161,6 +158,15 @@ impl Drop for Machine {
     }
 }
 
+/// What keeps a machine: the command, in a session of its own, which ends with us.
+fn keep(group: &str, command: &[String]) -> Command {
+    let mut keeper = Command::new("setsid");
+    keeper
+        .args(["sh", "-c", include_str!("machine.sh"), "machine", group])
+        .args(command);
+    keeper
+}
+
 /// A control group is removed when those in it are.
 fn remove_groups(group: &Path) {
     for inner in fs::read_dir(group).into_iter().flatten().flatten() {
@@ -169,4 +175,37 @@ fn remove_groups(group: &Path) {
         }
     }
     let _ = fs::remove_dir(group);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::io::{BufRead, BufReader};
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn what_keeps_a_machine_ends_when_who_booted_it_is_killed() {
+        let command = ["sh", "-c", "echo begun; exec sleep 120"].map(String::from);
+        let keeper = keep("", &command);
+        let mut booter = Command::new("sh")
+            .args(["-c", "\"$@\" & wait", "booter"])
+            .arg(keeper.get_program())
+            .args(keeper.get_args())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut out = BufReader::new(booter.stdout.take().unwrap());
+        let mut begun = String::new();
+        out.read_line(&mut begun).unwrap();
+        assert_eq!(begun, "begun\n");
+        booter.kill().unwrap();
+        booter.wait().unwrap();
+        // The other end of the pipe is the command's until it ends.
+        let (ended, end) = mpsc::channel();
+        thread::spawn(move || ended.send(io::read_to_string(out)));
+        let rest = end.recv_timeout(Duration::from_secs(60)).unwrap().unwrap();
+        assert_eq!(rest, "");
+    }
 }

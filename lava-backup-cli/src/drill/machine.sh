@@ -1,4 +1,5 @@
-# machine GROUP COMMAND...: becomes the command, in control groups of that name where one is given.
+# machine GROUP COMMAND...: becomes the command, in control groups of that name where one is given,
+# and is told to end when whoever began it has ended.
 group=$1
 shift
 if [ -n "$group" ]; then
@@ -8,4 +9,4 @@ if [ -n "$group" ]; then
         } || exit
     done
 fi
-exec "$@"
+exec setpriv --pdeathsig TERM "$@"
