@@ -347,7 +347,8 @@ pub(crate) struct DatabaseTargetArgs {
 pub(crate) enum Level {
     /// The database in a scratch cluster, and every file in a directory
     Data,
-    /// A system built of the backup's .debs alone, without a network
+    /// A system built of the backup's .debs alone, without a network; by itself it proves neither
+    /// database nor files
     Packages,
     /// Both in a system that boots, restored by the steps of its plan, and looked at
     Boot,

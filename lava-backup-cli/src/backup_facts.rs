@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::args::BackupArgs;
 use crate::exit::{Exit, Failure};
-use crate::named;
+use crate::{named, standing};
 
 /// Where a backup holds the secret of a worker of 2020.09 or later.
 const WORKER_TOKEN: &str = "data/var/lib/lava/dispatcher/worker/token";
@@ -73,11 +73,10 @@ fn read<T: serde::de::DeserializeOwned>(
     })
 }
 
-/// Whether the last drill of it passed; nothing is recorded beside a backup that is one file.
+/// Whether it came back in its last drill; nothing is recorded beside a backup that is one file.
 fn drill_passed(backup: &Backup) -> Option<bool> {
     let evidence = backup.evidence().ok()?;
-    let drill = evidence.iter().rfind(|record| record.check == "drill")?;
-    Some(drill.passed)
+    Some(standing::last_drill(&evidence)?.passed)
 }
 
 fn size(section: &lava_backup_core::Section) -> plan::Size {

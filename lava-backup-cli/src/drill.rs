@@ -133,6 +133,14 @@ impl Level {
         }
     }
 
+    /// Does a drill of this level bring the database and the files back?
+    pub(crate) fn restores(self) -> bool {
+        match self {
+            Self::Data | Self::Boot => true,
+            Self::Packages => false,
+        }
+    }
+
     /// What a drill of this level does not prove.
     fn leaves_open(self) -> Vec<String> {
         let open: &[&str] = match self {

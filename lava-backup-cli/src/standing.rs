@@ -1,8 +1,10 @@
 //! How the backups of a store stand: can they be read, what have checks found?
 
+use clap::ValueEnum as _;
 use lava_backup_core::retention::{Candidate, Known};
 use lava_backup_core::{Backup, BackupId, Evidence, Outcome, Store};
 
+use crate::args::Level;
 use crate::exit::{CouldNot, Failure};
 use crate::verify::EVERY_BYTE;
 
@@ -41,24 +43,29 @@ fn of(store: &Store, id: BackupId) -> Standing {
     let backup = store.backup(&id);
     let known = backup.as_ref().ok().and_then(|backup| {
         let evidence = backup.evidence().ok()?;
-        let last = |check: &str| {
-            let of_check = |e: &&Evidence| e.check == check;
-            evidence.iter().rfind(of_check).map(|e| e.passed)
-        };
+        let drilled = last_drill(&evidence).map(|drill| drill.passed);
         let complete = backup.seal().outcome == Outcome::Complete;
         Some(Known {
             host: backup.seal().host.clone(),
             taken: backup.seal().taken.clone(),
             // That a backup is not equivalent says what its host was like,
             // not that it can't be restored.
-            good: complete && is_sound(&evidence) && last("drill") != Some(false),
-            drilled: last("drill") == Some(true),
+            good: complete && is_sound(&evidence) && drilled != Some(false),
+            drilled: drilled == Some(true),
         })
     });
     Standing {
         backup: backup.could_not(format!("open the backup {id}")),
         candidate: Candidate { id, known },
     }
+}
+
+/// The last drill that says whether a backup comes back. One that failed says so at any level; one
+/// that passed, only where it brought the database and the files back.
+pub(crate) fn last_drill(evidence: &[Evidence]) -> Option<&Evidence> {
+    let restored = |e: &Evidence| Level::from_str(&e.depth, false).is_ok_and(Level::restores);
+    let tells = |e: &&Evidence| e.check == "drill" && (!e.passed || restored(e));
+    evidence.iter().rfind(tells)
 }
 
 /// Has no verification found damage, but for what a later one of every byte has

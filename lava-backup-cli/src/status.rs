@@ -67,7 +67,8 @@ pub(crate) struct HostStatus {
     pub(crate) newest_good_taken: Option<String>,
     /// Seconds since then.
     pub(crate) would_lose_seconds: Option<u64>,
-    /// The last drill of any of its backups.
+    /// The last drill of any of its backups that says whether it comes back: one that failed, or
+    /// passed at level `data` or `boot`.
     pub(crate) last_drill: Option<DrillStatus>,
 }
 
@@ -182,7 +183,7 @@ fn of_host(
         .flat_map(|(_, backup, _)| backup.evidence().unwrap_or_default())
         .collect();
     evidence.sort_by(|a, b| a.began.cmp(&b.began));
-    let drill = evidence.iter().rfind(|e| e.check == "drill");
+    let drill = standing::last_drill(&evidence);
     let mut reasons = Vec::new();
     let mut because = |code, health, words: String| {
         reasons.push(Reason {

@@ -41,8 +41,12 @@ impl Plain {
     }
 
     fn record(&self, id: &str, check: &str, passed: bool) {
+        self.record_at("data", id, check, passed);
+    }
+
+    fn record_at(&self, depth: &str, id: &str, check: &str, passed: bool) {
         let backup = self.store.backup(&id.parse().unwrap()).unwrap();
-        let mut draft = EvidenceDraft::new(check, "data", passed);
+        let mut draft = EvidenceDraft::new(check, depth, passed);
         draft.began = format!("2026-12-01T00:00:0{}Z", backup.evidence().unwrap().len());
         backup.record(draft).unwrap();
     }
@@ -169,6 +173,9 @@ fn a_backup_is_compared_with_the_newest_drilled_one_that_is_not_newer() {
     let large = [("config/a", "1"), ("config/b", "1"), ("config/c", "1")];
     let day = |n: u8| format!("2026-11-0{n}T00:00:00Z");
     plain.back_up("b1", "lab", &day(1), &small);
+    plain.run("compare", &[]).says(3, &["b1", "lab", "drill"]);
+    // Its packages alone say nothing of what it holds.
+    plain.record_at("packages", "b1", "drill", true);
     plain.run("compare", &[]).says(3, &["b1", "lab", "drill"]);
     plain.back_up("b2", "lab", &day(2), &small);
     plain.back_up("b3", "lab", &day(3), &large);

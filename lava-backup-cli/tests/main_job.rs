@@ -8,6 +8,7 @@ use std::fs;
 use std::process::Command;
 
 use common::{Host, cluster, database, lava_backup, url};
+use lava_backup_core::{EvidenceDraft, Store};
 
 #[test]
 fn a_lab_is_backed_up_proved_and_brought_back() {
@@ -150,6 +151,33 @@ fn a_plan_is_made_from_facts_alone() {
             "{}",
             ran.out
         );
+    }
+}
+
+#[test]
+fn a_plan_counts_a_drill_that_restored_and_any_that_failed() {
+    let host = Host::new(1);
+    let id = host.create();
+    let facts = lava_backup(&["facts", "--root", &host.text("root")]).ends(0);
+    fs::write(host.at("facts.json"), &facts.out).unwrap();
+    let store = Store::open(&host.at("store")).unwrap();
+    let backup = store.backup(&id.parse().unwrap()).unwrap();
+    for (level, passed, told) in [
+        ("packages", true, "self.untested"),
+        ("data", true, "self.drilled"),
+        ("packages", false, "self.drill_failed"),
+        ("packages", true, "self.drill_failed"),
+        ("boot", true, "self.drilled"),
+    ] {
+        let mut record = EvidenceDraft::new("drill", level, passed);
+        record.began = format!("2026-12-01T00:00:0{}Z", backup.evidence().unwrap().len());
+        backup.record(record).unwrap();
+        let target = host.text("facts.json");
+        let plan = host.run("plan", &["--target", &target, "--format", "json"]);
+        let plan = plan.json();
+        let findings = plan["findings"].as_array().unwrap().iter();
+        let codes: Vec<_> = findings.filter_map(|f| f["code"].as_str()).collect();
+        assert!(codes.contains(&told), "{level} {passed}: {codes:?}");
     }
 }
 

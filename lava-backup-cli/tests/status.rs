@@ -44,8 +44,12 @@ impl Lab {
     }
 
     fn record(&self, id: &str, check: &str, passed: bool, hours: i64) {
+        self.record_at("data", id, check, passed, hours);
+    }
+
+    fn record_at(&self, depth: &str, id: &str, check: &str, passed: bool, hours: i64) {
         let backup = self.store.backup(&id.parse().unwrap()).unwrap();
-        let mut draft = EvidenceDraft::new(check, "data", passed);
+        let mut draft = EvidenceDraft::new(check, depth, passed);
         draft.began = ago(hours);
         draft.milliseconds = 61_000;
         backup.record(draft).unwrap();
@@ -166,6 +170,27 @@ fn what_is_old_degraded_damaged_or_missing_is_told_apart() {
         failed["rack-a"],
         of("bad", &["no-good-backup", "drill-failed"])
     );
+}
+
+#[test]
+fn a_drill_of_packages_alone_tells_only_by_failing() {
+    let lab = Lab::new();
+    lab.back_up("m1", &master(&[]), 9, vec![]);
+    let drill = |level, passed, hours| lab.record_at(level, "m1", "drill", passed, hours);
+    drill("packages", true, 8);
+    assert_eq!(lab.hosts(3, &[])["lava"], of("unknown", &["never-drilled"]));
+    drill("boot", true, 7);
+    assert_eq!(lab.hosts(0, &[])["lava"], good(&[]));
+    let failed = of("bad", &["no-good-backup", "drill-failed"]);
+    drill("packages", false, 6);
+    assert_eq!(lab.hosts(5, &[])["lava"], failed);
+    drill("packages", true, 5);
+    assert_eq!(lab.hosts(5, &[])["lava"], failed);
+    // A level that a later version may have.
+    drill("half", true, 4);
+    assert_eq!(lab.hosts(5, &[])["lava"], failed);
+    drill("data", true, 3);
+    assert_eq!(lab.hosts(0, &[])["lava"], good(&[]));
 }
 
 #[test]
