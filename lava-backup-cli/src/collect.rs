@@ -130,17 +130,7 @@ pub(crate) fn of_database(facts: &mut Facts, snapshot: &mut Snapshot) -> Result<
         size_bytes: Some(server.size),
         ..Database::default()
     };
-    let applied = rows(
-        snapshot,
-        "SELECT app, name FROM public.django_migrations ORDER BY 1, 2",
-    )?;
-    database.migrations = applied.map(|rows| {
-        let migration = |row: Row| match <[Option<String>; 2]>::try_from(row) {
-            Ok([Some(app), Some(name)]) => Some(Migration { app, name }),
-            _ => None,
-        };
-        rows.into_iter().filter_map(migration).collect()
-    });
+    database.migrations = migrations(snapshot)?;
     lab::add(&mut database, snapshot)?;
     let mut count = |sql: &str| {
         let first = rows(snapshot, sql)?.and_then(|rows| number(rows.first()?, 0));
@@ -155,6 +145,17 @@ pub(crate) fn of_database(facts: &mut Facts, snapshot: &mut Snapshot) -> Result<
     )?;
     facts.database = DatabaseState::Present(Box::new(database));
     Ok(())
+}
+
+/// The migrations that a database has had.
+pub(crate) fn migrations(snapshot: &mut Snapshot) -> Result<Option<Vec<Migration>>, Failure> {
+    let sql = "SELECT app, name FROM public.django_migrations ORDER BY 1, 2";
+    let migration = |row: Row| match <[Option<String>; 2]>::try_from(row) {
+        Ok([Some(app), Some(name)]) => Some(Migration { app, name }),
+        _ => None,
+    };
+    let applied = rows(snapshot, sql)?;
+    Ok(applied.map(|rows| rows.into_iter().filter_map(migration).collect()))
 }
 
 /// What a table of LAVA holds; `None` if this database has no such table or

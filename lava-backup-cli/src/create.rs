@@ -20,6 +20,7 @@ use crate::clock::{self, Instant};
 use crate::collect;
 use crate::debs::DebsDocument;
 use crate::exit::{CouldNot, Exit, Failure};
+use crate::finished::{self, FinishedJobs};
 use crate::host::Host;
 use crate::paths::{self, Secrets, Trees};
 use crate::progress::Progress;
@@ -29,13 +30,11 @@ use crate::{TOOL, text};
 mod debs;
 mod destination;
 mod earlier;
-mod finished;
 mod sink;
 mod state;
 
 use debs::Debs;
 use destination::Destination;
-use finished::FinishedJobs;
 use sink::Sink;
 use state::State;
 
@@ -390,7 +389,7 @@ impl Making {
                 .could_not("store the files")?;
         }
         if let Some(message) = self.finished.lacking() {
-            self.problem("jobs.without-log", message, false);
+            self.problem(finished::WITHOUT_LOG, message, false);
         }
         Ok(after)
     }

@@ -11,6 +11,7 @@ use crate::progress::Progress;
 use crate::{TOOL, backup_facts, clock, named, text};
 
 mod boot;
+mod coherence;
 mod data;
 mod machine;
 mod packages;
@@ -44,7 +45,7 @@ pub(crate) struct Drilled {
     pub(crate) packages_differ: Vec<String>,
     /// Steps of the plan that were done in it.
     pub(crate) steps: u64,
-    /// What else was looked at in it.
+    /// What else was looked at.
     pub(crate) checks: Vec<Check>,
     /// Milliseconds it took: a measured part of the time to restore.
     pub(crate) milliseconds: u64,
@@ -54,7 +55,7 @@ pub(crate) struct Drilled {
     pub(crate) unrecorded: Option<String>,
 }
 
-/// One look at a restored system.
+/// One look at what was restored.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Check {
     /// What was looked at.
@@ -163,6 +164,16 @@ impl Level {
 }
 
 impl Drilled {
+    /// Notes what was looked at.
+    fn check(&mut self, what: &str, expected: &str, found: &str) {
+        self.checks.push(Check {
+            what: what.to_owned(),
+            held: expected == found,
+            expected: expected.to_owned(),
+            found: found.to_owned(),
+        });
+    }
+
     fn text(&self) -> String {
         let word = if self.passed { "passed" } else { "FAILED" };
         let mut out = format!("drill    {word} {}\n", self.backup);

@@ -24,6 +24,7 @@ mod diff;
 mod drill;
 pub mod exit;
 mod extract;
+mod finished;
 mod forget;
 mod host;
 mod look;

@@ -36,6 +36,16 @@ fn a_lab_is_backed_up_proved_and_brought_back() {
     let drilled = host.run("drill", &["--json"]).ends(0).json();
     assert_eq!(drilled["passed"], true);
     assert_eq!(drilled["tables_equal"], made["tables"]);
+    let checks = drilled["checks"].as_array().unwrap().iter();
+    let checks: Vec<_> = checks.map(|c| (&c["what"], &c["found"])).collect();
+    let migrations = "98 rows, as the packages ship them";
+    assert_eq!(
+        checks,
+        [
+            (&"finished jobs without a log".into(), &"none".into()),
+            (&"migrations".into(), &migrations.into())
+        ]
+    );
     let listed = host.run("list", &["--json"]).ends(0).json();
     let checks = listed["backups"][0]["checks"].as_array().unwrap();
     assert_eq!(checks.len(), 2, "{listed:#}");

@@ -1,4 +1,7 @@
+//! The migrations that a database has had against those that code ships.
+
 use std::collections::BTreeSet;
+use std::fmt;
 
 use crate::facts::{Migration, ShippedMigration};
 
@@ -16,16 +19,17 @@ pub(crate) const LAVA_APPS: [&str; 3] = [
 /// exits 0) nor, but for one, a migration that is still to come, so the names themselves are
 /// compared, squashes expanded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Difference {
+pub struct Difference {
     /// Applied, and unknown to the code: the database is newer.
-    pub(crate) unknown: BTreeSet<(String, String)>,
+    pub unknown: BTreeSet<(String, String)>,
     /// Shipped, and not applied: the code is newer. Only of LAVA and of applications that the
     /// database has, for Django ships some that LAVA does not install.
-    pub(crate) pending: BTreeSet<(String, String)>,
+    pub pending: BTreeSet<(String, String)>,
 }
 
 impl Difference {
-    pub(crate) fn of(applied: &[Migration], shipped: &[ShippedMigration]) -> Self {
+    /// Of the rows of `django_migrations` and the files of the packages.
+    pub fn of(applied: &[Migration], shipped: &[ShippedMigration]) -> Self {
         let applied: BTreeSet<(&str, &str)> = applied.iter().map(pair).collect();
         let apps: BTreeSet<&str> = applied
             .iter()
@@ -63,8 +67,19 @@ impl Difference {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Do they fit each other?
+    pub fn is_empty(&self) -> bool {
         self.unknown.is_empty() && self.pending.is_empty()
+    }
+}
+
+impl fmt::Display for Difference {
+    /// Nothing if it is empty.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sides = [("database", &self.unknown), ("packages", &self.pending)];
+        let only = sides.iter().filter(|(_, names)| !names.is_empty());
+        let only = only.map(|(side, names)| format!("only in the {side}: {}", list(names)));
+        f.write_str(&only.collect::<Vec<_>>().join("; "))
     }
 }
 
@@ -145,6 +160,12 @@ mod tests {
         );
         assert_eq!(list(&difference.unknown), "lava_results_app.0019_auto_x");
         assert!(difference.pending.is_empty());
+        let both = Difference::of(&applied(&["0002_b"]), &shipped(&[("0001_a", &[])]));
+        assert_eq!(
+            both.to_string(),
+            "only in the database: lava_results_app.0002_b; \
+             only in the packages: lava_results_app.0001_a"
+        );
     }
 
     #[test]

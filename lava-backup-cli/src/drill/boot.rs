@@ -11,9 +11,9 @@ use lava_restore_plan::Facts;
 use lava_restore_plan::facts::{Package, Role};
 use serde_json::Value;
 
+use super::Drilled;
 use super::machine::Machine;
 use super::packages::{self, Build};
-use super::{Check, Drilled};
 use crate::args::DrillArgs;
 use crate::backup_facts;
 use crate::exit::{CouldNot, Exit, Failure};
@@ -249,16 +249,4 @@ fn last_line(out: &Output) -> String {
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
     let last = said.lines().rfind(|line| !line.trim().is_empty());
     last.unwrap_or("it said nothing").to_owned()
-}
-
-impl Drilled {
-    /// Notes what was looked at.
-    fn check(&mut self, what: &str, expected: &str, found: &str) {
-        self.checks.push(Check {
-            what: what.to_owned(),
-            held: expected == found,
-            expected: expected.to_owned(),
-            found: found.to_owned(),
-        });
-    }
 }

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use lava_backup_core::{Backup, Event, Extract, MemberPath, Root};
 use lava_backup_pg::{Comparison, Programs, Restore, Scratch};
+use lava_restore_plan::facts::Role;
 
 use super::Drilled;
+use super::coherence::Coherence;
 use crate::exit::{CouldNot, Failure};
 use crate::progress::Progress;
 use crate::throwaway::{Throwaway, Use};
@@ -18,7 +20,9 @@ pub(super) fn drill(
     progress: &Progress,
     drilled: &mut Drilled,
 ) -> Result<(), Failure> {
-    if let Some(comparison) = restore_database(backup, scratch, progress, drilled)? {
+    let mut coherence = None;
+    if let Some((comparison, asked)) = restore_database(backup, scratch, progress, drilled)? {
+        coherence = asked;
         drilled.tables_equal = comparison.equal;
         drilled.rows = comparison.rows;
         let differ = comparison
@@ -38,16 +42,17 @@ pub(super) fn drill(
             .not_proved
             .push("a database: the backup has none".into());
     }
-    restore_files(backup, scratch, progress, drilled)
+    restore_files(backup, scratch, progress, coherence.as_mut(), drilled)?;
+    coherence.map_or(Ok(()), |coherence| coherence.check(backup, drilled))
 }
 
-/// Loads the dump into a cluster of its own and reads every table back.
+/// Loads the dump into a cluster of its own, reads every table back, and asks a master's database.
 fn restore_database(
     backup: &Backup,
     scratch: &Path,
     progress: &Progress,
     drilled: &mut Drilled,
-) -> Result<Option<Comparison>, Failure> {
+) -> Result<Option<(Comparison, Option<Coherence>)>, Failure> {
     let Some(dump) = backup_facts::dump(backup)? else {
         return Ok(None);
     };
@@ -75,12 +80,17 @@ fn restore_database(
     });
     drop(feed);
     match (restored, broken) {
-        (Ok(restored), None) => Ok(Some(restored.comparison)),
+        (Ok(restored), None) => {
+            let is_master = backup_facts::facts(backup)?.role == Role::Master;
+            let address = cluster.address(&dump.server.database);
+            let coherence = is_master.then(|| Coherence::of(&address)).transpose()?;
+            Ok(Some((restored.comparison, coherence)))
+        }
         // What is wrong with the backup is the drill's answer.
-        (_, Some(e)) => Ok(Some(failed(&e.to_string()))),
+        (_, Some(e)) => Ok(Some((failed(&e.to_string()), None))),
         (Err(e), None) => match e.kind() {
             lava_backup_pg::ErrorKind::Differs | lava_backup_pg::ErrorKind::Failed => {
-                Ok(Some(failed(&e.to_string())))
+                Ok(Some((failed(&e.to_string()), None)))
             }
             _ => Err(e).could_not("drill the database"),
         },
@@ -104,6 +114,7 @@ fn restore_files(
     backup: &Backup,
     scratch: &Path,
     progress: &Progress,
+    mut coherence: Option<&mut Coherence>,
     drilled: &mut Drilled,
 ) -> Result<(), Failure> {
     let dir = Throwaway::new(scratch, Use::Drill)
@@ -149,11 +160,17 @@ fn restore_files(
         progress.say("comparing every file");
         options.dry_run = true;
         options.replace = true;
-        let again = lava_backup_core::extract(backup, &root, &options, &mut |event| {
-            if let Event::Change(change) = event {
+        let again = lava_backup_core::extract(backup, &root, &options, &mut |event| match event {
+            Event::Compare(entry) => {
+                if let Some(coherence) = &mut coherence {
+                    coherence.saw(entry);
+                }
+            }
+            Event::Change(change) => {
                 let differs = format!("{}: {}", change.path, change.what);
                 drilled.files_differ.push(differs);
             }
+            _ => {}
         })
         .could_not("compare the files")?;
         drilled.files_equal += again.same;

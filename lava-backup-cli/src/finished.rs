@@ -8,14 +8,17 @@ use lava_backup_pg::Snapshot;
 use crate::exit::Failure;
 use crate::{collect, text};
 
+/// The code of what a seal says of those that left none.
+pub(crate) const WITHOUT_LOG: &str = "jobs.without-log";
+
 /// The jobs that were finished at the instant of the snapshot, until their logs
 /// are seen.
 #[derive(Default)]
-pub(super) struct FinishedJobs(BTreeSet<u64>);
+pub(crate) struct FinishedJobs(BTreeSet<u64>);
 
 impl FinishedJobs {
     /// From a database that is LAVA's; another has none.
-    pub(super) fn of(snapshot: &mut Snapshot) -> Result<Self, Failure> {
+    pub(crate) fn of(snapshot: &mut Snapshot) -> Result<Self, Failure> {
         let sql = "SELECT id FROM public.lava_scheduler_app_testjob WHERE state = 5";
         let rows = collect::rows(snapshot, sql)?.unwrap_or_default();
         let id = |row: lava_backup_pg::Row| row.first()?.as_deref()?.parse().ok();
@@ -24,7 +27,7 @@ impl FinishedJobs {
 
     /// `…/job-output/YYYY/MM/DD/ID/output.yaml`, or `…/job-output/job-ID/…`
     /// from before 2017.
-    pub(super) fn saw(&mut self, entry: &Entry) {
+    pub(crate) fn saw(&mut self, entry: &Entry) {
         let mut parts: Vec<&[u8]> = entry.path.components().collect();
         let name = parts.pop();
         if !matches!(name, Some(b"output.yaml" | b"output.yaml.xz")) {
@@ -37,8 +40,9 @@ impl FinishedJobs {
         }
     }
 
-    /// Those whose logs were not seen, in a sentence; `None` if there is none.
-    pub(super) fn lacking(&self) -> Option<String> {
+    /// Those whose logs were not seen, in a sentence; `None` if there is none. A drill knows by
+    /// this very sentence those that the seal tells of.
+    pub(crate) fn lacking(&self) -> Option<String> {
         const NAMED: usize = 20;
         if self.0.is_empty() {
             return None;
