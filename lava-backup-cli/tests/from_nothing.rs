@@ -17,6 +17,9 @@ use serde_json::Value;
 const TEST: &str = "a_backup_alone_makes_a_system_and_a_bare_debian_a_serving_master";
 const OF_EVERY_RELEASE: &str = "so_does_a_backup_of_every_other_release";
 const JOBS: u32 = 50;
+/// What a job that is added or started changes.
+const STARTED: &str =
+    "SELECT max(id), count(start_time), max(start_time) FROM lava_scheduler_app_testjob";
 /// Within a master.
 const STORE: &str = "/srv/store";
 
@@ -226,31 +229,26 @@ fn comes_from_nothing(suite: &str, program: &Path) {
     becomes_a_serving_master(program, &lab, &new.boot(program), &before);
 }
 
-/// A store with one complete backup: a drill that boots, and then a bare Debian that is the target.
+/// A store with one complete backup: drills of its packages, alone and in a system that boots, and
+/// then a bare Debian that is the target.
 fn becomes_a_serving_master(program: &Path, lab: &Master, new: &Master, packages_then: &[String]) {
     lab.populate(JOBS);
     let made = lab.lava_backup(&["create", "--store", STORE, "--packages", "closure"], 0);
     assert_eq!(made["outcome"], "complete", "{made:#}");
     let store = lab.dir.join("srv/store");
-    let drill = [
-        "drill",
-        "--level",
-        "boot",
-        "--store",
-        text(&store),
-        "--json",
-    ];
-    let drilled = lava_backup(program, &drill).ends(0).json();
-    assert_eq!(drilled["passed"], true, "{drilled:#}");
-    assert_eq!(
-        drilled["packages_equal"],
-        packages_then.len() as u64,
-        "{drilled:#}"
-    );
-    assert!(
-        drilled["checks"].as_array().unwrap().len() > 5,
-        "{drilled:#}"
-    );
+    for (level, checks, tables) in [
+        ("packages", 0, 0.into()),
+        ("boot", 6, made["tables"].clone()),
+    ] {
+        let drill = ["drill", "--level", level, "--store", text(&store), "--json"];
+        let drilled = lava_backup(program, &drill).ends(0).json();
+        assert_eq!(drilled["passed"], true, "{drilled:#}");
+        let packages = packages_then.len() as u64;
+        assert_eq!(drilled["packages_equal"], packages, "{drilled:#}");
+        let looks = drilled["checks"].as_array().unwrap().len();
+        assert!(looks >= checks, "{drilled:#}");
+        assert_eq!(drilled["tables_equal"], tables, "{drilled:#}");
+    }
 
     let stores = [lab, new].map(|master| master.dir.join("srv/store"));
     fs::create_dir_all(new.dir.join("srv")).unwrap();
@@ -284,21 +282,26 @@ fn becomes_a_serving_master(program: &Path, lab: &Master, new: &Master, packages
         assert_eq!(new.sql(&sql), lab.sql(&sql), "{table}");
         new.sql(&sql)
     });
-    assert_ne!(counts[0], "0");
-    let version = "/api/v0.2/system/version/";
-    let (status, said) = new.page(version);
-    assert_eq!((status, said), lab.page(version));
-    assert_eq!(status, 200);
+    assert!(counts.iter().all(|count| count != "0"), "{counts:?}");
+    assert_eq!(new.sql(STARTED), lab.sql(STARTED), "a job was started");
+    new.is_the_lab_of(STORE, made["backup"].as_str().unwrap());
+
     let job = new.sql(
         "SELECT max(id) FROM lava_scheduler_app_testjob WHERE is_public AND state = 5 AND health = 1",
     );
-    // What the made-up jobs look like to each release is the lab's affair.
-    let job = format!("/scheduler/job/{job}");
-    assert_eq!(new.page(&job).0, lab.page(&job).0);
-    let log = format!("{job}/log_file/plain");
-    let (status, said) = new.page(&log);
-    assert!(status == 200 && !said.is_empty(), "{status}");
-    assert_eq!(said, lab.page(&log).1);
+    for path in ["/scheduler/alljobs".into(), format!("/scheduler/job/{job}")] {
+        let statuses = [new, lab].map(|master| master.page(&path).0);
+        assert_eq!(statuses, [200, 200], "{path}");
+    }
+    for path in [
+        "/api/v0.2/system/version/".into(),
+        format!("/api/v0.2/jobs/{job}/"),
+        format!("/scheduler/job/{job}/log_file/plain"),
+    ] {
+        let (status, said) = new.page(&path);
+        assert!(status == 200 && !said.is_empty(), "{path}: {status}");
+        assert_eq!((status, said), lab.page(&path), "{path}");
+    }
     // Nothing is left of what was laid out for apt.
     let left = fs::read_dir(new.dir.join("var/lib/lava-backup")).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
