@@ -1,5 +1,6 @@
-//! A lab at work: jobs come, finish, are packed and are removed by LAVA's own commands while
-//! backups are made, one after the other. Each of them is whole, and no finished job lacks its log.
+//! A lab at work: five jobs a second come and finish, and are packed and removed by LAVA's own
+//! commands, while backups are made, one after the other. Each of them is whole, and no finished job
+//! lacks its log.
 //!
 //! `LAVA_BACKUP_LIVE_ROUNDS` says how many backups are made.
 #![allow(clippy::unwrap_used)]
@@ -8,14 +9,26 @@ mod common;
 #[path = "common/real.rs"]
 mod real;
 
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use real::Master;
 
 const TEST: &str = "backups_of_a_lab_at_work_are_whole_and_no_finished_job_lacks_its_log";
 const STORE: &str = "/srv/store";
 const JOBS: u32 = 100;
+/// A second.
+const RATE: u32 = 5;
+/// Its work is over when this is there.
+const OVER: &str = "/srv/over";
+/// Of the jobs that it runs.
+const LAST_FINISHED: &str = "SELECT coalesce(max(id), 0) FROM lava_scheduler_app_testjob
+    WHERE state = 5 AND description LIKE 'work-%'";
+const LEFT: &str =
+    "SELECT count(*) FROM lava_scheduler_app_testjob WHERE description LIKE 'work-%'";
+const PACKED: &str = "find /var/lib/lava-server -name output.yaml.xz -newer /srv/begun | wc -l";
 
 #[test]
 fn backups_of_a_lab_at_work_are_whole_and_no_finished_job_lacks_its_log() {
@@ -30,16 +43,22 @@ fn backups_of_a_lab_at_work_are_whole_and_no_finished_job_lacks_its_log() {
     lab.populate(JOBS);
     lab.lava_backup(&["init", "--store", STORE], 0);
 
-    let work = Work::default();
+    lab.run(&["touch", "/srv/begun"]).ends(0);
+    let number = |sql: &str| lab.sql(sql).parse::<u32>().unwrap();
+    let over = Over(lab.dir.join(&OVER[1..]));
     let mut backups = Vec::new();
-    std::thread::scope(|scope| {
-        // Ended whatever happens below, or the threads would go on for ever.
-        let _end = End(&work.over);
-        scope.spawn(|| work.until_over(&work.added, || lab.populate(5)));
-        scope.spawn(|| work.until_over(&work.packed, || jobs(&lab, &["compress"])));
-        scope.spawn(|| {
-            work.until_over(&work.removed, || jobs(&lab, &["rm", "--older-than", "85d"]))
-        });
+    let (between, (ran, seconds)) = std::thread::scope(|scope| {
+        // Over whatever happens below, or the threads would go on for ever.
+        let _end = End(&over);
+        let work = scope.spawn(|| lab.works(RATE, OVER));
+        scope.spawn(|| over.until(|| jobs(&lab, &["compress", "--newer-than", "1d"])));
+        scope.spawn(|| over.until(|| jobs(&lab, &["rm", "--submitter", "ci-robot"])));
+        let began = Instant::now();
+        while number(LAST_FINISHED) == 0 {
+            assert!(began.elapsed() < Duration::from_secs(60), "no job finishes");
+            sleep(Duration::from_millis(100));
+        }
+        let mut finished = Vec::new();
         for _ in 0..rounds {
             let made = lab.lava_backup(&["create", "--store", STORE], 0);
             assert_eq!(made["outcome"], "complete", "{made:#}");
@@ -49,43 +68,53 @@ fn backups_of_a_lab_at_work_are_whole_and_no_finished_job_lacks_its_log() {
                 }
             }
             backups.push(made["backup"].as_str().unwrap().to_owned());
+            finished.push(number(LAST_FINISHED));
         }
+        over.now();
+        let between = finished.last().unwrap() - finished.first().unwrap();
+        (between, work.join().unwrap())
     });
-    let done = [&work.added, &work.packed, &work.removed].map(|n| n.load(Ordering::Relaxed));
-    assert!(
-        done.iter().all(|times| *times > 1),
-        "the lab was not at work: {done:?}"
-    );
+    say(&format!(
+        "{ran} jobs in {seconds} s, {between} of them between the first and the last of {rounds} \
+         backups: {:.1} jobs a second",
+        f64::from(ran) / seconds
+    ));
+    assert!(between > rounds, "the lab was not at work: {between}");
+    assert!(number(LEFT) < ran, "no job was removed");
+    let packed = lab.run(&["sh", "-c", PACKED]).ends(0).out;
+    assert_ne!(packed.trim(), "0", "no job was packed");
     for backup in &backups {
         let drilled = lab.lava_backup(&["drill", "--store", STORE, backup], 0);
         assert_eq!(drilled["passed"], true, "{drilled:#}");
     }
 }
 
-/// What a lab does meanwhile, and how often it did.
-#[derive(Default)]
-struct Work {
-    over: AtomicBool,
-    added: AtomicU32,
-    packed: AtomicU32,
-    removed: AtomicU32,
-}
+/// The file that ends the work.
+struct Over(PathBuf);
 
-impl Work {
-    fn until_over(&self, times: &AtomicU32, act: impl Fn()) {
-        while !self.over.load(Ordering::Relaxed) {
+impl Over {
+    fn now(&self) {
+        fs::write(&self.0, "").unwrap();
+    }
+
+    fn until(&self, act: impl Fn()) {
+        while !self.0.exists() {
             act();
-            times.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-struct End<'a>(&'a AtomicBool);
+struct End<'a>(&'a Over);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.now();
     }
+}
+
+#[allow(clippy::print_stdout)]
+fn say(what: &str) {
+    println!("{what}");
 }
 
 /// LAVA's commands meet each other's work too, and end with an error when they do.

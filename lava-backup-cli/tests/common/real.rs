@@ -54,10 +54,29 @@ impl Master {
         tool(&["populate", text(&self.dir), &jobs.to_string()]);
     }
 
+    /// Runs so many jobs a second, as LAVA would, until a file is there; how many, and in how
+    /// many seconds.
+    pub fn works(&self, rate: u32, until: &str) -> (u32, f64) {
+        let rate = rate.to_string();
+        let work = ["populate", text(&self.dir), "at-work", &rate, until];
+        let out = Ran::from(lava_master(&work)).ends(0).out;
+        let (jobs, seconds) = out.trim().split_once(' ').unwrap();
+        (jobs.parse().unwrap(), seconds.parse().unwrap())
+    }
+
+    /// Ends at once, with all that runs in it.
+    pub fn crash(&self) {
+        tool(&["crash", text(&self.dir)]);
+    }
+
+    pub fn start(&self) {
+        tool(&["start", text(&self.dir)]);
+    }
+
     /// Shuts it down cleanly, and boots it again.
     pub fn restart(&self) {
         tool(&["stop", text(&self.dir)]);
-        tool(&["start", text(&self.dir)]);
+        self.start();
     }
 
     pub fn run(&self, command: &[&str]) -> Ran {
@@ -67,18 +86,14 @@ impl Master {
     }
 
     pub fn sql(&self, sql: &str) -> String {
+        self.sql_in("lavaserver", sql)
+    }
+
+    pub fn sql_in(&self, database: &str, sql: &str) -> String {
         let psql = [
-            "runuser",
-            "-u",
-            "postgres",
-            "--",
-            "psql",
-            "-XAtq",
-            "-d",
-            "lavaserver",
-            "-c",
+            "runuser", "-u", "postgres", "--", "psql", "-XAtq", "-d", database, "-c", sql,
         ];
-        let psql = ["env", "-C", "/"].iter().chain(&psql).copied().chain([sql]);
+        let psql = ["env", "-C", "/"].iter().chain(&psql).copied();
         let ran = self.run(&psql.collect::<Vec<_>>()).ends(0);
         ran.out.trim().to_owned()
     }
