@@ -1,5 +1,6 @@
-//! A real LAVA master, brought back by a `restore` that is killed after every step, whose disk is
-//! full under the files and under the database, and whose server of PostgreSQL is killed.
+//! A real LAVA master, brought back by a `restore` that is killed after every step and in the longest,
+//! whose disk is full under the files and under the database, whose server of PostgreSQL is killed,
+//! and whose host loses its power.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -57,9 +58,13 @@ fn a_restore_that_is_killed_after_every_step_brings_a_real_master_back() {
             LOAD => {
                 the_load_meets_a_full_disk(&new);
                 the_load_loses_its_server(&new);
+                the_load_loses_its_host(&new);
                 fill(&new, MEDIA, 1);
             }
-            FILES => meets_a_full_disk(&new, FILES, MEDIA),
+            FILES => {
+                meets_a_full_disk(&new, FILES, MEDIA);
+                the_files_lose_their_writer(&new);
+            }
             _ => {}
         }
         kills += u32::from(killed_after_a_step(&new));
@@ -74,15 +79,23 @@ fn a_restore_that_is_killed_after_every_step_brings_a_real_master_back() {
     assert_eq!(last["outcome"], "finished", "{last:#}");
     new.is_the_lab_of(STORE, &backup);
     assert_eq!(new.sql(BESIDE), "0", "a try that failed has left something");
+    let before = "SELECT datname FROM pg_database WHERE datname LIKE 'lavaserver_before_%'";
+    let before = new.sql(before);
+    assert_eq!(before.lines().count(), 1, "the old database: {before}");
+    holds_no_lab(&new, &before);
+}
+
+fn journal(new: &Master) -> String {
+    let runs = new.dir.join("var/lib/lava-backup/restore");
+    let Some(run) = fs::read_dir(runs).ok().and_then(|mut runs| runs.next()) else {
+        return String::new();
+    };
+    fs::read_to_string(run.unwrap().path().join("journal")).unwrap_or_default()
 }
 
 /// The steps that its journal calls done, in that order.
 fn done(new: &Master) -> Vec<String> {
-    let runs = new.dir.join("var/lib/lava-backup/restore");
-    let Some(run) = fs::read_dir(runs).ok().and_then(|mut runs| runs.next()) else {
-        return vec![];
-    };
-    let journal = fs::read_to_string(run.unwrap().path().join("journal")).unwrap_or_default();
+    let journal = journal(new);
     // A record that is being written may be half there.
     let records = journal
         .lines()
@@ -167,14 +180,21 @@ fn the_load_meets_a_full_disk(new: &Master) {
     old_is_whole(new);
 }
 
-fn the_load_loses_its_server(new: &Master) {
-    let ran = std::thread::scope(|scope| {
+/// Begins to load, and lets something happen meanwhile.
+fn in_the_load(new: &Master, happens: impl FnOnce()) -> Ran {
+    std::thread::scope(|scope| {
         let run = scope.spawn(|| restore(new));
         while new.sql(BESIDE) == "0" {
             assert!(!run.is_finished(), "the load has ended already");
         }
-        new.run(&["pkill", "-KILL", "-u", "postgres"]).ends(0);
+        happens();
         run.join().unwrap()
+    })
+}
+
+fn the_load_loses_its_server(new: &Master) {
+    let ran = in_the_load(new, || {
+        new.run(&["pkill", "-KILL", "-u", "postgres"]).ends(0);
     });
     assert_eq!(ran.code, 1, "{}", ran.out);
     assert_eq!(ran.json()["stopped"]["step"], LOAD, "{}", ran.out);
@@ -182,9 +202,63 @@ fn the_load_loses_its_server(new: &Master) {
     old_is_whole(new);
 }
 
+/// Its database is on a disk that stays.
+fn the_load_loses_its_host(new: &Master) {
+    server(new, "stop");
+    new.run(&["umount", CLUSTERS]).ends(0);
+    server(new, "start");
+    let ran = in_the_load(new, || new.crash());
+    assert_ne!(ran.code, 0, "{}", ran.out);
+    was_at(new, LOAD);
+    new.start();
+    old_is_whole(new);
+    assert_ne!(new.sql(BESIDE), "0", "it was not in the load");
+}
+
+/// Killed with its command, while some files are there and some are not.
+fn the_files_lose_their_writer(new: &Master) {
+    let ran = std::thread::scope(|scope| {
+        // It looks from within, or all would be there before the signal is.
+        let kill = "cd /var/lib/lava-backup/restore/*/
+            tries=$(grep -c BEGINS journal)
+            touch /root/ready
+            until [ $(grep -c BEGINS journal) -gt $tries ]; do sleep 0.002; done
+            sleep 0.1
+            run=$(cut -d' ' -f1 /run/lava-backup/restore.lock)
+            kill -KILL $run $(pgrep -P $run)";
+        let kill = kill.replace("BEGINS", &format!("'{}'", begins(FILES)));
+        let killer = scope.spawn(move || new.run(&["timeout", "60", "sh", "-c", &kill]));
+        while !new.dir.join("root/ready").exists() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let run = restore(new);
+        killer.join().unwrap().ends(0);
+        run
+    });
+    assert_ne!(ran.code, 0, "{}", ran.out);
+    was_at(new, FILES);
+}
+
+/// Of a step's command, in the journal.
+fn begins(step: &str) -> String {
+    format!("\"what\":\"command-begins\",\"step\":\"{step}\"")
+}
+
+#[track_caller]
+fn was_at(new: &Master, step: &str) {
+    let journal = journal(new);
+    let last = journal.lines().last().unwrap();
+    assert!(last.contains(&begins(step)), "it ended elsewhere: {last}");
+}
+
 fn old_is_whole(new: &Master) {
+    holds_no_lab(new, "lavaserver");
+}
+
+/// As it was installed.
+fn holds_no_lab(new: &Master, database: &str) {
     let jobs = "SELECT count(*) FROM lava_scheduler_app_testjob";
-    assert_eq!(new.sql(jobs), "0");
+    assert_eq!(new.sql_in(database, jobs), "0");
     let users = "SELECT count(*) > 0 FROM auth_user";
-    assert_eq!(new.sql(users), "t");
+    assert_eq!(new.sql_in(database, users), "t");
 }
