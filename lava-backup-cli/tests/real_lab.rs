@@ -1,6 +1,6 @@
 //! A master and two workers, each backed up and each restored to a pristine host of its own, in a
-//! network of theirs alone: the restored master takes its workers, and one that is not what it
-//! should be is stopped by its gate.
+//! network of theirs alone: the restored master takes its workers, they start no job, and one that
+//! is not what it should be is stopped by its gate.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -20,6 +20,9 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_lava-backup");
 const WORKERS: [&str; 2] = ["rack-a", "rack-b"];
 const SETTINGS: &str = "/etc/lava-dispatcher/lava-worker";
 const TOKEN: &str = "/var/lib/lava/dispatcher/worker/token";
+const LOG: &str = "/var/log/lava-dispatcher/lava-worker.log";
+/// A worker asks every 20 seconds; a gate that will not hold is waited for to its end.
+const PATIENCE: u16 = 25;
 
 /// The hosts of a lab, running, with a network between them.
 struct Lab {
@@ -78,9 +81,10 @@ fn a_lab_of_a_master_and_two_workers_comes_back_and_a_false_worker_is_stopped() 
         comes_online(&lab.master, name);
     }
 
+    let backed_up = each_worker_is_at_a_job(&lab);
     let new = Lab::pristine(&cache, &dir.path().join("new"));
     for (host, name) in lab.hosts() {
-        let file = format!("/srv/{name}.tar.zst");
+        let file = file_of(name);
         let made = host.lava_backup(&["create", "--to", &file], 0);
         assert_eq!(made["outcome"], "complete", "{name}: {made:#}");
         for (target, _) in new.hosts() {
@@ -104,14 +108,80 @@ fn a_lab_of_a_master_and_two_workers_comes_back_and_a_false_worker_is_stopped() 
         status == 200 && WORKERS.iter().all(|name| page.contains(name)),
         "{status}\n{page}"
     );
+    no_job_has_started(&new, &backed_up);
+}
+
+/// In the database, from this time on. The workers stand still, so that none of them ends it.
+fn each_worker_is_at_a_job(lab: &Lab) -> String {
+    for worker in &lab.workers {
+        let still = ["systemctl", "kill", "--signal=STOP", "lava-worker"];
+        worker.run(&still).ends(0);
+    }
+    lab.master.sql(
+        "UPDATE lava_scheduler_app_testjob SET state = 3 WHERE id IN (
+             SELECT max(job.id) FROM lava_scheduler_app_testjob AS job
+             JOIN lava_scheduler_app_device AS device ON device.hostname = actual_device_id
+             WHERE job.state = 5 AND worker_host_id IN ('rack-a', 'rack-b')
+             GROUP BY worker_host_id)",
+    );
+    let at_work = "SELECT count(DISTINCT worker_host_id) FROM lava_scheduler_app_testjob AS job
+        JOIN lava_scheduler_app_device AS device ON device.hostname = actual_device_id
+        WHERE job.state = 3 AND worker_host_id IN ('rack-a', 'rack-b')";
+    assert_eq!(lab.master.sql(at_work), "2");
+    lab.master.sql("SELECT now()")
+}
+
+/// Whatever the workers ask and are told, they and the master stay as the backup has them.
+fn no_job_has_started(new: &Lab, since: &str) {
+    let now = new.master.sql("SELECT now()");
+    let asked = format!(
+        "SELECT count(*) FROM lava_scheduler_app_worker
+         WHERE hostname IN ('rack-a', 'rack-b') AND last_ping > '{now}'"
+    );
+    let end = Instant::now() + Duration::from_secs(60);
+    while new.master.sql(&asked) != "2" {
+        assert!(Instant::now() < end, "a worker asks for no work");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    // Every job's log, too, is what it was.
+    new.master.is_the_lab_of("/srv", &file_of("master"));
+    // One that is failed before it starts is said to start as it ends.
+    let started = format!(
+        "SELECT count(*) FROM lava_scheduler_app_testjob
+         WHERE start_time > '{since}' AND end_time IS DISTINCT FROM start_time"
+    );
+    assert_eq!(new.master.sql(&started), "0");
+    for (worker, name) in new.workers.iter().zip(WORKERS) {
+        // Its list of jobs begins anew.
+        let file = file_of(name);
+        let list = "data/var/lib/lava/dispatcher/worker/db.sqlite3";
+        let check = ["extract", &file, "config", "data", "--root", "/", "--check"];
+        worker.lava_backup(&[&check[..], &["--exclude", list]].concat(), 0);
+        let log = fs::read_to_string(inside(worker, LOG)).unwrap();
+        assert!(
+            log.contains("PING => server"),
+            "{name} asked nothing:\n{log}"
+        );
+        assert!(
+            !log.contains("server => START"),
+            "{name} started a job:\n{log}"
+        );
+    }
+}
+
+/// The backup of a host of this name, on every host.
+fn file_of(name: &str) -> String {
+    format!("/srv/{name}.tar.zst")
 }
 
 fn inside(host: &Master, path: &str) -> PathBuf {
     host.dir.join(path.trim_start_matches('/'))
 }
 
-/// What is down is still, however it ended.
+/// What is down is still, however it ended. Its timer has missed a day since the worker was made and
+/// may start it again at once, so it is stopped.
 const AN_UPGRADE_FAILED: &str = "set -e
+    systemctl stop apt-daily-upgrade.timer
     mkdir /run/systemd/system/apt-daily-upgrade.service.d
     cd /run/systemd/system/apt-daily-upgrade.service.d
     printf '[Service]\nExecStartPre=/bin/false\n' >fails.conf
@@ -139,7 +209,7 @@ fn planned(new: &Lab) -> Value {
     for (host, name) in new.hosts() {
         let facts = host.run(&["lava-backup", "facts"]).ends(0).out;
         fs::write(inside(&new.master, &format!("/srv/{name}.json")), facts).unwrap();
-        command.push(format!("/srv/{name}.tar.zst"));
+        command.push(file_of(name));
     }
     for (_, name) in new.hosts() {
         command.extend(["--target".into(), format!("/srv/{name}.json")]);
@@ -148,7 +218,13 @@ fn planned(new: &Lab) -> Value {
     let plan = new.master.run(&words).ends(0).json();
     let whole = [&words[..], &["--format", "json"]].concat();
     let whole: Vec<&str> = whole.into_iter().filter(|word| *word != "--json").collect();
-    let whole = new.master.run(&whole).ends(0).out;
+    let mut whole = new.master.run(&whole).ends(0).json();
+    for gate in gates(&mut whole) {
+        if gate["id"].as_str().unwrap().ends_with(":online") {
+            gate["patience"] = PATIENCE.into();
+        }
+    }
+    let whole = whole.to_string();
     for ((host, _), planned) in new.hosts().zip(plan["hosts"].as_array().unwrap()) {
         let id = planned["id"].as_str().unwrap();
         let script = [&words[..], &["--format", "sh", "--host", id]].concat();
@@ -163,6 +239,12 @@ fn planned(new: &Lab) -> Value {
         fs::write(inside(host, "/root/answers"), answers).unwrap();
     }
     plan
+}
+
+/// What must hold after the steps of a plan.
+fn gates(plan: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let steps = plan["steps"].as_array_mut().unwrap().iter_mut();
+    steps.flat_map(|step| step["post"].as_array_mut().unwrap())
 }
 
 /// Its part of the plan by the program itself.
