@@ -66,12 +66,24 @@ fn a_lab_comes_back_on_a_host_that_is_unlike_its_own() {
     new_cluster(&new, "SQL_ASCII", "C");
     refused(&new, &backup, "pg.encoding");
     new_cluster(&new, "UTF8", "C.UTF-8");
-    new.plan(&["--store", STORE, &backup], &[]);
+    // The role that owns it is not there, either.
+    sh(
+        &new,
+        "systemctl stop SERVICES; cd /
+         runuser -u postgres -- dropdb lavaserver
+         runuser -u postgres -- dropuser lavaserver",
+    );
+    // Without its database, nobody can tell what is lost there.
+    refused(&new, &backup, "target.data_unknown");
+    new.plan(&["--store", STORE, &backup, "--replace-data"], &[]);
     let done = new.restore(&[], 0);
     assert_eq!(done["outcome"], "finished", "{done:#}");
     new.is_the_lab_of(STORE, &backup);
     let readers = "SELECT has_table_privilege('reporting', 'lava_scheduler_app_testjob', 'SELECT')";
     assert_eq!(new.sql(readers), "t");
+    let owner = "SELECT rolname, rolcanlogin, rolsuper FROM pg_roles, pg_database \
+                 WHERE pg_roles.oid = datdba AND datname = 'lavaserver'";
+    assert_eq!(new.sql(owner), "lavaserver|t|f");
     let owners = "find /srv/media -name output.yaml -printf '%U:%G\\n' | sort -u";
     assert_eq!(sh(&new, owners).out, "4242:4243\n");
 }
@@ -165,8 +177,9 @@ fn what_happens_while_a_restore_waits_is_seen_before_it_matters() {
     new.sql("UPDATE lava_scheduler_app_device SET health = 0 WHERE hostname = (SELECT min(hostname) FROM lava_scheduler_app_device)");
     stops_at(&new, "master.start.safe:health");
     new.sql("UPDATE lava_scheduler_app_device SET health = 4 WHERE health = 0");
-    sh(&new, HALF);
+    sh(&new, UNPACK);
     stops_at(&new, "master.start.safe:audit");
+    what_waits_brings_lava_forward_when_it_is_configured(&new);
     sh(&new, "dpkg --purge half");
     let done = new.restore(&["--resume"], 0);
     assert_eq!(done["outcome"], "finished", "{done:#}");
@@ -174,21 +187,29 @@ fn what_happens_while_a_restore_waits_is_seen_before_it_matters() {
     assert_eq!(new.sql(AWAKE), "0");
 }
 
-/// A package that is unpacked: whoever configures all that waits for it runs what LAVA's package
-/// does then.
-const HALF: &str = "mkdir -p /root/half/DEBIAN; cd /root
-    printf '%s\\n' 'Package: half' 'Version: 1' 'Architecture: all' 'Maintainer: nobody' \
-        'Description: none' >half/DEBIAN/control
-    dpkg-deb -b half half.deb >/dev/null; dpkg --unpack half.deb >/dev/null";
+/// Whoever configures all that waits for it runs what LAVA's package does then.
+const UNPACK: &str = "dpkg --unpack /srv/newer/half.deb >/dev/null";
 
 fn a_package_that_is_not_configured_makes_it_another_host(new: &Master, backup: &str) {
+    offer(new, "half", "1", MIGRATES);
     new.plan(&["--store", STORE, backup], &[]);
-    sh(new, HALF);
+    sh(new, UNPACK);
     let other = new.run(&["lava-backup", "restore", "/root/plan.json"]);
     assert_eq!(other.code, 6, "{}", other.err);
     is_untouched(new);
     refused(new, backup, "pkg.unclean");
     sh(new, "dpkg --purge half");
+}
+
+/// What the gate was there for; it is undone.
+fn what_waits_brings_lava_forward_when_it_is_configured(new: &Master) {
+    let before = new.sql(MIGRATIONS).parse::<u32>().unwrap();
+    assert!(!new.dir.join("root/configured").exists());
+    sh(new, "dpkg --configure -a");
+    assert!(new.dir.join("root/configured").exists());
+    assert_eq!(new.sql(MIGRATIONS), (before + 1).to_string());
+    new.sql("DELETE FROM django_migrations WHERE app = 'newer'");
+    sh(new, "rm /root/configured");
 }
 
 fn a_dump_that_was_cut_leaves_the_database_as_it_was(new: &Master, backup: &str) {
@@ -222,8 +243,9 @@ fn a_dump_that_was_cut_leaves_the_database_as_it_was(new: &Master, backup: &str)
 /// By apt, with a newer one at hand, asked for by somebody or by nobody.
 fn nothing_brings_lava_forward(new: &Master) {
     for unit in UPGRADE_UNITS {
-        let state = ["is-active", "is-enabled"].map(|verb| new.run(&["systemctl", verb, unit]).out);
-        assert_eq!(state, ["inactive\n", "masked\n"], "{unit}");
+        is_still(new, unit);
+        let enabled = new.run(&["systemctl", "is-enabled", unit]);
+        assert_eq!(enabled.out, "masked\n", "{unit}");
     }
     let before = lava_of(new);
     offer(new, "lava-server", "2099.01-1", MIGRATES);
@@ -248,6 +270,16 @@ fn nothing_brings_lava_forward(new: &Master) {
     assert_eq!(lava_of(new), before);
     assert!(!new.dir.join("root/configured").exists());
     sh(new, "cd /srv/newer; : >Packages; apt-get update >/dev/null");
+}
+
+/// One that was ended at work may call itself failed.
+#[track_caller]
+fn is_still(new: &Master, unit: &str) {
+    let active = new.run(&["systemctl", "is-active", unit]).out;
+    assert!(
+        ["inactive\n", "failed\n"].contains(&active.as_str()),
+        "{unit}: {active}"
+    );
 }
 
 /// What the package's own script does, as far as it matters here.
@@ -302,8 +334,7 @@ fn an_upgrade_at_work_lets_no_restore_begin(new: &Master, backup: &str) {
     let said = failed["stopped"]["said"].to_string();
     assert!(said.contains("lock was locked"), "{said}");
     for unit in UPGRADE_UNITS {
-        let active = new.run(&["systemctl", "is-active", unit]);
-        assert_eq!(active.out, "inactive\n", "{unit}");
+        is_still(new, unit);
     }
     assert_eq!(lava_of(new), before);
 
