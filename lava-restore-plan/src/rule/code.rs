@@ -281,7 +281,7 @@ codes! {
         DjangoSame = "django.same" [Ok] "Django is the same";
         DjangoRevision = "django.revision" [Note] "Django has another Debian revision";
         DjangoPatch = "django.patch" [Prepare] "Django is of another patch release";
-        DjangoFeature = "django.feature" [Refuse] "Django is of another feature release";
+        DjangoFeature = "django.feature" [Prepare, Refuse] "Django is of another feature release";
         DjangoAbsent = "django.absent" [Prepare] "the target has no Django";
     }
     "LAVA's code, its tables and the server that takes the dump stand on it", "R36-R41" => {

@@ -52,14 +52,28 @@ pub(super) fn is_critical(name: &str) -> bool {
     Kind::of(name).is_some()
 }
 
-/// Whether the files of a package define the migrations of an application: LAVA's those of its own,
-/// Django and its companions all others.
+/// Whether the files of a package define the migrations of an application.
 pub(crate) fn ships_migrations_of(package: &str, app: &str) -> bool {
-    match Kind::of(package) {
-        Some(Kind::Lava) => package == Role::Master.package() && LAVA_APPS.contains(&app),
-        Some(Kind::Django | Kind::Companion) => !LAVA_APPS.contains(&app),
-        Some(Kind::Postgresql) | None => false,
+    if package == Role::Master.package() {
+        // The results of LAVA's first years.
+        return LAVA_APPS.contains(&app) || app == "dashboard_app";
     }
+    let old = || package.strip_prefix("python-");
+    let apps: &[&str] = match package.strip_prefix("python3-").or_else(old) {
+        Some("django") => &[
+            "admin",
+            "auth",
+            "contenttypes",
+            "flatpages",
+            "redirects",
+            "sessions",
+            "sites",
+        ],
+        Some("django-allauth") => &["account", "socialaccount"],
+        Some("djangorestframework") => &["authtoken"],
+        _ => &[],
+    };
+    apps.contains(&app)
 }
 
 /// Whether a package is one of LAVA's own.
@@ -380,14 +394,20 @@ fn judge_django(case: &Case<'_>, wanted: &Package) -> Finding {
             .compared(&wanted.version, "not installed")
             .remedy(install(wanted));
     };
-    let same = |parts: usize| leading(&wanted.version, parts) == leading(&found.version, parts);
+    let is_feature = feature(&wanted.version) != feature(&found.version);
+    // A database that stays would not get the tables of another Django.
+    let comes = wanted.version > found.version
+        && has_deb(case.backup(), case.planned.role, name)
+        && (case.restores_data() || case.lacks_lava());
     let finding = if found.version.as_str() == wanted.version.as_str() {
         ok(Code::DjangoSame, name)
-    } else if !same(2) {
+    } else if is_feature && !comes {
         refuse(Code::DjangoFeature, name)
             .remedy("prepare a target with the backup's suite and Django")
     } else if let Some(finding) = judge_backport(wanted, found) {
         finding
+    } else if is_feature {
+        prepare(Code::DjangoFeature, name, names::PACKAGES).remedy(install(wanted))
     } else if wanted.version.upstream() == found.version.upstream() {
         note(Code::DjangoRevision, name)
     } else {
@@ -462,9 +482,9 @@ pub(super) fn is_backport(package: &Package) -> bool {
     }
 }
 
-/// The first parts of an upstream version, between its dots.
-fn leading(version: &PackageVersion, parts: usize) -> Vec<&str> {
-    version.upstream().split('.').take(parts).collect()
+/// The feature release of Django that a version is of.
+fn feature(version: &PackageVersion) -> Vec<&str> {
+    version.upstream().split('.').take(2).collect()
 }
 
 pub(super) fn install(package: &Package) -> String {

@@ -66,7 +66,8 @@ pub enum Django {
     Same,
     OtherRevision,
     OtherPatch,
-    OtherFeature,
+    OlderFeature,
+    NewerFeature,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,7 +217,8 @@ fn target() -> impl Strategy<Value = Target> {
         8 => Just(Django::Same),
         1 => Just(Django::OtherRevision),
         1 => Just(Django::OtherPatch),
-        1 => Just(Django::OtherFeature),
+        1 => Just(Django::OlderFeature),
+        1 => Just(Django::NewerFeature),
     ];
     let often = prop::bool::weighted;
     let flags = (

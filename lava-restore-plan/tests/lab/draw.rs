@@ -198,6 +198,9 @@ impl Sketch {
                 ..super::database()
             }));
         }
+        if sketch.django == Django::OlderFeature {
+            lacks_auth(&mut target);
+        }
         backup.facts = then;
         self.make_odd(sketch.odd, &mut backup, &mut target);
         super::onto(&backup, &target)
@@ -425,6 +428,16 @@ const TIMERS: [&str; 3] = [
     "unattended-upgrades.service",
 ];
 
+/// As with a Django whose `auth` is of before.
+fn lacks_auth(facts: &mut Facts) {
+    let shipped = facts.migrations_shipped.as_mut().unwrap();
+    shipped.retain(|migration| migration.app != "auth");
+    if let DatabaseState::Present(database) = &mut facts.database {
+        let applied = database.migrations.as_mut().unwrap();
+        applied.retain(|migration| migration.app != "auth");
+    }
+}
+
 fn of_target_name(facts: &mut Facts, name: &str) {
     if let DatabaseState::Present(database) = &mut facts.database {
         database.name = name.into();
@@ -482,7 +495,8 @@ fn django(era: &Era, which: Django) -> String {
         Django::Same => version.to_owned(),
         Django::OtherRevision => format!("{epoch}:{upstream}-{revision}u9"),
         Django::OtherPatch => format!("{epoch}:{}.{}.99-{revision}", parts[0], parts[1]),
-        Django::OtherFeature => format!("{epoch}:{}.99.1-{revision}", parts[0]),
+        Django::OlderFeature => format!("{epoch}:{}.0.99-{revision}", parts[0]),
+        Django::NewerFeature => format!("{epoch}:{}.99.1-{revision}", parts[0]),
     }
 }
 

@@ -3,14 +3,33 @@
 use std::collections::BTreeMap;
 
 use lava_restore_plan::Verdict::{self, Note, Ok, Prepare, Refuse};
-use lava_restore_plan::facts::{Cluster, Confidence, DatabaseState, Package, Role};
+use lava_restore_plan::facts::{
+    Cluster, Confidence, DatabaseState, Migration, Package, Role, ShippedMigration,
+};
 use lava_restore_plan::release::JobState;
-use lava_restore_plan::{Class, Intent, plan};
+use lava_restore_plan::{Backup, Class, Intent, plan};
 
 use crate::whole::{Fault, bare, database, disorder, dump, package, remove, unit, version, whole};
 use crate::{drill, host, lab, lab_of, severity};
 
+const DJANGO: &str = "python3-django";
 const DRF: &str = "python3-djangorestframework";
+
+/// Gives a backup one more application, with a migration that its packages ship.
+fn has_applied(backup: &mut Backup, app: &str) {
+    let (app, name) = (app.to_owned(), "0001_initial".to_owned());
+    let applied = dump(backup).migrations.as_mut().unwrap();
+    applied.push(Migration {
+        app: app.clone(),
+        name: name.clone(),
+    });
+    let shipped = backup.facts.migrations_shipped.as_mut().unwrap();
+    shipped.push(ShippedMigration {
+        app,
+        name,
+        replaces: vec![],
+    });
+}
 
 /// How bad it is at most, if it is spoken of at all.
 const EDGES: &[(Option<Verdict>, &str, Fault)] = &[
@@ -109,6 +128,21 @@ const EDGES: &[(Option<Verdict>, &str, Fault)] = &[
         t.packages
             .push(lab::package("python-lockfile", "all", "1:0.8-2"));
     }),
+    // The manual's own case: the suite's Django where the backup had that of backports.
+    (Some(Prepare), "bpo.missing", |b, t, _| {
+        b.debs.as_mut().unwrap().held = Some(vec![DJANGO.into()]);
+        version(&mut b.facts, DJANGO, "3:4.2.28-1~bpo12+1");
+        version(t, DJANGO, "3:3.2.25-0+deb12u7");
+    }),
+    (Some(Refuse), "django.feature", |b, t, _| {
+        version(&mut b.facts, DJANGO, "3:4.2.28-1~bpo12+1");
+        version(t, DJANGO, "3:3.2.25-0+deb12u7");
+    }),
+    // There is no way back, though it be at hand.
+    (Some(Refuse), "django.feature", |b, t, _| {
+        b.debs.as_mut().unwrap().held = Some(vec![DJANGO.into()]);
+        version(t, DJANGO, "3:4.2.28-1");
+    }),
     // Equal by dpkg's order, and not the same upstream version.
     (Some(Prepare), "pkg.critical_differs", |_, t, _| {
         version(t, DRF, "3.14.00-2+deb12u1")
@@ -138,6 +172,32 @@ const EDGES: &[(Option<Verdict>, &str, Fault)] = &[
     (Some(Refuse), "target.migrations_differ", |_, t, _| {
         version(t, "lava-common", "2022.11-1");
         t.migrations_shipped.as_mut().unwrap().remove(1);
+    }),
+    // `auth` is Django's own, whatever changes beside it.
+    (Some(Refuse), "target.migrations_differ", |_, t, _| {
+        version(t, DRF, "3.13.0-1");
+        t.migrations_shipped.as_mut().unwrap().remove(0);
+    }),
+    (Some(Prepare), "target.migrations_differ", |b, t, _| {
+        version(t, DRF, "3.13.0-1");
+        has_applied(b, "authtoken");
+    }),
+    (Some(Prepare), "target.migrations_differ", |b, t, _| {
+        for facts in [&mut b.facts, &mut *t] {
+            let allauth = lab::package("python3-django-allauth", "all", "0.51.0-1");
+            facts.packages.push(allauth);
+        }
+        version(t, "python3-django-allauth", "0.50.0-1");
+        has_applied(b, "account");
+        has_applied(b, "socialaccount");
+    }),
+    (Some(Refuse), "target.migrations_differ", |b, t, _| {
+        version(t, DRF, "3.13.0-1");
+        has_applied(b, "account");
+    }),
+    (Some(Prepare), "target.migrations_differ", |b, t, _| {
+        version(t, "lava-server", "2022.11-1");
+        has_applied(b, "dashboard_app");
     }),
     // Which .debs a backup holds that does not name them.
     (Some(Ok), "self.local_package", |b, _, _| {
@@ -260,6 +320,19 @@ fn in_a_drill_too() {
     for (at, (wanted, code, fault)) in IN_A_DRILL.iter().enumerate() {
         assert_eq!(severity(&drill(*fault), code), *wanted, "{code}, row {at}");
     }
+}
+
+#[test]
+fn a_new_lab_gets_no_other_django_below_the_database_that_it_has() {
+    let (mut backup, mut target, options) = whole();
+    backup.debs.as_mut().unwrap().held = None;
+    version(&mut target, DJANGO, "3:3.1.14-1");
+    let grown = plan(vec![host(&backup, &target)], Intent::Grow, &options);
+    assert_eq!(severity(&grown, "django.feature"), Some(Refuse));
+    // Where LAVA is still to come, its database comes after.
+    bare(&mut target);
+    let grown = plan(vec![host(&backup, &target)], Intent::Grow, &options);
+    assert_eq!(severity(&grown, "django.feature"), Some(Prepare));
 }
 
 #[test]

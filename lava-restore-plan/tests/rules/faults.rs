@@ -299,6 +299,10 @@ pub const FAULTS: &[(Verdict, &str, Fault)] = &[
     (Refuse, "django.feature", |_, t, _| {
         version(t, "python3-django", "3:3.1.14-1");
     }),
+    (Prepare, "django.feature", |b, t, _| {
+        b.debs.as_mut().unwrap().held = Some(vec!["python3-django".into()]);
+        version(t, "python3-django", "3:3.1.14-1");
+    }),
     (Prepare, "django.absent", |_, t, _| {
         remove(t, "python3-django")
     }),
