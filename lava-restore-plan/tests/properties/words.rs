@@ -93,8 +93,10 @@ proptest! {
         }
         for argv in commands(&plan) {
             prop_assert!(!argv.iter().any(|word| ["migrate", "apt"].contains(&word.as_str())));
-            // A device may be called so.
+            // Where a program stands; elsewhere a device may be called so.
             prop_assert_ne!(&argv[0], "sh");
+            let runs = |pair: &[String]| ["--", "-exec"].contains(&pair[0].as_str()) && pair[1] == "sh";
+            prop_assert!(!argv.windows(2).any(runs), "{argv:?}");
         }
     }
 
