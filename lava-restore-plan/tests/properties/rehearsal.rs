@@ -17,10 +17,7 @@ fn up_to(plan: &Plan, id: &str) -> Plan {
 
 /// A digest of facts, as whoever makes a plan binds it to them.
 fn digest(facts: &Facts) -> String {
-    let mut facts = facts.clone();
-    facts.captured_at = None;
-    facts.normalise();
-    serde_json::to_string(&facts).unwrap()
+    serde_json::to_string(&facts.lasting()).unwrap()
 }
 
 /// A small change of a host.
