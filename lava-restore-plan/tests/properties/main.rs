@@ -44,7 +44,7 @@ use proptest::test_runner::Config;
 
 use lab::cases::Case;
 
-/// Of all properties together there are more than 100,000 cases.
+/// Of all properties together more than 100,000 labs are drawn.
 fn cases(cases: u32) -> Config {
     Config {
         cases,

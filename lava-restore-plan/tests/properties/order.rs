@@ -44,7 +44,7 @@ fn starts(plan: &Plan, host: &str) -> Vec<(usize, String)> {
 }
 
 proptest! {
-    #![proptest_config(crate::cases(3000))]
+    #![proptest_config(crate::cases(5500))]
 
     #[test]
     fn p2_no_package_of_a_master_changes_once_its_database_is_touched(Planned { plan, .. } in planned()) {
