@@ -4,7 +4,7 @@
 #[allow(dead_code, unreachable_pub)]
 mod lab;
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -13,23 +13,6 @@ use lava_restore_plan::{facts_schema, plan_diff_schema, plan_schema, render};
 
 fn the_plan() -> Plan {
     lab::plan()
-}
-
-fn fed(program: &str, arguments: &[&str], text: &str) -> std::process::Output {
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(text.as_bytes())
-        .unwrap();
-    child.wait_with_output().unwrap()
 }
 
 #[test]
@@ -52,22 +35,6 @@ fn a_target_like_the_backup_needs_nothing() {
         .collect();
     assert!(worse.is_empty(), "{worse:#?}");
     assert_eq!(plan.verdict, Verdict::Note);
-}
-
-#[test]
-fn scripts_satisfy_shellcheck_and_sh() {
-    let refused = lab::refused_plan();
-    let [longest, other] = lab::longest_plans();
-    for plan in [the_plan(), longest, other, refused] {
-        let script = render::shell(&plan, "master").unwrap();
-        let output = fed("shellcheck", &["-s", "sh", "-"], &script);
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stdout)
-        );
-        assert!(fed("sh", &["-n"], &script).status.success());
-    }
 }
 
 #[test]
