@@ -6,7 +6,7 @@
 #[path = "../../lava-restore-plan/tests/lab/mod.rs"]
 mod lab;
 
-use lava_restore_plan::{Backup, Facts, Host, Intent, Options, Verdict, plan, render};
+use lava_restore_plan::{Backup, Facts, Host, Intent, Options, Verdict, diff, plan, render};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 
@@ -118,13 +118,17 @@ fuzz_target!(|data: &[u8]| {
     assert!(made.check().is_ok());
     assert_eq!(made.verdict == Verdict::Refuse, made.steps.is_empty());
     lab.reverse();
-    assert_eq!(plan(lab, intent, &options), made);
+    let again = plan(lab, intent, &options);
+    assert_eq!(again, made);
+    assert!(diff(&again, &made).is_empty());
     let json = render::json(&made).unwrap();
     assert_eq!(
         lava_restore_plan::Plan::from_json(json.as_bytes()).unwrap(),
         made
     );
     let _ = render::markdown(&made);
+    let _ = render::html(&made);
+    let _ = render::ansible(&made);
     for host in &made.hosts {
         let _ = render::shell(&made, &host.id);
     }
