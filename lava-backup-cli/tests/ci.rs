@@ -7,7 +7,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use common::{Host, Ran, cluster, database, url};
+use common::{Host, Ran, cluster, database, lava_backup, url};
+use serde_json::json;
 use serde_norway::Value;
 
 /// The blocks of the page that begin with a fence of this kind.
@@ -164,4 +165,35 @@ fn the_pipelines_of_the_page_plan_a_restore_to_the_host_that_it_describes() {
         let ran = pipeline.sh("lava-backup plan latest --target facts.json --json");
         Ran::from(ran).says(1, &words);
     }
+}
+
+#[test]
+fn a_target_that_is_ready_ends_a_plan_with_0_and_a_damaged_backup_with_5() {
+    let host = Host::new(2);
+    let from = cluster();
+    database(&from, Some(&host.lab));
+    let (root, address) = (host.text("root"), url(&from, "lavaserver"));
+    let on_host = ["--root", &root, "--database", &address];
+    let made = host.run("create", &[&on_host[..], &["--json"]].concat());
+    let backup = made.ends(0).json()["backup"].as_str().unwrap().to_owned();
+
+    // The backup's own host, at work and without its lab.
+    let facts = lava_backup(&[&["facts"], &on_host[..]].concat());
+    let mut facts = facts.ends(0).json();
+    facts["database"] = json!({"state": "absent"});
+    facts["timers"] = json!([]);
+    for unit in facts["units"].as_array_mut().unwrap() {
+        unit["active"] = json!(true);
+    }
+    fs::write(host.at("facts.json"), facts.to_string()).unwrap();
+    let target = host.text("facts.json");
+    let plan = || host.run("plan", &[&backup, "--target", &target, "--format", "json"]);
+    assert_eq!(plan().ends(0).json()["verdict"], "note");
+
+    let seal = host.at("store/backups").join(&backup).join("backup.json");
+    let mut damaged = fs::read(&seal).unwrap();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    fs::write(seal, damaged).unwrap();
+    plan().says(5, &[&backup]);
 }
