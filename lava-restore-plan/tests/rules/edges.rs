@@ -143,6 +143,10 @@ const EDGES: &[(Option<Verdict>, &str, Fault)] = &[
         b.debs.as_mut().unwrap().held = Some(vec![DJANGO.into()]);
         version(t, DJANGO, "3:4.2.28-1");
     }),
+    (Some(Refuse), "django.feature", |b, t, _| {
+        b.debs.as_mut().unwrap().held = Some(vec![DJANGO.into()]);
+        version(t, DJANGO, "3:3.02.25-0+deb12u7");
+    }),
     // Equal by dpkg's order, and not the same upstream version.
     (Some(Prepare), "pkg.critical_differs", |_, t, _| {
         version(t, DRF, "3.14.00-2+deb12u1")
