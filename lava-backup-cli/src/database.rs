@@ -255,6 +255,9 @@ fn restore(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
     if let Some(kept) = &compared.kept {
         out += &format!("the database that was there is kept as {kept}\n");
     }
+    if let Some(lacks) = target.admin.programs().lacks_fixes() {
+        out += &format!("{lacks}\n");
+    }
     Ok(Answer::new(Exit::Done, &compared, out))
 }
 

@@ -242,6 +242,8 @@ fn become_user(user: OsUser) -> io::Result<()> {
 pub struct Programs {
     dir: PathBuf,
     major: u32,
+    /// What `pg_dump` and `pg_restore` say they are.
+    versions: [String; 2],
 }
 
 impl Programs {
@@ -254,11 +256,15 @@ impl Programs {
     /// another major, or a version known to lose data.
     pub fn find(major: u32) -> Result<Self> {
         let dir = PathBuf::from(format!("/usr/lib/postgresql/{major}/bin"));
-        let programs = Self { dir, major };
-        for name in ["pg_dump", "pg_restore"] {
-            programs.check(name)?;
-        }
-        Ok(programs)
+        let versions = [
+            version(&dir, "pg_dump", major)?,
+            version(&dir, "pg_restore", major)?,
+        ];
+        Ok(Self {
+            dir,
+            major,
+            versions,
+        })
     }
 
     /// The oldest major of at least `major` whose server is installed: nearest
@@ -293,31 +299,35 @@ impl Programs {
         self.major
     }
 
+    /// If they lack fixes that a dump or a restore needs: what to know.
+    pub fn lacks_fixes(&self) -> Option<String> {
+        let lacking = self.versions.iter().find_map(|v| fixes::lacking(v))?;
+        Some(format!("{}: {lacking}", self.dir.display()))
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
+}
 
-    fn check(&self, name: &str) -> Result<()> {
-        let path = self.path(name);
-        let missing = |why: &str| {
-            Error::new(
-                ErrorKind::Program,
-                format!(
-                    "use {}: {why}; install postgresql-client-{}",
-                    path.display(),
-                    self.major
-                ),
-            )
-        };
-        let out = Command::new(&path)
-            .arg("--version")
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|e| missing(&e.to_string()))?;
-        fixes::usable(&String::from_utf8_lossy(&out.stdout), self.major)
-            .map(drop)
-            .map_err(|why| missing(&why))
-    }
+/// The version of a program that may be used as one of a major.
+fn version(dir: &Path, name: &str, major: u32) -> Result<String> {
+    let path = dir.join(name);
+    let missing = |why: &str| {
+        Error::new(
+            ErrorKind::Program,
+            format!(
+                "use {}: {why}; install postgresql-client-{major}",
+                path.display()
+            ),
+        )
+    };
+    let out = Command::new(&path)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| missing(&e.to_string()))?;
+    fixes::usable(&String::from_utf8_lossy(&out.stdout), major).map_err(|why| missing(&why))
 }
 
 /// A command that runs as another user, with nothing of our environment.
