@@ -258,7 +258,7 @@ fn a_lab_that_works_on_is_equivalent_and_one_that_lost_something_is_not() {
     fs::write(jobs.join("2027/01/01/9999/output.yaml"), "- {}\n").unwrap();
     let etc = host.at("root/etc/lava-server");
     fs::write(etc.join("dispatcher-config/devices/new.jinja2"), "x").unwrap();
-    let sql = "UPDATE lava_scheduler_app_testjob SET description = 'x' WHERE id = 7";
+    let sql = "UPDATE public.lava_scheduler_app_testjob SET description = 'x' WHERE id = 7";
     from.superuser().query("lavaserver", sql).unwrap();
     create();
     let same = host.run("compare", &["--json"]).ends(0).json();
@@ -271,7 +271,7 @@ fn a_lab_that_works_on_is_equivalent_and_one_that_lost_something_is_not() {
     // What an admin would want to know.
     fs::write(etc.join("settings.d/00-secret-key.yaml"), "").unwrap();
     fs::remove_dir_all(etc.join("dispatcher-config/devices")).unwrap();
-    let sql = "DROP TABLE lava_results_app_testcase CASCADE";
+    let sql = "DROP TABLE public.lava_results_app_testcase CASCADE";
     from.superuser().query("lavaserver", sql).unwrap();
     create();
     let lost = host.run("compare", &[]).ends(3);

@@ -93,7 +93,9 @@ fn a_lab_is_backed_up_proved_and_brought_back() {
     let again = host.run("database restore", &[&target[..], &["--json"]].concat());
     assert!(again.ends(0).json()["kept"].is_null());
     let admin = to.superuser();
-    admin.query("lavaserver", "CREATE TABLE more ()").unwrap();
+    admin
+        .query("lavaserver", "CREATE TABLE public.more ()")
+        .unwrap();
     let differs = host.run("database compare", &target).ends(3);
     assert!(
         differs.out.contains("EXTRA    public.more"),
@@ -102,8 +104,8 @@ fn a_lab_is_backed_up_proved_and_brought_back() {
     );
     host.run("database restore", &target)
         .says(3, &["holds data", "--replace-data"]);
-    admin.query("lavaserver", "DROP TABLE more").unwrap();
-    let change = "UPDATE lava_scheduler_app_testjob SET description = 'x' WHERE id = 7";
+    admin.query("lavaserver", "DROP TABLE public.more").unwrap();
+    let change = "UPDATE public.lava_scheduler_app_testjob SET description = 'x' WHERE id = 7";
     to.superuser().query("lavaserver", change).unwrap();
     let differs = host.run("database compare", &[&target[..], &["--json"]].concat());
     let differs = differs.ends(3).json();

@@ -7,7 +7,7 @@ use common::{Host, cluster, database, lava_backup, url};
 use serde_json::json;
 
 /// As LAVA's models had them then: `status` of both, `health_status` of a device.
-const TABLES: &str = "SET ROLE lavaserver;
+const TABLES: &str = "SET ROLE lavaserver; SET search_path = public;
     CREATE TABLE django_migrations (app text, name text);
     CREATE TABLE lava_scheduler_app_device (hostname text, status int, health_status int);
     CREATE TABLE lava_scheduler_app_testjob (id int, status int);

@@ -41,7 +41,8 @@ pub trait DumpSink {
 pub struct Dumped {
     /// What the dump holds.
     pub contents: DumpContents,
-    /// What `pg_dump` and the server said though all went well, line by line.
+    /// What `pg_dump` and the server said though all went well, line by line; and what
+    /// fixes `pg_dump` lacks, if the server has them.
     pub warnings: Vec<String>,
 }
 
@@ -99,10 +100,11 @@ fn dump_under(
     }
     let contents = reader.finish()?;
     snapshot.still_holds()?;
-    Ok(Dumped {
-        contents,
-        warnings: server::lines(&said),
-    })
+    let mut warnings = server::lines(&said);
+    if snapshot.facts().lacks_fixes().is_none() {
+        warnings.extend(programs.lacks_fixes());
+    }
+    Ok(Dumped { contents, warnings })
 }
 
 fn pg_dump(program: &Path, snapshot: &Snapshot, passfile: Option<&PrivateFile>) -> Command {
@@ -197,12 +199,13 @@ fn is_void(error: &Error) -> bool {
 }
 
 /// What makes equal rows equal text and `pg_dump` leaves as it finds it, what
-/// would end long work, and what would let a server forget in a crash what it
-/// said was done: the server, the database or the role may say otherwise, here or
-/// where it is restored. Every program of ours runs so.
+/// would end long work, what would let a server forget in a crash what it said
+/// was done, and where names are found: the server, the database or the role may
+/// say otherwise, here or where it is restored, and a database's owner would have
+/// us run functions of his as the superuser. Every program of ours runs so.
 pub(crate) const SESSION: &str = "-c timezone=UTC -c bytea_output=hex -c statement_timeout=0 \
     -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 \
-    -c default_transaction_read_only=off -c synchronous_commit=on";
+    -c default_transaction_read_only=off -c synchronous_commit=on -c search_path=";
 
 /// A child that does not outlive us, and what it says meanwhile.
 struct Running {

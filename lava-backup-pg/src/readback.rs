@@ -60,9 +60,8 @@ impl Comparison {
 /// ahead but not behind. By one session, for others may be at work.
 ///
 /// # Errors
-/// [`Connection`](crate::ErrorKind::Connection), [`Query`](crate::ErrorKind::Query) or
-/// [`Failed`](crate::ErrorKind::Failed) if the database can't be asked,
-/// [`Absent`](crate::ErrorKind::Absent) if there is none of that name.
+/// [`Connection`](crate::ErrorKind::Connection) or [`Query`](crate::ErrorKind::Query)
+/// if the database can't be asked, [`Absent`](crate::ErrorKind::Absent) if there is none of that name.
 pub fn compare(
     admin: &Superuser,
     database: &str,
@@ -80,7 +79,7 @@ pub(crate) fn compare_by(
     dumped: &DumpContents,
     each: &mut dyn FnMut(&TableInfo),
 ) -> Result<Comparison> {
-    let mut console = admin.console(database)?;
+    let mut console = admin.reader(database)?;
     let encoding = console.value("SHOW server_encoding")?;
     // Not where nobody needs them: to count pages, the server waits for whoever has locked a table.
     let pages = match sessions {
@@ -263,11 +262,11 @@ fn difference(table: &str, dumped: u64, found: u64) -> TableDifference {
     }
 }
 
-/// Why the server would not give the rows of a table: asked again for none of
-/// them, it says so in words.
+/// Why the server would not give the rows of a table: asked how it would select
+/// them, it says so in words. Only asked: to plan it could run what is in a view.
 fn unread(console: &mut Console, summary: &TableSummary, state: &str) -> TableDifference {
     let (table, columns) = (qualified(&summary.table), columns(&summary.table));
-    let ask = format!("SELECT {columns} FROM {table} LIMIT 0");
+    let ask = format!("PREPARE asked AS SELECT {columns} FROM {table}; DEALLOCATE asked");
     let why = match console.query(&ask) {
         Ok(_) => format!("the server ends with error {state}"),
         Err(e) => e.to_string(),

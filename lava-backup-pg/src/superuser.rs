@@ -24,6 +24,11 @@ pub struct Superuser {
 pub(crate) const PATIENCE: &str = "SELECT pg_catalog.set_config(name, '0', false) \
     FROM pg_catalog.pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout')";
 
+/// Who reads what others have made looks into no view that was put in a table's place: what
+/// is in it would run as the superuser (CVE-2024-7348). Minors with that fix know the setting.
+pub(crate) const TABLES_ONLY: &str = "SELECT pg_catalog.set_config(name, 'view, foreign-table', false) \
+    FROM pg_catalog.pg_settings WHERE name = 'restrict_nonsystem_relation_kind'";
+
 /// Where Debian's servers have their sockets.
 pub const DEBIAN_SOCKETS: &str = "/var/run/postgresql";
 
@@ -88,8 +93,16 @@ impl Superuser {
         Ok(console)
     }
 
+    /// The same, to read what others have made.
+    pub(crate) fn reader(&self, database: &str) -> Result<Console> {
+        let mut console = self.console(database)?;
+        console.query(TABLES_ONLY)?;
+        Ok(console)
+    }
+
     /// Runs statements in one database; the rows of the answers, as text, empty for a
-    /// null. Several are one transaction, unless they end it themselves.
+    /// null. Several are one transaction, unless they end it themselves. They name the
+    /// schema of what is not the server's own: its owner could have put another in the way.
     ///
     /// # Errors
     /// [`ErrorKind::Connection`] if the server can't be reached, [`ErrorKind::Absent`] if it has

@@ -12,7 +12,7 @@ fn the_example_brings_a_database_there_and_back() {
     let cluster = cluster();
     let admin = cluster.superuser();
     admin.query("postgres", "CREATE DATABASE lab").unwrap();
-    let sql = "CREATE TABLE job AS SELECT generate_series(1, 7) AS id; CREATE TABLE device ()";
+    let sql = "CREATE TABLE public.job AS SELECT generate_series(1, 7) AS id; CREATE TABLE public.device ()";
     admin.query("lab", sql).unwrap();
     let mut out = Vec::new();
     example::there_and_back(&cluster.address("lab"), admin, &mut out).unwrap();
@@ -20,6 +20,8 @@ fn the_example_brings_a_database_there_and_back() {
         String::from_utf8(out).unwrap(),
         "       0 rows  device\n       7 rows  job\n2 tables of lab_copy are the same\n"
     );
-    let copied = admin.value("lab_copy", "SELECT sum(id) FROM job").unwrap();
+    let copied = admin
+        .value("lab_copy", "SELECT sum(id) FROM public.job")
+        .unwrap();
     assert_eq!(copied.as_deref(), Some("28"));
 }

@@ -54,7 +54,7 @@ fn work_of_others_is_seen_and_our_own_is_not() {
     script(&cluster, "postgres", LAB);
     admin.query("postgres", "CREATE DATABASE large").unwrap();
     // More than the pipe to us holds, so that the server waits for us.
-    let large = "CREATE TABLE t AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)";
+    let large = "CREATE TABLE public.t AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)";
     admin.query("large", large).unwrap();
     let mut snapshot = Snapshot::take(&cluster.address("lab")).unwrap();
     // pg_dump is at work while its rows are held back here.

@@ -14,7 +14,7 @@ use crate::scratch::Scratch;
 /// Beside work of others it takes longer than a server must rest for a dump to go
 /// faster.
 const LAB: &str =
-    "CREATE TABLE large AS SELECT repeat('x', 1000) AS line FROM generate_series(1, 30000)";
+    "CREATE TABLE public.large AS SELECT repeat('x', 1000) AS line FROM generate_series(1, 30000)";
 
 fn lab() -> Scratch {
     let cluster = Scratch::for_test();

@@ -5,8 +5,7 @@ use crate::error::Result;
 use crate::superuser::Console;
 
 /// What asks for every sequence of a database.
-const ALL: &str = r"SET search_path = '';
-SELECT pg_catalog.format('SELECT %L, %L, last_value, is_called, %L FROM %s',
+const ALL: &str = r"SELECT pg_catalog.format('SELECT %L, %L, last_value, is_called, %L FROM %s',
     n.nspname, c.relname,
     CASE WHEN s.seqcycle THEN 'cycles' WHEN s.seqincrement > 0 THEN 'up' ELSE 'down' END,
     c.oid::pg_catalog.regclass)
@@ -15,8 +14,7 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 ";
 
 /// What asks for sequences that would next give a value that their column may hold already.
-const LOW: &str = r"SET search_path = '';
-SELECT pg_catalog.format(
+const LOW: &str = r"SELECT pg_catalog.format(
     'SELECT %L, %L, next, far, %L FROM '
     '(SELECT last_value::pg_catalog.numeric + CASE WHEN is_called THEN %s ELSE 0 END AS next FROM %s) s, '
     '(SELECT pg_catalog.%s(%I) AS far FROM %s) t WHERE far %s= next',

@@ -6,12 +6,12 @@ use tokio_postgres::Client;
 
 use crate::digest::{TableDigest, TableHasher};
 use crate::error::{self, Error, ErrorKind, Result};
-use crate::superuser::{PATIENCE, Superuser};
+use crate::superuser::{PATIENCE, Superuser, TABLES_ONLY};
 
 /// What makes equal rows equal text: as `pg_dump` sets it.
 const SETTINGS: &str = "SET datestyle = ISO; SET intervalstyle = postgres; \
     SET extra_float_digits = 3; SET synchronize_seqscans = off; \
-    SET row_security = off; SET search_path = ''";
+    SET row_security = off";
 
 /// A session that copies one thing after another to us.
 ///
@@ -37,7 +37,8 @@ impl Session {
             .build();
         let runtime = runtime.map_err(|e| Error::with(ErrorKind::Io, doing.clone(), e))?;
         let client = admin.address(database).connect_within(&runtime)?;
-        let settings = format!("SET client_encoding = '{encoding}'; {SETTINGS}; {PATIENCE}");
+        let settings =
+            format!("SET client_encoding = '{encoding}'; {SETTINGS}; {PATIENCE}; {TABLES_ONLY}");
         let failed = |e| Error::server(ErrorKind::Query, doing.clone(), e);
         let set = runtime.block_on(client.batch_execute(&settings));
         set.map_err(failed)?;
@@ -74,7 +75,7 @@ impl Session {
         };
         match error::refusal(&e) {
             Some(said) => Ok(Err(said.code().code().to_owned())),
-            None => Err(Error::with(ErrorKind::Failed, self.doing.clone(), e)),
+            None => Err(Error::with(ErrorKind::Connection, self.doing.clone(), e)),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::superuser::{PATIENCE, Superuser};
 /// is an unfinished database of ours.
 const SETTINGS: &str = "SET datestyle = ISO; SET intervalstyle = postgres; \
     SET xmloption = content; SET check_function_bodies = off; SET row_security = off; \
-    SET client_min_messages = warning; SET search_path = ''; SET synchronous_commit = off";
+    SET client_min_messages = warning; SET synchronous_commit = off";
 
 /// Rows on their way into a table.
 pub(super) struct Piece {

@@ -103,7 +103,7 @@ pub(super) fn check_data(admin: &Superuser, spec: &Restore<'_>) -> Result<()> {
     let tables = "SELECT count(*) FROM pg_catalog.pg_class \
         WHERE relkind IN ('r', 'p', 'm') AND relnamespace::regnamespace::text \
         NOT IN ('pg_catalog', 'information_schema', 'pg_toast')";
-    let mut old = admin.console(&spec.database)?;
+    let mut old = admin.reader(&spec.database)?;
     if old.value(tables)?.as_deref() == Some("0") {
         return Ok(());
     }

@@ -90,7 +90,7 @@ pub(crate) fn spec(contents: &DumpContents) -> Restore<'_> {
         provider: "libc".into(),
         locale: None,
         contents,
-        holds_data: "SELECT count(*) FROM job".into(),
+        holds_data: "SELECT count(*) FROM public.job".into(),
         replace_data: false,
         low_sequences: false,
         stamp: STAMP.into(),

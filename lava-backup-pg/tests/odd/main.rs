@@ -8,6 +8,7 @@ mod common;
 mod failures;
 mod full_disk;
 mod objects;
+mod owner;
 mod spoilt;
 mod surroundings;
 mod trip;

@@ -169,7 +169,10 @@ fn a_function_that_relies_on_its_callers_search_path_is_refused_where_it_runs_at
         // The server does not let one be made any more.
         let admin = cluster.superuser();
         admin.query("postgres", "CREATE DATABASE eager").unwrap();
-        let refused = admin.query("eager", &script).unwrap_err().to_string();
+        let refused = admin
+            .query("eager", &format!("SET search_path = public; {script}"))
+            .unwrap_err()
+            .to_string();
         assert!(
             refused.contains("relation \"job\" does not exist"),
             "{refused}"
@@ -259,15 +262,15 @@ fn a_sequence_that_is_lower_than_its_table_is_refused_unless_that_is_known() {
             .sequences_behind
     };
     assert_eq!(
-        behind("SELECT nextval('down_id_seq'), nextval('t_id_seq')"),
+        behind("SELECT nextval('public.down_id_seq'), nextval('public.t_id_seq')"),
         [""; 0]
     );
     assert_eq!(
-        behind("SELECT setval('down_id_seq', -1)"),
+        behind("SELECT setval('public.down_id_seq', -1)"),
         ["public.down_id_seq"]
     );
     assert_eq!(
-        behind("SELECT setval('down_id_seq', -2); DROP SEQUENCE t_id_seq CASCADE"),
+        behind("SELECT setval('public.down_id_seq', -2); DROP SEQUENCE public.t_id_seq CASCADE"),
         ["public.t_id_seq"]
     );
 }
@@ -282,9 +285,9 @@ fn a_table_that_the_dump_does_not_have_is_seen() {
         lava_backup_pg::compare(admin, "plain again", &dumped.contents, &mut |_| ()).unwrap()
     };
     assert!(extra("SELECT 1").holds());
-    let more = extra("CREATE SCHEMA s; CREATE TABLE s.more (); CREATE TABLE more ()");
+    let more = extra("CREATE SCHEMA s; CREATE TABLE s.more (); CREATE TABLE public.more ()");
     assert_eq!(more.extra, ["public.more", "s.more"]);
     assert!(!more.holds());
-    let gone = extra("DROP SCHEMA s CASCADE; DROP TABLE more; DROP TABLE t");
+    let gone = extra("DROP SCHEMA s CASCADE; DROP TABLE public.more; DROP TABLE public.t");
     assert!(gone.differ[0].what.contains("does not exist"), "{gone:?}");
 }

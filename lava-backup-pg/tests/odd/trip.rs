@@ -57,7 +57,7 @@ impl Dumped {
         let admin = cluster.superuser();
         let create = format!("CREATE DATABASE {}", quoted(name));
         admin.query("postgres", &create).unwrap();
-        admin.query(name, "CREATE TABLE old ()").unwrap();
+        admin.query(name, "CREATE TABLE public.old ()").unwrap();
         let spec = Restore {
             jobs,
             ..self.spec(name)

@@ -62,7 +62,7 @@ fn a_row_that_the_server_can_not_give_ends_the_dump_with_its_words() {
     let cluster = shared();
     let admin = cluster.superuser();
     admin.query("postgres", "CREATE DATABASE huge").unwrap();
-    let huge = "CREATE TABLE huge AS SELECT convert_to(repeat('x', 540000000), 'UTF8') AS b";
+    let huge = "CREATE TABLE public.huge AS SELECT convert_to(repeat('x', 540000000), 'UTF8') AS b";
     admin.query("huge", huge).unwrap();
     let mut snapshot = Snapshot::take(&cluster.address("huge")).unwrap();
     let error =
@@ -79,8 +79,7 @@ fn a_database_in_another_encoding() {
     let admin = cluster.superuser();
     let create = "CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'";
     admin.query("postgres", create).unwrap();
-    let sql =
-        "CREATE TABLE \"größe\" (\"maß\" text); INSERT INTO \"größe\" VALUES ('Äöü'), (chr(255))";
+    let sql = "CREATE TABLE public.\"größe\" (\"maß\" text); INSERT INTO public.\"größe\" VALUES ('Äöü'), (chr(255))";
     admin.query("latin", sql).unwrap();
     let dumped = crate::trip::dump_again(&cluster, "latin");
     crate::trip::back_from(&cluster, &dumped);
@@ -97,14 +96,13 @@ fn a_database_that_knows_no_encoding() {
     let admin = cluster.superuser();
     let create = "CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'";
     admin.query("postgres", create).unwrap();
-    let sql =
-        r"CREATE TABLE t (a text); INSERT INTO t VALUES (E'\xff\xfe'), (E'\xc3\xa9'), (E'\xe9')";
+    let sql = r"CREATE TABLE public.t (a text); INSERT INTO public.t VALUES (E'\xff\xfe'), (E'\xc3\xa9'), (E'\xe9')";
     admin.query("ascii", sql).unwrap();
     let dumped = crate::trip::dump_again(&cluster, "ascii");
     let restored = dumped.swap_in(&cluster, "ascii again").unwrap();
     assert_eq!(restored.loaded_alone, None, "several are not tried");
     assert!(restored.comparison.holds());
-    let bytes = "SELECT string_agg(encode(a::bytea, 'hex'), ' ' ORDER BY a) FROM t";
+    let bytes = "SELECT string_agg(encode(a::bytea, 'hex'), ' ' ORDER BY a) FROM public.t";
     let bytes = |name: &str| {
         admin
             .value(name, &format!("SET client_encoding = 'SQL_ASCII'; {bytes}"))
