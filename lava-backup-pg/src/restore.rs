@@ -40,7 +40,8 @@ pub struct Restore<'r> {
     /// What the dump holds: every table is compared with it before the swap.
     pub contents: &'r DumpContents,
     /// A statement that answers with a number other than 0 if the database
-    /// that is there holds data that nobody can make again.
+    /// that is there holds data that nobody can make again. It runs as the superuser:
+    /// it names the schema of its tables, and a view in the place of one is refused.
     pub holds_data: String,
     /// Such data may go aside all the same.
     pub replace_data: bool,
@@ -117,18 +118,21 @@ pub enum Stage<'s> {
 /// Up to the swap the old database serves on, and it is one transaction: killed
 /// at any moment, the old database or the proved new one has the name, and is
 /// open. What is left then is a database `…_restoring`, which the next restore
-/// removes, unless the server crashed before it was marked as ours. Whatever else
-/// fails, the new one is dropped and the old one is as it was. After the swap it is
-/// kept under another name.
+/// removes, unless the server crashed before it was marked as ours; it is left, too,
+/// where the server has ended the session that keeps other restores out, for it may be
+/// another's by then. Whatever else fails, the new one is dropped and the old one is as
+/// it was. After the swap it is kept under another name.
 ///
 /// # Errors
 /// [`ErrorKind::Refused`] if the old database is in use, if the name of the one in
 /// the making is another's or a name is too long, or if another restore of it is at
 /// work; [`ErrorKind::HoldsData`] if it holds data that may not go aside;
 /// [`ErrorKind::Failed`] with what `pg_restore` or the server said; [`ErrorKind::Io`] if the
-/// server has no room for more rows; [`ErrorKind::Differs`] if the
+/// server's disk is full; [`ErrorKind::Differs`] if the
 /// loaded rows are not those of the dump; [`ErrorKind::LowSequence`]; [`ErrorKind::Query`],
 /// [`ErrorKind::Connection`] and [`ErrorKind::Absent`] as for [`Superuser::query`].
+/// `Connection` also if the server went away meanwhile, which says nothing of the dump;
+/// if it did so during the swap, the name tells which of the two databases has it.
 pub fn restore(
     admin: &Superuser,
     spec: &Restore<'_>,
@@ -167,11 +171,22 @@ pub fn restore(
                 comparison,
             })
         });
-    if built.is_err() {
-        // The first error is the one to tell.
-        let _ = target::drop_unfinished(admin, &names.new);
+    built.map_err(|e| match turn.is_ours() {
+        true => {
+            // The first error is the one to tell.
+            let _ = target::drop_unfinished(admin, &names.new);
+            e
+        }
+        false => without_server(e),
+    })
+}
+
+/// What a program or a session could not do for want of the server.
+fn without_server(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Failed => Error::new(ErrorKind::Connection, error.to_string()),
+        _ => error,
     }
-    built
 }
 
 fn build(

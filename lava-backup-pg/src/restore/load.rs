@@ -20,8 +20,8 @@ pub(super) type Dump<'d> = dyn FnMut(&mut dyn Write) -> io::Result<()> + 'd;
 /// kept several sessions from it, if one had to do it alone.
 ///
 /// # Errors
-/// [`ErrorKind::Failed`] with what `pg_restore` or the server said; [`ErrorKind::Io`] if the server
-/// has no room for more rows; [`ErrorKind::Connection`] if it can't be reached.
+/// [`ErrorKind::Failed`] with what `pg_restore` or the server said; [`ErrorKind::Io`] if the server's
+/// disk is full; [`ErrorKind::Connection`] if it can't be reached.
 pub(super) fn load(
     admin: &Superuser,
     turn: &mut Turn,
@@ -104,16 +104,23 @@ fn memory_available() -> u64 {
 
 /// With these options for its sessions, besides those that all have.
 fn pg_restore(admin: &Superuser, database: &str, options: &str) -> Command {
+    // As sessions of ours do: it waits for the dump.
+    let waits = match admin.programs().major() {
+        ..14 => "",
+        14..17 => " -c idle_session_timeout=0",
+        17.. => " -c idle_session_timeout=0 -c transaction_timeout=0",
+    };
     let mut command = admin.program("pg_restore");
     command
         .args(["--exit-on-error", "--format=custom"])
         .arg(server::dbname(database))
         // Hundreds of statements would wait for the disk, one by one. What a crash
         // forgets here is an unfinished database of ours; the swap waits for all
-        // that was logged before it.
+        // that was logged before it. What the server says is looked at, so it says
+        // it in English.
         .env(
             "PGOPTIONS",
-            format!("{SESSION} -c synchronous_commit=off {options}"),
+            format!("{SESSION}{waits} -c synchronous_commit=off -c lc_messages=C {options}"),
         )
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -194,13 +201,15 @@ fn by_several(
             copied.into_iter().collect::<Result<()>>(),
         )
     });
+    // What one session may yet do; it would find no more room on the disk.
+    let by_one = |e: Error| match e.kind() {
+        ErrorKind::Failed | ErrorKind::Connection => Ok(Err(e.to_string())),
+        _ => Err(e),
+    };
     // The one that failed first has kept those after it from going on.
     let contents = match made.and_then(|contents| copied.map(|()| contents)) {
         Ok(contents) => contents,
-        Err(e) if matches!(e.kind(), ErrorKind::Failed | ErrorKind::Connection) => {
-            return Ok(Err(e.to_string()));
-        }
-        Err(e) => return Err(e),
+        Err(e) => return by_one(e),
     };
     match (given, split) {
         // That the taker is gone is said by us alone.
@@ -219,7 +228,7 @@ fn by_several(
         .arg(format!("--use-list={}", contents.others.path()))
         .arg(contents.all.path());
     let ended = beside(start(&mut rest, what)?, what, || ()).1;
-    Ok(ended.map_err(|e| e.to_string()))
+    ended.map(Ok).or_else(by_one)
 }
 
 /// A dump without its data, for `pg_restore`.
@@ -317,6 +326,9 @@ fn start(command: &mut Command, what: &str) -> Result<Child> {
     command.spawn().map_err(failed)
 }
 
+/// What a server says, of a table, an index or a file to sort in, when its disk is full.
+const FULL: [&str; 2] = ["No space left on device", "could not extend file"];
+
 /// Does something while the child runs, and waits for it.
 fn beside<T>(mut child: Child, what: &str, work: impl FnOnce() -> T) -> (T, Result<()>) {
     let stderr = child.stderr.take();
@@ -329,8 +341,12 @@ fn beside<T>(mut child: Child, what: &str, work: impl FnOnce() -> T) -> (T, Resu
         match status.success() {
             true => Ok(()),
             false => {
-                let failed = format!("{what}: {} ({status})", complaint());
-                Err(Error::new(ErrorKind::Failed, failed))
+                let complaint = complaint();
+                let kind = match FULL.iter().any(|full| complaint.contains(full)) {
+                    true => ErrorKind::Io,
+                    false => ErrorKind::Failed,
+                };
+                Err(Error::new(kind, format!("{what}: {complaint} ({status})")))
             }
         }
     });

@@ -7,6 +7,7 @@ pub(crate) mod lab;
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -128,6 +129,25 @@ impl Cluster {
     /// A path that the server's user can write to.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// Comes and goes as its package would have it, with more in its settings.
+    pub(crate) fn restart_with(&self, settings: &str) {
+        let data = self.dir.path().join("data");
+        let conf = fs::OpenOptions::new()
+            .append(true)
+            .open(data.join("postgresql.auto.conf"));
+        conf.unwrap().write_all(settings.as_bytes()).unwrap();
+        self.run("pg_ctl", |c| {
+            c.args(["restart", "--wait", "--silent", "--mode=fast", "-D"])
+                .arg(&data)
+                .arg("-l")
+                .arg(self.dir.path().join("log"))
+        });
+    }
+
+    pub(crate) fn restart(&self) {
+        self.restart_with("");
     }
 
     /// No standard output is kept: the server would hold it open.

@@ -1,15 +1,19 @@
 //! A dump whose server, program or snapshot goes away, or that can't begin.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
 use lava_backup_pg::archive::TableInfo;
-use lava_backup_pg::{DumpSink, Dumped, ErrorKind, Pace, Result, Scratch, Snapshot, compare, dump};
+use lava_backup_pg::{
+    Address, DumpSink, Dumped, ErrorKind, Pace, Programs, Restore, Result, Scratch, Snapshot,
+    Superuser, compare, dump, restore,
+};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::common::lab::{Kept, cluster, shared};
+use crate::common::Cluster;
+use crate::common::lab::{Kept, STAMP, cluster, server_user, shared};
 use crate::trip::{back_from, dumped};
 
 /// Two tables, each larger than all that may lie in pipes and buffers.
@@ -285,5 +289,52 @@ fn a_comparison_whose_session_is_ended_fails_and_tells_of_no_difference() {
         terminate(&cluster, &waiting());
     });
     let error = compared.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Failed, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Connection, "{error}");
+}
+
+/// As an upgrade of its package does.
+#[test]
+fn a_server_that_is_restarted_voids_the_dump_and_fails_the_restore_and_both_work_again() {
+    let cluster = Cluster::start();
+    cluster.output("createdb", ["lab"]);
+    cluster.sql("lab", LARGE);
+    let socket = cluster.path("").to_string_lossy().into_owned();
+    let socket = socket.trim_end_matches('/');
+    let url = format!("host={socket} dbname=lab user=postgres");
+    let address = Address::parse(&url).unwrap();
+    let mut holding = Snapshot::take(&address).unwrap();
+    let (result, _) = dump_and(&mut holding, || cluster.restart());
+    let void = result.unwrap_err();
+    assert_eq!(void.kind(), ErrorKind::Void, "{void}");
+
+    let mut holding = Snapshot::take(&address).unwrap();
+    let mut kept = Kept::default();
+    let contents = dump(&mut holding, Pace::Unlimited, &mut kept)
+        .unwrap()
+        .contents;
+    let facts = holding.facts().clone();
+    drop(holding);
+    let programs = Programs::find(facts.major).unwrap();
+    let admin = Superuser::new(programs, server_user(), socket, 5432);
+    for jobs in [1, 2] {
+        let spec = Restore {
+            jobs,
+            replace_data: true,
+            ..Restore::of(&facts, &contents, STAMP)
+        };
+        let mut feed = |out: &mut dyn Write| {
+            let (begun, rest) = kept.bytes.split_at(kept.bytes.len() / 2);
+            out.write_all(begun)?;
+            cluster.restart();
+            out.write_all(rest)
+        };
+        let gone = restore(&admin, &spec, &mut feed, &mut |_| ()).unwrap_err();
+        assert_eq!(gone.kind(), ErrorKind::Connection, "{gone}");
+        let same = compare(&admin, "lab", &contents, &mut |_| ()).unwrap();
+        assert!(same.holds(), "{same:?}");
+        let mut feed = |out: &mut dyn Write| out.write_all(&kept.bytes);
+        let restored = restore(&admin, &spec, &mut feed, &mut |_| ()).unwrap();
+        assert_eq!(restored.removed.as_deref(), Some("lab_restoring"));
+        assert!(restored.comparison.holds());
+    }
 }

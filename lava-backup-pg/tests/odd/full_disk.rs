@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use lava_backup_pg::{ErrorKind, Stage, restore};
+use lava_backup_pg::{ErrorKind, Scratch, Stage, restore};
 
 use crate::common::lab::{bring, cluster_in, databases, skip};
 use crate::trip::{dumped, rows};
@@ -23,6 +23,14 @@ fn a_disk_that_fills_while_a_dump_is_loaded_leaves_the_old_database() {
     on_a_small_disk(
         "full_disk::a_disk_that_fills_while_a_dump_is_loaded_leaves_the_old_database",
         fills_under_the_cluster,
+    );
+}
+
+#[test]
+fn a_disk_that_fills_while_indexes_are_made_is_no_reason_to_load_once_more() {
+    on_a_small_disk(
+        "full_disk::a_disk_that_fills_while_indexes_are_made_is_no_reason_to_load_once_more",
+        fills_under_indexes,
     );
 }
 
@@ -57,12 +65,7 @@ fn fills_under_the_cluster(disk: &Path) {
     let dumped = dumped(&cluster, "small", script);
     let admin = cluster.superuser();
     let before = rows(&cluster, "small");
-    // Room for the server's log, without which it would end itself.
-    for _ in 0..4 {
-        let room = "CHECKPOINT; SELECT pg_switch_wal()";
-        admin.query("postgres", room).unwrap();
-    }
-    admin.query("postgres", "CHECKPOINT").unwrap();
+    make_room_for_the_log(&cluster);
     let other = disk.join("other");
     let mut feed = |out: &mut dyn Write| out.write_all(&dumped.bytes);
     let restored = restore(admin, &dumped.spec("small"), &mut feed, &mut |stage| {
@@ -82,6 +85,46 @@ fn fills_under_the_cluster(disk: &Path) {
     // With room it works: nothing of the first try is in the way.
     fs::remove_file(other).unwrap();
     assert!(bring(&cluster, &dumped.spec("small"), &dumped.bytes).is_ok());
+}
+
+fn fills_under_indexes(disk: &Path) {
+    let cluster = cluster_in(disk);
+    // Twelve megabytes of rows, and as much of each index.
+    let script = "CREATE UNLOGGED TABLE t AS SELECT string_agg(md5((13 * n + m)::text), '') AS a
+            FROM generate_series(1, 30000) n, generate_series(1, 12) m GROUP BY n;
+        SELECT 'CREATE INDEX ON t (a)' FROM generate_series(1, 6) \\gexec
+        ";
+    let dumped = dumped(&cluster, "small", script);
+    make_room_for_the_log(&cluster);
+    let mut stages = Vec::new();
+    let mut feed = |out: &mut dyn Write| out.write_all(&dumped.bytes);
+    let restored = restore(
+        cluster.superuser(),
+        &dumped.spec("small"),
+        &mut feed,
+        &mut |stage| {
+            if matches!(stage, Stage::Loading(_)) {
+                fill_but(&disk.join("other"), 40 << 20);
+            }
+            stages.push(format!("{stage:?}"));
+        },
+    );
+    let refused = restored.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Io, "{refused}");
+    let said = refused.to_string();
+    assert!(said.contains("pg_restore: error: could not"), "{said}");
+    assert_eq!(stages, ["Loading(3)"]);
+    assert_eq!(databases(&cluster, "small"), ["small"]);
+}
+
+/// Without which the server would end itself.
+fn make_room_for_the_log(cluster: &Scratch) {
+    let admin = cluster.superuser();
+    for _ in 0..4 {
+        let room = "CHECKPOINT; SELECT pg_switch_wal()";
+        admin.query("postgres", room).unwrap();
+    }
+    admin.query("postgres", "CHECKPOINT").unwrap();
 }
 
 /// Leaves so many bytes free.

@@ -1,6 +1,9 @@
 //! Servers that are not like the one that the dump came from.
 
-use lava_backup_pg::{ErrorKind, Pace, Programs, Snapshot, Superuser, restore};
+use std::io::Write;
+use std::time::Duration;
+
+use lava_backup_pg::{ErrorKind, Pace, Programs, Restore, Snapshot, Superuser, restore};
 
 use crate::common::Cluster;
 use crate::common::lab::{Kept, bring, cluster, databases, server_user, shared};
@@ -43,6 +46,40 @@ fn a_role_that_is_missing_is_named_and_made_when_told_of() {
     assert_eq!(databases(&to, "roles"), ["roles"]);
 }
 
+/// A dump may come slowly, from a store that is far away.
+#[test]
+fn who_ends_sessions_that_do_nothing_does_not_end_one_that_waits_for_the_dump() {
+    let from = shared();
+    let dumped = dumped(
+        &from,
+        "waited",
+        "CREATE TABLE t (a int); CREATE TABLE u (a int)",
+    );
+    let to = cluster();
+    let admin = to.superuser();
+    for (setting, since) in [("idle_session_timeout", 14), ("transaction_timeout", 17)] {
+        if major(&to) >= since {
+            let set = format!("ALTER ROLE postgres SET {setting} = '1s'");
+            admin.query("postgres", &set).unwrap();
+        }
+    }
+    for jobs in [1, 2] {
+        let spec = Restore {
+            jobs,
+            ..dumped.spec("waited")
+        };
+        let mut feed = |out: &mut dyn Write| {
+            let (begun, rest) = dumped.bytes.split_at(dumped.bytes.len() - 30);
+            out.write_all(begun)?;
+            std::thread::sleep(Duration::from_secs(3));
+            out.write_all(rest)
+        };
+        let restored = restore(admin, &spec, &mut feed, &mut |_| ()).unwrap();
+        assert_eq!(restored.loaded_alone, None);
+        assert!(restored.comparison.holds());
+    }
+}
+
 #[test]
 fn a_locale_that_the_server_does_not_have_is_named() {
     let cluster = shared();
@@ -66,11 +103,12 @@ fn a_database_with_rules_of_its_own_for_sorting_comes_back_with_them() {
     if made.is_err() {
         return;
     }
-    let sql = "CREATE TABLE t (a text UNIQUE); INSERT INTO t VALUES ('z'), ('ä'), ('a')";
+    let sql =
+        "CREATE TABLE public.t (a text UNIQUE); INSERT INTO public.t VALUES ('z'), ('ä'), ('a')";
     admin.query("sorted", sql).unwrap();
     let dumped = crate::trip::dump_again(&cluster, "sorted");
     crate::trip::back_from(&cluster, &dumped);
-    let order = "SELECT string_agg(a, '' ORDER BY a) FROM t";
+    let order = "SELECT string_agg(a, '' ORDER BY a) FROM public.t";
     let order = admin.value("sorted again", order).unwrap();
     assert_eq!(order.as_deref(), Some("aäz"));
 
@@ -82,7 +120,9 @@ fn a_database_with_rules_of_its_own_for_sorting_comes_back_with_them() {
     if made.is_err() {
         return;
     }
-    admin.query("built", "CREATE TABLE t (a text)").unwrap();
+    admin
+        .query("built", "CREATE TABLE public.t (a text)")
+        .unwrap();
     crate::trip::back_from(&cluster, &crate::trip::dump_again(&cluster, "built"));
     let as_made = "SELECT datlocprovider, datlocale FROM pg_database WHERE datname = 'built again'";
     let as_made = admin.query("postgres", as_made).unwrap();
@@ -104,7 +144,7 @@ fn a_server_that_knows_no_encoding_gets_a_database_that_does() {
     assert!(restored.comparison.holds());
     let there = admin.query(
         "größe",
-        "SELECT encode(convert_to(a, 'UTF8'), 'hex') FROM \"größe\"",
+        "SELECT encode(convert_to(a, 'UTF8'), 'hex') FROM public.\"größe\"",
     );
     assert_eq!(there.unwrap(), [["c3a9"]]);
     let encoding = admin.value("größe", "SHOW server_encoding").unwrap();
