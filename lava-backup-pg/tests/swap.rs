@@ -5,10 +5,15 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::lab::{STAMP, bring, cluster, databases, dump_of, script, server_user, spec};
@@ -34,7 +39,7 @@ fn lab() -> (Scratch, Vec<u8>, DumpContents) {
     let admin = cluster.superuser();
     script(&cluster, "postgres", LAB);
     let (kept, contents) = dump_of(&cluster, "lab");
-    let later = "INSERT INTO job (name) VALUES ('later')";
+    let later = "INSERT INTO public.job (name) VALUES ('later')";
     admin.query("lab", later).unwrap();
     // A scratch server commits without waiting for its log, and is made to crash.
     admin.query("postgres", "CHECKPOINT").unwrap();
@@ -57,7 +62,7 @@ fn bring_and(
 }
 
 fn jobs(cluster: &Scratch, database: &str) -> String {
-    let count = "SELECT count(*) FROM job";
+    let count = "SELECT count(*) FROM public.job";
     cluster.superuser().value(database, count).unwrap().unwrap()
 }
 
@@ -139,10 +144,10 @@ fn a_swap_that_fails_leaves_the_old_database_open_its_role_as_it_was_and_nothing
 fn data_that_came_while_the_dump_was_loaded_is_not_put_aside() {
     let (cluster, bytes, contents) = lab();
     let admin = cluster.superuser();
-    admin.query("lab", "DELETE FROM job").unwrap();
+    admin.query("lab", "DELETE FROM public.job").unwrap();
     let refused = bring_and(admin, &spec(&contents), &bytes, |stage| {
         if matches!(stage, Stage::Loading(_)) {
-            let row = "INSERT INTO job (name) VALUES ('new')";
+            let row = "INSERT INTO public.job (name) VALUES ('new')";
             admin.query("lab", row).unwrap();
         }
     });
@@ -238,7 +243,8 @@ fn a_server_that_crashes_under_a_restore_keeps_the_old_database_and_the_next_one
         out.write_all(rest)
     };
     let failed = restore(admin, &replacing(&contents), &mut feed, &mut |_| ());
-    assert_eq!(failed.unwrap_err().kind(), ErrorKind::Failed);
+    // That says nothing against the dump.
+    assert_eq!(failed.unwrap_err().kind(), ErrorKind::Connection);
     while admin.query("postgres", "SELECT 1").is_err() {
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -265,6 +271,94 @@ fn a_server_that_crashes_right_after_a_restore_has_the_new_database_whole() {
     let again = compare(admin, "lab", &contents, &mut |_| ()).unwrap();
     assert!(again.holds(), "{again:?}");
     assert_eq!(jobs(&cluster, "lab_before_20261122"), "501");
+}
+
+/// A way to a server that ends when a session that has renamed databases is told
+/// that they are.
+fn deaf_way(to: &Scratch, dir: &Path) {
+    let at = dir.join(".s.PGSQL.5432");
+    let listener = UnixListener::bind(&at).unwrap();
+    for path in [dir, &at] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let server = Path::new(&to.address("lab").host).join(".s.PGSQL.5432");
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let client = client.unwrap();
+            let server = UnixStream::connect(&server).unwrap();
+            let deaf = Arc::new(AtomicBool::new(false));
+            let (asks, answers) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            let hears = Arc::clone(&deaf);
+            std::thread::spawn(move || {
+                let mut renames = false;
+                pass(asks, &server, |said| {
+                    let says = |word: &[u8]| said.windows(word.len()).any(|w| w == word);
+                    renames |= says(b" RENAME TO ");
+                    deaf.fetch_or(renames && says(b"COMMIT\0"), Ordering::SeqCst);
+                    true
+                })
+            });
+            std::thread::spawn(move || {
+                pass(answers, &client, |_| !hears.load(Ordering::SeqCst));
+            });
+        }
+    });
+}
+
+/// Passes on what comes, until it must not; then both ends hear of it.
+fn pass(mut from: UnixStream, mut to: &UnixStream, mut may: impl FnMut(&[u8]) -> bool) {
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        if !may(&buffer[..read]) || to.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+#[test]
+fn a_swap_whose_answer_is_lost_is_seen_by_its_names() {
+    let (cluster, bytes, contents) = lab();
+    let dir = tempfile::tempdir().unwrap();
+    deaf_way(&cluster, dir.path());
+    let programs = cluster.superuser().programs().clone();
+    let way = dir.path().to_str().unwrap();
+    let admin = Superuser::new(programs, server_user(), way, 5432);
+    let restored = bring_and(&admin, &replacing(&contents), &bytes, |_| ());
+    let kept = restored.unwrap().kept;
+    assert_eq!(kept.as_deref(), Some("lab_before_20261122"));
+    assert_eq!(jobs(&cluster, "lab"), "500");
+
+    // And where there was none.
+    let mut fresh = replacing(&contents);
+    fresh.database = "fresh".into();
+    let restored = bring_and(&admin, &fresh, &bytes, |_| ());
+    assert_eq!(restored.unwrap().kept, None);
+    assert_eq!(databases(&cluster, "fresh"), ["fresh"]);
+}
+
+/// What it has begun may be another's by then.
+#[test]
+fn a_restore_that_has_lost_its_turn_leaves_what_is_there() {
+    let (cluster, bytes, contents) = lab();
+    let admin = cluster.superuser();
+    let holders = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks \
+        WHERE locktype = 'advisory'";
+    let mut bent = bytes.clone();
+    let at = bent.windows(7).position(|w| w == b"job 321").unwrap();
+    bent[at + 4] = b'9';
+    for jobs in [1, 2] {
+        let mut spec = replacing(&contents);
+        spec.jobs = jobs;
+        let differs = bring_and(admin, &spec, &bent, |stage| {
+            if stage == Stage::Analysing {
+                admin.query("postgres", holders).unwrap();
+            }
+        });
+        assert_eq!(differs.unwrap_err().kind(), ErrorKind::Differs);
+        assert_eq!(databases(&cluster, "lab"), ["lab", "lab_restoring"]);
+    }
 }
 
 const VICTIM: &str = "LAVA_BACKUP_TEST_VICTIM";
@@ -340,7 +434,7 @@ fn a_restore_killed_at_any_step_leaves_a_whole_database_open_and_the_next_one_cl
         assert!(!databases(&cluster, "lab_restoring").iter().any(|_| true));
         let admin = cluster.superuser();
         admin
-            .query("lab", "INSERT INTO job (name) VALUES ('later')")
+            .query("lab", "INSERT INTO public.job (name) VALUES ('later')")
             .unwrap();
         let aside = "DROP DATABASE IF EXISTS lab_before_20261122";
         admin.query("postgres", aside).unwrap();

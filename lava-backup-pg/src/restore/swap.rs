@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::Restore;
-use super::target::Names;
+use super::target::{self, Names};
 use super::turn::Turn;
 use crate::error::{Error, ErrorKind, Result};
 use crate::readback::{identifier, literal};
@@ -56,17 +56,31 @@ pub(super) fn swap(
             Err(_) => Err(Error::new(ErrorKind::Failed, "swap the databases")),
         }
     });
-    let swapped = renamed
-        .and_then(|_| give_password(turn, spec))
-        .and_then(|()| turn.server().query("COMMIT"));
-    swapped.map(drop).map_err(|e| {
+    let swapped =
+        renamed
+            .and_then(|_| give_password(turn, spec))
+            .and_then(|()| match old_is_there {
+                true => commit(admin, turn, &names.aside),
+                false => commit(admin, turn, &spec.database),
+            });
+    swapped.map_err(|e| {
         let _ = turn.server().query("ROLLBACK");
-        Error::with(
-            e.kind(),
-            format!("restore the database {}", spec.database),
-            e,
-        )
+        let what = format!("restore the database {}", spec.database);
+        Error::with(e.kind(), what, e)
     })
+}
+
+/// Commits the making of a name. Where the server's answer is lost, the name tells whether it did:
+/// had another made it, our rename would have failed.
+fn commit(admin: &Superuser, turn: &mut Turn, makes: &str) -> Result<()> {
+    let Err(e) = turn.server().query("COMMIT") else {
+        return Ok(());
+    };
+    let is_made = || target::exists(&mut admin.console("postgres")?, makes);
+    match e.kind() {
+        ErrorKind::Connection if matches!(is_made(), Ok(true)) => Ok(()),
+        _ => Err(e),
+    }
 }
 
 /// The role serves the old database with the old password until here. By a statement of its
