@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -104,6 +105,45 @@ fn on_server(cluster: &Cluster, database: &str, table: &TableInfo) -> (u64, Tabl
     (hasher.rows(), hasher.digest())
 }
 
+/// An entry as `pg_restore -l` shows it.
+fn as_listed(entry: &TocEntry) -> String {
+    let line = |text: &str| text.replace('\n', " ");
+    format!(
+        "{}; {} {} {} {} {} {}",
+        entry.dump_id,
+        entry.catalog,
+        entry.oid,
+        entry.desc,
+        line(entry.namespace.as_deref().unwrap_or("-")),
+        line(&entry.tag),
+        line(entry.owner.as_deref().unwrap_or_default())
+    )
+}
+
+/// Count and digest of the rows that follow each `COPY` of a script.
+fn tables_of_script(script: &[u8]) -> BTreeMap<String, (u64, TableDigest)> {
+    let find = |text: &[u8], what: &[u8]| text.windows(what.len()).position(|w| w == what);
+    let mut tables = BTreeMap::new();
+    let mut rest = script;
+    while let Some(at) = find(rest, b"\nCOPY ") {
+        rest = &rest[at + 1..];
+        let end = b" FROM stdin;\n";
+        let (copy, rows) = rest.split_at(find(rest, end).unwrap() + end.len());
+        let mut hasher = TableHasher::unkeyed();
+        rest = rows;
+        for row in rows.split_inclusive(|b| *b == b'\n') {
+            rest = &rest[row.len()..];
+            if row == b"\\.\n" {
+                break;
+            }
+            hasher.add_row(row.strip_suffix(b"\n").unwrap());
+        }
+        let copy = String::from_utf8(copy.to_vec()).unwrap();
+        tables.insert(copy, (hasher.rows(), hasher.digest()));
+    }
+    tables
+}
+
 #[test]
 fn a_dump_holds_the_tables_rows_and_sequences_that_the_server_has() {
     let cluster = Cluster::start();
@@ -171,11 +211,27 @@ fn a_dump_holds_the_tables_rows_and_sequences_that_the_server_has() {
         "{list}"
     );
     assert_eq!(notes.entries.len() as u64, contents.entries);
-    let with_data = list
-        .lines()
-        .filter(|l| !l.starts_with(';') && l.contains(" TABLE DATA "))
-        .count();
-    assert_eq!(with_data, contents.tables.len());
+    let listed = list.lines().filter(|line| !line.starts_with(';'));
+    let mut listed: Vec<String> = listed.map(str::to_owned).collect();
+    // It tells only of what it would make.
+    let session = ["ENCODING", "STDSTRINGS", "SEARCHPATH"];
+    let made = |entry: &&TocEntry| !session.contains(&&*entry.desc) && entry.desc != "DATABASE";
+    let entries = notes.entries.iter().filter(made);
+    let mut entries: Vec<String> = entries.map(as_listed).collect();
+    listed.sort();
+    entries.sort();
+    assert_eq!(entries, listed);
+
+    let file = cluster.path("dump");
+    let script = cluster.output("pg_restore", ["-f", "-", file.to_str().unwrap()]);
+    let with_rows = notes.entries.iter().filter_map(|entry| {
+        let copy = entry.copy_stmt.clone().filter(|copy| !copy.is_empty())?;
+        let table = contents.table(entry.namespace.as_deref()?, &entry.tag)?;
+        Some((copy, (table.rows, table.digest)))
+    });
+    let as_read: BTreeMap<String, (u64, TableDigest)> = with_rows.collect();
+    assert_eq!(as_read.len(), contents.tables.len());
+    assert_eq!(as_read, tables_of_script(&script));
 
     let rows_of = |name: &str| notes.rows.iter().filter(|(table, _)| table == name).count() as u64;
     for summary in &contents.tables {
