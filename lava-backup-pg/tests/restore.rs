@@ -5,8 +5,10 @@
 mod common;
 
 use std::io::{self, Write};
+use std::net::TcpListener;
 use std::path::Path;
 
+use common::Cluster;
 use common::lab::{Kept, bring, cluster, databases, dump_of, script, server_user, skip, spec};
 use lava_backup_pg::archive::{DumpContents, DumpReader, TableInfo};
 use lava_backup_pg::{
@@ -36,7 +38,7 @@ fn a_dump_shows_the_instant_of_its_snapshot() {
     let cluster = cluster();
     script(&cluster, "postgres", LAB);
     let mut snapshot = Snapshot::take(&cluster.address("lab")).unwrap();
-    let later = "INSERT INTO job (name) VALUES ('later')";
+    let later = "INSERT INTO public.job (name) VALUES ('later')";
     cluster.superuser().query("lab", later).unwrap();
     let mut kept = Kept::default();
     let contents = dump(&mut snapshot, Pace::Unlimited, &mut kept)
@@ -76,7 +78,7 @@ fn a_seal_of_an_earlier_version_proves_a_database_too() {
 
     let compared = || compare(cluster.superuser(), "lab", &contents, &mut |_| ()).unwrap();
     assert!(compared().holds(), "{:?}", compared());
-    let change = "UPDATE job SET spent = spent + 1 WHERE id = 7; \
+    let change = "UPDATE public.job SET spent = spent + 1 WHERE id = 7; \
         SELECT lo_put(7, 8999, 'y')";
     cluster.superuser().query("lab", change).unwrap();
     let differ: Vec<_> = compared().differ.into_iter().map(|d| d.table).collect();
@@ -106,7 +108,7 @@ fn a_restored_database_takes_the_name_and_the_old_one_is_kept() {
     to.superuser()
         .query(
             "lab",
-            "CREATE TABLE job (id int); CREATE TABLE mine (id int)",
+            "CREATE TABLE public.job (id int); CREATE TABLE public.mine (id int)",
         )
         .unwrap();
 
@@ -116,11 +118,11 @@ fn a_restored_database_takes_the_name_and_the_old_one_is_kept() {
     assert_eq!(restored.comparison.equal, 2);
     assert_eq!(restored.comparison.rows, 5000);
     assert_eq!(databases(&to, "lab"), ["lab", "lab_before_20261122"]);
-    let old = "SELECT count(*) FROM mine";
+    let old = "SELECT count(*) FROM public.mine";
     assert!(to.superuser().query("lab_before_20261122", old).is_ok());
     let again = compare(to.superuser(), "lab", &contents, &mut |_| ()).unwrap();
     assert!(again.holds(), "{again:?}");
-    let next = "INSERT INTO job (name) VALUES ('x') RETURNING id";
+    let next = "INSERT INTO public.job (name) VALUES ('x') RETURNING id";
     let next = to.superuser().value("lab", next).unwrap();
     assert_eq!(next.as_deref(), Some("5001"), "the sequence is behind");
     let verifier = "SELECT left(rolpassword, 13) FROM pg_authid WHERE rolname = 'lavaserver'";
@@ -247,7 +249,7 @@ fn a_dump_that_breaks_on_its_way_is_asked_for_once_and_leaves_everything_as_it_w
 fn rows_are_the_same_whatever_the_settings_of_database_and_role() {
     let from = cluster();
     lab(&from);
-    let sql = "ALTER TABLE job ADD COLUMN raw bytea DEFAULT '\\x00ff5c'; \
+    let sql = "ALTER TABLE public.job ADD COLUMN raw bytea DEFAULT '\\x00ff5c'; \
                ALTER DATABASE lab SET timezone = 'Asia/Tokyo'; \
                ALTER DATABASE lab SET bytea_output = escape; \
                ALTER DATABASE lab SET intervalstyle = sql_standard; \
@@ -266,7 +268,7 @@ fn rows_are_the_same_whatever_the_settings_of_database_and_role() {
 fn a_role_that_may_only_read_comes_back_with_its_rights() {
     let from = cluster();
     lab(&from);
-    let sql = "CREATE ROLE \"grafana ro\" LOGIN; GRANT SELECT ON job TO \"grafana ro\"";
+    let sql = "CREATE ROLE \"grafana ro\" LOGIN; GRANT SELECT ON public.job TO \"grafana ro\"";
     from.superuser().query("lab", sql).unwrap();
     let roles = Snapshot::take(&from.address("lab")).unwrap();
     let roles = roles.facts().roles.clone();
@@ -277,7 +279,7 @@ fn a_role_that_may_only_read_comes_back_with_its_rights() {
     let mut asked = spec(&contents);
     asked.roles = roles;
     bring(&to, &asked, &kept.bytes).unwrap();
-    let sql = "SELECT has_table_privilege('grafana ro', 'job', 'SELECT'), rolcanlogin \
+    let sql = "SELECT has_table_privilege('grafana ro', 'public.job', 'SELECT'), rolcanlogin \
                FROM pg_roles WHERE rolname = 'grafana ro'";
     let may = to.superuser().query("lab", sql).unwrap();
     assert_eq!(may, [["t", "f"]]);
@@ -337,12 +339,59 @@ fn no_such_role_is_not_taken_for_no_such_database() {
     assert_eq!(missing.kind(), ErrorKind::Absent);
 }
 
+/// How many programs of ours are of this name; none shows the password to who lists
+/// processes.
+fn at_work_without_password(name: &str) -> usize {
+    let me = format!("PPid:\t{}\n", std::process::id());
+    let child = |process: io::Result<std::fs::DirEntry>| {
+        let process = process.ok()?.path();
+        let read = |file: &str| std::fs::read(process.join(file)).ok();
+        let status = String::from_utf8(read("status")?).ok()?;
+        let ours = status.starts_with(&format!("Name:\t{name}\n")) && status.contains(&me);
+        let shown = [read("cmdline")?, read("environ")?].concat();
+        ours.then_some(shown)
+    };
+    let shown = std::fs::read_dir("/proc").unwrap().filter_map(child);
+    shown
+        .inspect(|shown| {
+            assert!(shown.windows(10).any(|w| w == b"PGOPTIONS="));
+            assert!(!shown.windows(7).any(|w| w == b"hunter2"));
+        })
+        .count()
+}
+
+#[test]
+fn a_restore_shows_the_new_password_to_nobody() {
+    let cluster = cluster();
+    let (kept, contents) = lab(&cluster);
+    for jobs in [1, 2] {
+        let asked = Restore {
+            jobs,
+            replace_data: true,
+            password: Some(Password::new("hunter2")),
+            ..spec(&contents)
+        };
+        let mut seen = 0;
+        let mut feed = |out: &mut dyn Write| {
+            seen += at_work_without_password("pg_restore");
+            out.write_all(&kept.bytes)
+        };
+        let restored = restore(cluster.superuser(), &asked, &mut feed, &mut |_| ());
+        assert!(restored.unwrap().comparison.holds());
+        // Where there are several sessions, it is at work before and after.
+        assert!(jobs > 1 || seen == 1, "{seen}");
+    }
+}
+
 /// The password reaches `pg_dump` by a file that has no name to be left under.
 #[test]
 fn a_dump_comes_in_by_password_and_writes_it_to_no_directory() {
     struct Look(usize);
     impl DumpSink for Look {
         fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+            if self.0 == 0 {
+                assert_eq!(at_work_without_password("pg_dump"), 1);
+            }
             self.0 += bytes.len();
             let ours = |f: io::Result<std::fs::DirEntry>| {
                 let file = f.ok()?;
@@ -381,6 +430,41 @@ fn a_dump_comes_in_by_password_and_writes_it_to_no_directory() {
 }
 
 #[test]
+fn a_server_that_is_come_to_by_network_asks_for_a_password_and_gets_it() {
+    let cluster = Cluster::start();
+    let made = "SET password_encryption = 'scram-sha-256'; \
+        CREATE ROLE lavaserver LOGIN PASSWORD 'p:w\\d ''x'; CREATE TABLE job AS SELECT 7 AS id; \
+        GRANT SELECT ON job TO lavaserver";
+    cluster.sql("postgres", made);
+    let rules = cluster.path("data/pg_hba.conf");
+    let asks = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+    std::fs::write(rules, asks).unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    cluster.restart_with(&format!("listen_addresses = '127.0.0.1'\nport = {port}\n"));
+    let address = Address {
+        host: "127.0.0.1".into(),
+        port,
+        database: "postgres".into(),
+        user: "lavaserver".into(),
+        password: Some(Password::new("p:w\\d 'x")),
+        os_user: None,
+    };
+    let mut snapshot = Snapshot::take(&address).unwrap();
+    let mut kept = Kept::default();
+    let dumped = dump(&mut snapshot, Pace::Unlimited, &mut kept).unwrap();
+    assert_eq!(dumped.contents.table("public", "job").unwrap().rows, 1);
+    let wrong = Address {
+        password: Some(Password::new("another")),
+        ..address
+    };
+    let refused = Snapshot::take(&wrong).err().unwrap();
+    assert_eq!(refused.kind(), ErrorKind::Connection);
+    assert!(refused.to_string().contains("password authentication"));
+}
+
+#[test]
 fn facts_tell_what_roles_may_do_and_how_large_tables_are() {
     let cluster = cluster();
     let admin = cluster.superuser();
@@ -412,7 +496,7 @@ fn facts_tell_what_roles_may_do_and_how_large_tables_are() {
         .iter()
         .map(|t| (t.name.as_str(), t.bytes))
         .collect();
-    let asked = "SELECT pg_relation_size('job')";
+    let asked = "SELECT pg_relation_size('public.job')";
     let of_job: u64 = admin.value("lab", asked).unwrap().unwrap().parse().unwrap();
     assert!(of_job > 0);
     assert_eq!(sizes, [("empty", 0), ("job", of_job)]);
