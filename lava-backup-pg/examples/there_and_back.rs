@@ -1,6 +1,9 @@
 //! Dumps a database into a file, says what is in it, and restores it as `…_copy`:
 //!
 //!     cargo run --example there_and_back -- /var/run/postgresql lavaserver
+//!
+//! It comes as the role `postgres`, which Debian's server lets in from that user alone: as
+//! root, build it and run it by `runuser -u postgres -- target/debug/examples/there_and_back`.
 
 use std::error::Error;
 use std::fs::File;
