@@ -4,13 +4,13 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use common::lab::{cluster, cluster_in};
+use common::lab::{cluster, cluster_in, server_user};
 use rustix::process::{Signal, getpid, kill_process};
 
 const PLACE: &str = "LAVA_BACKUP_TEST_PLACE";
@@ -82,4 +82,36 @@ fn a_cluster_that_is_dropped_leaves_nothing() {
     assert!(Path::new(&socket).exists());
     drop(cluster);
     assert!(!Path::new(&socket).parent().unwrap().exists());
+}
+
+#[test]
+fn a_cluster_is_in_a_directory_of_its_own_listens_to_nobody_else_and_runs_as_the_user() {
+    let cluster = cluster();
+    let admin = cluster.superuser();
+    let set = |name: &str| {
+        let shown = admin.value("postgres", &format!("SHOW {name}"));
+        shown.unwrap().unwrap()
+    };
+    assert_eq!(set("listen_addresses"), "");
+    for durable in ["fsync", "full_page_writes"] {
+        assert_eq!(set(durable), "off", "{durable}");
+    }
+    let socket = cluster.address("postgres").host;
+    let dir = Path::new(&socket).parent().unwrap();
+    let me = rustix::process::geteuid().as_raw();
+    let user = server_user().map_or(me, |user| user.uid);
+    let meta = |path: &Path| fs::metadata(path).unwrap();
+    let mode = |path: &Path| meta(path).permissions().mode() & 0o7777;
+    // Its group may pass through, where that is another user's.
+    let own = if user == me { 0o700 } else { 0o710 };
+    assert_eq!((mode(dir), meta(dir).uid()), (own, me));
+    for part in ["data", "socket"] {
+        let part = dir.join(part);
+        assert_eq!((mode(&part), meta(&part).uid()), (0o700, user));
+    }
+    let log = dir.join("server.log");
+    assert_eq!((mode(&log), meta(&log).uid()), (0o600, me));
+    let pid = fs::read_to_string(dir.join("data/postmaster.pid")).unwrap();
+    let server = Path::new("/proc").join(pid.lines().next().unwrap());
+    assert_eq!(meta(&server).uid(), user);
 }
