@@ -64,6 +64,8 @@ use std::task::{Poll, ready};
 pub use contents::{DumpContents, SequenceSet, TableInfo, TableSummary};
 pub use error::{ArchiveError, ArchiveErrorKind};
 pub use header::{ArchiveVersion, DumpHeader, DumpTime};
+#[doc(hidden)]
+pub use parts::fuzz_parts;
 pub(crate) use parts::{Parts, Splitter, TableOfContents};
 pub use toc::{Section, TocEntry};
 

@@ -9,7 +9,7 @@ use super::ledger::MEMORY_LIMIT;
 use super::opening::{Opened, Opening};
 use super::scan::{Input, Scan};
 use super::toc::TocEntry;
-use super::{BLOCK_TABLE, CHUNK, copy_statement};
+use super::{BLOCK_TABLE, CHUNK, DumpReader, Observer, TableInfo, copy_statement};
 
 /// Takes the parts that a dump is made of.
 pub(crate) trait Parts {
@@ -204,4 +204,43 @@ fn give_rows(rows: &mut Vec<u8>, copy: &Arc<str>, parts: &mut impl Parts) -> io:
 
 fn strange(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+/// Takes a dump apart in slices of this length, for fuzzing: where [`DumpReader`] reads it too,
+/// the rows are the same.
+#[doc(hidden)]
+pub fn fuzz_parts(dump: &[u8], slices: usize) {
+    #[derive(Default)]
+    struct Rows(Vec<u8>);
+
+    impl Parts for Rows {
+        fn contents(&mut self, _: &TableOfContents) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn rows(&mut self, _: &Arc<str>, rows: Vec<u8>) -> io::Result<()> {
+            self.0.extend(rows);
+            Ok(())
+        }
+    }
+
+    impl Observer for Rows {
+        fn wants(&mut self, _: &TableInfo) -> bool {
+            true
+        }
+
+        fn row(&mut self, _: &TableInfo, row: &[u8]) {
+            self.0.extend_from_slice(row);
+            self.0.push(b'\n');
+        }
+    }
+
+    let (mut splitter, mut parts) = (Splitter::new(), Rows::default());
+    let mut slices = dump.chunks(slices.max(1));
+    let taken = slices.try_for_each(|slice| splitter.feed(slice, &mut parts));
+    let (mut reader, mut rows) = (DumpReader::new(), Rows::default());
+    let read = reader.feed(dump, &mut rows).and_then(|()| reader.finish());
+    if taken.and_then(|()| splitter.finish()).is_ok() && read.is_ok() {
+        assert_eq!(parts.0, rows.0);
+    }
 }
