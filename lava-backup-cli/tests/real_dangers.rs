@@ -151,7 +151,9 @@ fn what_happens_while_a_restore_waits_is_seen_before_it_matters() {
 
     // What that one stopped and changed is as it left it.
     refused(&new, &backup, "units.stopped");
-    let plan = new.plan(&["--store", STORE, &backup, "--replace-data"], &[QUEUE]);
+    let mut plan = new.plan(&["--store", STORE, &backup, "--replace-data"], &[QUEUE]);
+    real::be_patient(&mut plan, "server", 20);
+    fs::write(new.dir.join("root/plan.json"), plan.to_string()).unwrap();
     let stopped = new.restore(&[], 7);
     assert_eq!(stopped["stopped"]["step"], QUEUE, "{stopped:#}");
     nothing_brings_lava_forward(&new);
@@ -201,13 +203,14 @@ fn a_package_that_is_not_configured_makes_it_another_host(new: &Master, backup: 
     sh(new, "dpkg --purge half");
 }
 
-/// What the gate was there for; it is undone.
+/// What the gate was there for. The next one stops it, too, and it is undone.
 fn what_waits_brings_lava_forward_when_it_is_configured(new: &Master) {
     let before = new.sql(MIGRATIONS).parse::<u32>().unwrap();
     assert!(!new.dir.join("root/configured").exists());
     sh(new, "dpkg --configure -a");
     assert!(new.dir.join("root/configured").exists());
     assert_eq!(new.sql(MIGRATIONS), (before + 1).to_string());
+    stops_at(new, "master.config.server:server");
     new.sql("DELETE FROM django_migrations WHERE app = 'newer'");
     sh(new, "rm /root/configured");
 }

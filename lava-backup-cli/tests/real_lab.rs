@@ -219,11 +219,7 @@ fn planned(new: &Lab) -> Value {
     let whole = [&words[..], &["--format", "json"]].concat();
     let whole: Vec<&str> = whole.into_iter().filter(|word| *word != "--json").collect();
     let mut whole = new.master.run(&whole).ends(0).json();
-    for gate in gates(&mut whole) {
-        if gate["id"].as_str().unwrap().ends_with(":online") {
-            gate["patience"] = PATIENCE.into();
-        }
-    }
+    real::be_patient(&mut whole, "online", PATIENCE);
     let whole = whole.to_string();
     for ((host, _), planned) in new.hosts().zip(plan["hosts"].as_array().unwrap()) {
         let id = planned["id"].as_str().unwrap();
@@ -239,12 +235,6 @@ fn planned(new: &Lab) -> Value {
         fs::write(inside(host, "/root/answers"), answers).unwrap();
     }
     plan
-}
-
-/// What must hold after the steps of a plan.
-fn gates(plan: &mut Value) -> impl Iterator<Item = &mut Value> {
-    let steps = plan["steps"].as_array_mut().unwrap().iter_mut();
-    steps.flat_map(|step| step["post"].as_array_mut().unwrap())
 }
 
 /// Its part of the plan by the program itself.

@@ -261,6 +261,17 @@ pub fn answers(plan: &Value, host: &str) -> Vec<String> {
     asked.collect()
 }
 
+/// For so many seconds the gates of this name are asked again, which bounds the wait for one that
+/// will not hold.
+pub fn be_patient(plan: &mut Value, name: &str, seconds: u16) {
+    let steps = plan["steps"].as_array_mut().unwrap().iter_mut();
+    for gate in steps.flat_map(|step| step["post"].as_array_mut().unwrap()) {
+        if gate["id"].as_str().unwrap().ends_with(&format!(":{name}")) {
+            gate["patience"] = seconds.into();
+        }
+    }
+}
+
 impl Drop for Master {
     fn drop(&mut self) {
         lava_master(&["delete", text(&self.dir)]);
