@@ -72,11 +72,17 @@ impl Action {
                 lines.extend([words(&["a2disconf", "-q", WORKERS_ONLY]), reload()]);
                 lines
             }
-            // What might start between the two is seen by the gate after them.
-            Self::StopUnits { units } => vec![
-                with(&["systemctl", "stop"], units),
-                with(&["systemctl", "mask"], units),
-            ],
+            // Timers first: one whose time has come starts its service while that is stopped, which
+            // ends the stop (measured). What starts all the same is seen by the gate after them.
+            Self::StopUnits { units } => {
+                let (timers, others): (Vec<_>, Vec<_>) =
+                    units.iter().cloned().partition(|unit| is_timer(unit));
+                let stopped = [timers, others]
+                    .into_iter()
+                    .filter(|units| !units.is_empty());
+                let stop = stopped.map(|units| with(&["systemctl", "stop"], &units));
+                stop.chain([with(&["systemctl", "mask"], units)]).collect()
+            }
             Self::ReleaseUnits { units } => vec![
                 with(&["systemctl", "unmask"], units),
                 words(&["systemctl", "daemon-reload"]),
@@ -173,6 +179,10 @@ impl Connection {
     }
 }
 
+fn is_timer(unit: &str) -> bool {
+    unit.ends_with(".timer")
+}
+
 fn enable(site: Option<&str>) -> Vec<Vec<String>> {
     let line = |site| words(&["a2ensite", "-q", site]);
     site.into_iter().map(line).collect()
@@ -224,6 +234,16 @@ mod tests {
             [
                 ["systemctl", "stop", "lava-worker.service"],
                 ["systemctl", "mask", "lava-worker.service"]
+            ]
+        );
+        let units = ["apt-daily.service", "apt-daily.timer"].map(str::to_owned);
+        let all = units.to_vec();
+        assert_eq!(
+            Action::StopUnits { units: all }.argv(),
+            [
+                words(&["systemctl", "stop", "apt-daily.timer"]),
+                words(&["systemctl", "stop", "apt-daily.service"]),
+                words(&["systemctl", "mask", "apt-daily.service", "apt-daily.timer"]),
             ]
         );
     }
