@@ -11,7 +11,7 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
 use crate::lab::cases::{
-    Case, Content, DebsHeld, Django, Kind, Odd, Planned, Sketch, Target, There, planned,
+    Case, Content, DebsHeld, Django, Kind, Odd, Planned, Sketch, Target, There, Worker, planned,
 };
 use crate::lab::draw::ERAS;
 
@@ -52,6 +52,23 @@ fn idle(sketch: &mut Sketch) {
     sketch.content.jobs.clear();
     sketch.master.own_worker = false;
     sketch.master.odd = Odd::NoSettings;
+}
+
+fn a_worker(sketch: &mut Sketch) {
+    sketch.kind = Kind::Worker;
+}
+
+fn an_older_worker(sketch: &mut Sketch) {
+    a_worker(sketch);
+    sketch.workers = vec![Worker {
+        there: There::Older,
+        other_host: false,
+        configured: false,
+        has_secret: true,
+        holds: false,
+        timers: vec![1],
+        odd: Odd::Nothing,
+    }];
 }
 
 /// Before anything of a step.
@@ -294,6 +311,20 @@ const ROWS: &[Row] = &[
         fate: |plan| at(plan, "master.reopen.site", 0, Event::Pretend) },
     Row { guard: "all", beside: &[], lab: |s| s.era = era("2019.09"), without: Lacks("more than workers"),
         fate: |plan| at(plan, "master.reopen.site", 1, Event::Pretend) },
+    // Of a worker by itself.
+    Row { guard: "quiesce.stop", beside: &[], lab: a_worker, without: Stops("still"), fate: nothing },
+    Row { guard: "quiesce.stop", beside: &["still"], lab: a_worker, without: Stops("forgotten"), fate: nothing },
+    Row { guard: "install.packages", beside: &[], lab: an_older_worker, without: Stops("exact"), fate: nothing },
+    Row { guard: "install.packages", beside: &["exact", "held"], lab: an_older_worker,
+        without: Lacks("lava-dispatcher 2023.01-2"), fate: nothing },
+    Row { guard: "config.forget_jobs", beside: &[], lab: a_worker,
+        without: Lacks("a worker without jobs of another time"), fate: nothing },
+    Row { guard: "still", beside: &[], lab: a_worker, without: Stops("forgotten"),
+        fate: |plan| at(plan, "worker_rack_0_example_org.quiesce.stop", 0, Event::Pretend) },
+    Row { guard: "exact", beside: &[], lab: a_worker, without: Stops("held"),
+        fate: |_| before("worker_rack_0_example_org.install.exact", Event::Upgrade { host: "worker_rack_0_example_org".into() }) },
+    Row { guard: "equal", beside: &[], lab: a_worker, without: Lacks("its worker online"),
+        fate: |plan| at(plan, "worker_rack_0_example_org.config.files", 0, Event::Skimp) },
     Row { guard: "loopback", beside: &[], lab: |s| s.kind = Kind::DrillMaster, without: Harm(ReachedOut), fate: nothing },
 ];
 
