@@ -129,7 +129,7 @@ fn a_finished_job_lacks_its_log_only_where_the_seal_tells_of_it() {
 #[test]
 fn a_row_of_a_migration_that_no_package_ships_fails_a_drill() {
     let lab = Lab::new();
-    let phantom = "INSERT INTO django_migrations (id, app, name, applied) \
+    let phantom = "INSERT INTO public.django_migrations (id, app, name, applied) \
         VALUES (0, 'lava_results_app', '0099_phantom', now())";
     lab.cluster
         .superuser()
