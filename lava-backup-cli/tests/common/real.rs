@@ -227,6 +227,8 @@ impl Master {
         let on_purpose = [
             "public.django_admin_log",
             "public.lava_scheduler_app_device",
+            // What an admin did to devices, since LAVA keeps that by itself.
+            "public.lava_scheduler_app_lavalogentrydevice",
             "public.lava_scheduler_app_testjob",
             "public.lava_scheduler_app_worker",
         ];
