@@ -11,6 +11,7 @@ use lava_backup_pg::archive::DumpContents;
 use lava_backup_pg::{Pace, Snapshot, dump};
 use lava_restore_plan::Facts;
 use lava_restore_plan::facts::{DatabaseState, Role};
+use lava_restore_plan::migration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -256,14 +257,11 @@ impl Making {
             let message = format!("the package {} is {}", package.name, package.state.as_str());
             self.problem("packages.unclean", message, true);
         }
-        let Some(mismatch) = migrations_differ(facts, host) else {
+        let Some(mismatch) = migrations_differ(facts) else {
             return;
         };
         let list = |set: &BTreeSet<debian::Migration>| {
-            let names: Vec<String> = set
-                .iter()
-                .map(|m| format!("{}.{}", m.app, m.name))
-                .collect();
+            let names: Vec<String> = set.iter().map(ToString::to_string).collect();
             names.join(", ")
         };
         if !mismatch.unknown.is_empty() {
@@ -451,20 +449,15 @@ fn safe_name(name: &str) -> String {
 
 /// Do the rows of `django_migrations` match what the packages ship? `None` if
 /// there is no database to ask.
-fn migrations_differ(facts: &Facts, host: &Host) -> Option<debian::Mismatch> {
+fn migrations_differ(facts: &Facts) -> Option<debian::Mismatch> {
     let DatabaseState::Present(database) = &facts.database else {
         return None;
     };
-    let applied: BTreeSet<debian::Migration> = database
-        .migrations
-        .as_ref()?
-        .iter()
-        .map(|m| debian::Migration::new(m.app.clone(), m.name.clone()))
-        .collect();
-    let shipped = debian::shipped_migrations(&host.debian, &host.packages).ok()?;
-    // Django's packages ship apps that LAVA does not use.
-    let apps: BTreeSet<&str> = applied.iter().map(|m| m.app.as_str()).collect();
-    Some(debian::expand(&applied, &shipped.of_apps(apps)))
+    let applied = database.migrations.as_ref()?;
+    Some(migration::compare(
+        applied,
+        facts.migrations_shipped.as_ref()?,
+    ))
 }
 
 fn answer(

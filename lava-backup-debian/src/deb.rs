@@ -13,7 +13,7 @@ use crate::{
     Error, ErrorKind, Migration, PackageVersion, Result, Sha256, Shipped, ShippedMigration,
     deb822::{Comments, Paragraph, Scanner},
     hex::hex,
-    migrations,
+    migration_files,
 };
 
 mod container;
@@ -181,8 +181,8 @@ impl Deb {
     pub fn migrations(&self) -> Result<Shipped> {
         let mut found: Vec<(Migration, Vec<u8>, Vec<u8>)> = Vec::new();
         self.data(|tar, path, _| {
-            if let Some(migration) = migrations::migration_of(&path) {
-                found.push((migration, path, tar.content(migrations::MOST_PYTHON)?));
+            if let Some(migration) = migration_files::migration_of(&path) {
+                found.push((migration, path, tar.content(migration_files::MOST_PYTHON)?));
             }
             Ok(())
         })?;
@@ -192,7 +192,7 @@ impl Deb {
             Ok(ShippedMigration {
                 migration,
                 package: self.name().to_owned(),
-                replaces: migrations::replaced(&source, &place)?,
+                replaces: migration_files::replaced(&source, &place)?,
                 path,
             })
         });

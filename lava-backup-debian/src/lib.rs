@@ -52,12 +52,12 @@
 //!
 //! In the order a reader meets them:
 //! - [`PackageVersion`], [`LavaVersion`] and [`Suite`]: the types a planner takes, with
-//!   `default-features = false`;
+//!   `default-features = false`; [`expand`]: migrations that a database has had against those that
+//!   code ships;
 //! - `Root`: a live `/` or an offline directory;
 //! - `read_status` and `PackageState`: every package dpkg knows; `AutoInstalled`: what apt marked;
 //! - `base`: which Debian this is, and how sure that is;
-//! - `shipped_migrations` and `expand`: the Django migrations the installed code defines, against
-//!   those a database has;
+//! - `shipped_migrations`: the Django migrations that the installed code defines;
 //! - `read_sources`: where apt takes packages from, without passwords;
 //! - `read_origins` and [`Class`]: the archives that each package came from, as apt's signed lists
 //!   tell;
@@ -73,11 +73,13 @@
 
 mod class;
 mod error;
+mod migrations;
 mod suite;
 mod version;
 
 pub use class::Class;
 pub use error::{Error, ErrorKind, Result};
+pub use migrations::{Migration, Mismatch, Shipped, ShippedMigration, expand};
 pub use suite::{Codename, Suite};
 pub use version::{LavaVersion, PackageVersion};
 
@@ -136,7 +138,7 @@ mod listed;
 #[cfg(feature = "readers")]
 mod marks;
 #[cfg(feature = "readers")]
-mod migrations;
+mod migration_files;
 #[cfg(feature = "readers")]
 mod origin;
 #[cfg(feature = "readers")]
@@ -191,7 +193,7 @@ pub use self::{
     keyrings::{Keyring, read_keyrings},
     list::ListedDeb,
     marks::{AutoInstalled, auto_installed},
-    migrations::{Migration, Mismatch, Shipped, ShippedMigration, expand, shipped_migrations},
+    migration_files::shipped_migrations,
     origin::{Origin, Origins, PackageOrigin, read_origins},
     preferences::{Preference, read_preferences},
     proof::InstalledBuilds,

@@ -32,7 +32,7 @@
 //! - [`Code`]: what a finding can be; [`requirement`]: what LAVA's manual asks, and what meets it;
 //! - [`simulate`]: a lab in memory, to try a plan on;
 //! - [`release`]: what is known of LAVA's releases, which collectors read too;
-//! - [`migration`]: the one comparison of a database's migrations with those that code ships;
+//! - [`migration`]: a database's migrations against those that code ships;
 //! - `run`, with the feature `runner`: a plan is run on its host, and goes on where it stopped.
 
 mod backup;

@@ -4,7 +4,7 @@
 #[allow(dead_code, unreachable_pub)]
 mod lab;
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -13,6 +13,23 @@ use lava_restore_plan::{facts_schema, plan_diff_schema, plan_schema, render};
 
 fn the_plan() -> Plan {
     lab::plan()
+}
+
+fn fed(program: &str, arguments: &[&str], text: &str) -> std::process::Output {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
+    child.wait_with_output().unwrap()
 }
 
 #[test]
@@ -35,6 +52,28 @@ fn a_target_like_the_backup_needs_nothing() {
         .collect();
     assert!(worse.is_empty(), "{worse:#?}");
     assert_eq!(plan.verdict, Verdict::Note);
+}
+
+#[test]
+fn the_script_of_every_host_satisfies_shellcheck_and_sh() {
+    let [longest, other] = lab::longest_plans();
+    let plans = [
+        lab::plan(),
+        longest,
+        other,
+        lab::lab_plan(),
+        lab::refused_plan(),
+    ];
+    for plan in plans {
+        for host in &plan.hosts {
+            let script = render::shell(&plan, &host.id).unwrap();
+            let output = fed("shellcheck", &["-s", "sh", "-"], &script);
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success(), "{}: {said}", host.id);
+            let read = fed("sh", &["-n"], &script).status;
+            assert!(read.success(), "{}", host.id);
+        }
+    }
 }
 
 #[test]

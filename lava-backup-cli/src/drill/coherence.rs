@@ -3,7 +3,7 @@
 use lava_backup_core::{Backup, Entry};
 use lava_backup_pg::{Address, Snapshot};
 use lava_restore_plan::facts::Migration;
-use lava_restore_plan::migration::Difference;
+use lava_restore_plan::migration;
 
 use super::Drilled;
 use crate::exit::{CouldNot, Failure};
@@ -50,11 +50,11 @@ impl Coherence {
             drilled.not_proved.push(open.into());
             return Ok(());
         };
-        let difference = Difference::of(applied, shipped);
+        let mismatch = migration::compare(applied, shipped);
         let same = format!("{} rows, as the packages ship them", applied.len());
-        let found = match difference.is_empty() {
+        let found = match mismatch.is_empty() {
             true => same.clone(),
-            false => difference.to_string(),
+            false => migration::in_words(&mismatch),
         };
         drilled.check("migrations", &same, &found);
         Ok(())

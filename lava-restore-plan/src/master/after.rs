@@ -52,7 +52,7 @@ impl Master<'_> {
                 Action::StartUnits { units: gunicorn },
             );
             step.touch(Danger::ReachesOut, &[Touch::Services]);
-            step.pre.push(closed().named(&step.id));
+            step.pre(closed());
             for gate in gates {
                 step.post(gate);
             }

@@ -5,7 +5,7 @@ use crate::draft::names;
 use crate::facts::DatabaseState;
 use crate::finding::Finding;
 use crate::master;
-use crate::migration::{Difference, list};
+use crate::migration::{self, list};
 use crate::release::{DeviceHealth, JobState};
 
 /// The files with the database's password and the secret key.
@@ -65,8 +65,8 @@ pub(super) fn migrations(case: &Case<'_>) -> Vec<Finding> {
                 .remedy("take a backup whose facts hold both"),
         ];
     };
-    let difference = Difference::of(applied, shipped);
-    if difference.is_empty() {
+    let mismatch = migration::compare(applied, shipped);
+    if mismatch.is_empty() {
         let same = ok(Code::SelfDbPkgMatch, SUBJECT);
         return vec![same.compared(applied.len(), applied.len())];
     }
@@ -76,12 +76,12 @@ pub(super) fn migrations(case: &Case<'_>) -> Vec<Finding> {
             .remedy("ask LAVA's developers with this list; take an older backup meanwhile")
     };
     let mut findings = Vec::new();
-    if !difference.unknown.is_empty() {
-        let found = format!("only in the dump: {}", list(&difference.unknown));
+    if !mismatch.unknown.is_empty() {
+        let found = format!("only in the dump: {}", list(&mismatch.unknown));
         findings.push(direction(Code::SelfDbNewer, found));
     }
-    if !difference.pending.is_empty() {
-        let found = format!("only in the packages: {}", list(&difference.pending));
+    if !mismatch.missing.is_empty() {
+        let found = format!("only in the packages: {}", list(&mismatch.missing));
         findings.push(direction(Code::SelfDbPending, found));
     }
     findings

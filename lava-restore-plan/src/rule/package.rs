@@ -4,7 +4,7 @@ use super::{Case, Code, note, ok, prepare, refuse, shown};
 use crate::draft::names;
 use crate::facts::{Facts, Package, Role};
 use crate::finding::{Finding, Verdict};
-use crate::migration::{Difference, LAVA_APPS, list};
+use crate::migration::{self, LAVA_APPS, list};
 use crate::{Backup, Class, LavaVersion, PackageVersion};
 
 /// What a critical package is to LAVA.
@@ -303,21 +303,21 @@ pub(super) fn migrations(case: &Case<'_>) -> Vec<Finding> {
             .compared(THOSE, "unknown")
             .remedy("gather the target's facts again, with its packages' migration files"),
         Some(shipped) => {
-            let difference = Difference::of(applied, shipped);
-            if difference.is_empty() {
+            let mismatch = migration::compare(applied, shipped);
+            if mismatch.is_empty() {
                 ok(Code::TargetMigrations, SUBJECT).compared(applied.len(), applied.len())
             } else {
                 let mut found = Vec::new();
-                if !difference.unknown.is_empty() {
-                    found.push(format!("lacks {}", list(&difference.unknown)));
+                if !mismatch.unknown.is_empty() {
+                    found.push(format!("lacks {}", list(&mismatch.unknown)));
                 }
-                if !difference.pending.is_empty() {
-                    found.push(format!("has more: {}", list(&difference.pending)));
+                if !mismatch.missing.is_empty() {
+                    found.push(format!("has more: {}", list(&mismatch.missing)));
                 }
                 // What ships them is about to become the backup's.
                 let changes = packages_to_name(case);
-                let differing = difference.unknown.iter().chain(&difference.pending);
-                let mut apps = differing.map(|(app, _)| app);
+                let differing = mismatch.unknown.iter().chain(&mismatch.missing);
+                let mut apps = differing.map(|migration| &migration.app);
                 let is_changed =
                     |app: &String| changes.iter().any(|name| ships_migrations_of(name, app));
                 let finding = match apps.all(is_changed) {

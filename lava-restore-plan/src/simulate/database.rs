@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::host::Whose;
 use crate::Backup;
 use crate::facts::{Database, Migration, ShippedMigration};
-use crate::migration::{Difference, LAVA_APPS};
+use crate::migration::{self, LAVA_APPS};
 use crate::release::{DeviceHealth, Encoding, JobState};
 use crate::sql::{Query, Statement};
 
@@ -129,18 +129,17 @@ impl Content {
     /// Whether code with these migrations is the code that it belongs to.
     pub(super) fn fits(&self, shipped: &[ShippedMigration]) -> bool {
         let applied = self.rows.migrations.as_deref().unwrap_or_default();
-        Difference::of(applied, shipped).is_empty()
+        migration::compare(applied, shipped).is_empty()
     }
 
     pub(super) fn migrate(&mut self, shipped: &[ShippedMigration], encoding: Encoding) {
         self.encoding = encoding;
         let applied = self.rows.migrations.get_or_insert_default();
-        let pending = Difference::of(applied, shipped).pending;
-        applied.extend(
-            pending
-                .into_iter()
-                .map(|(app, name)| Migration { app, name }),
-        );
+        let missing = migration::compare(applied, shipped).missing;
+        applied.extend(missing.into_iter().map(|migration| Migration {
+            app: migration.app,
+            name: migration.name,
+        }));
         self.as_dumped = false;
     }
 

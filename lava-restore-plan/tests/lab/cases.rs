@@ -194,6 +194,21 @@ pub struct Worker {
     pub odd: Odd,
 }
 
+impl Worker {
+    /// Of the backup's release and name, with its secret and one timer.
+    pub fn usual() -> Self {
+        Self {
+            there: There::Same,
+            other_host: false,
+            configured: false,
+            has_secret: true,
+            holds: false,
+            timers: vec![1],
+            odd: Odd::Nothing,
+        }
+    }
+}
+
 fn there() -> impl Strategy<Value = There> {
     prop_oneof![
         12 => Just(There::Same),

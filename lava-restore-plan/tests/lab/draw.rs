@@ -74,15 +74,7 @@ impl Sketch {
             Kind::DrillMaster => (Intent::Drill, 1, 0),
             Kind::DrillWorker => (Intent::Drill, 0, 1),
         };
-        let fallback = [Worker {
-            there: There::Same,
-            other_host: false,
-            configured: false,
-            has_secret: true,
-            holds: false,
-            timers: vec![1],
-            odd: Odd::Nothing,
-        }];
+        let fallback = [Worker::usual()];
         let racks = if self.workers.is_empty() {
             &fallback[..]
         } else {

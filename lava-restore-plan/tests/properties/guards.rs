@@ -62,12 +62,7 @@ fn an_older_worker(sketch: &mut Sketch) {
     a_worker(sketch);
     sketch.workers = vec![Worker {
         there: There::Older,
-        other_host: false,
-        configured: false,
-        has_secret: true,
-        holds: false,
-        timers: vec![1],
-        odd: Odd::Nothing,
+        ..Worker::usual()
     }];
 }
 
