@@ -339,8 +339,8 @@ fn no_such_role_is_not_taken_for_no_such_database() {
     assert_eq!(missing.kind(), ErrorKind::Absent);
 }
 
-/// How many programs of ours are of this name; none shows the password to who lists
-/// processes.
+/// How many programs of ours, for any test, are of this name; none shows the password to who
+/// lists processes.
 fn at_work_without_password(name: &str) -> usize {
     let me = format!("PPid:\t{}\n", std::process::id());
     let child = |process: io::Result<std::fs::DirEntry>| {
@@ -352,11 +352,11 @@ fn at_work_without_password(name: &str) -> usize {
         ours.then_some(shown)
     };
     let shown = std::fs::read_dir("/proc").unwrap().filter_map(child);
+    let holds = |shown: &[u8], what: &[u8]| shown.windows(what.len()).any(|w| w == what);
     shown
-        .inspect(|shown| {
-            assert!(shown.windows(10).any(|w| w == b"PGOPTIONS="));
-            assert!(!shown.windows(7).any(|w| w == b"hunter2"));
-        })
+        .inspect(|shown| assert!(!holds(shown, b"hunter2")))
+        // One that has ended shows nothing, and one that is asked for its version is not at work.
+        .filter(|shown| holds(shown, b"PGOPTIONS="))
         .count()
 }
 
@@ -379,7 +379,7 @@ fn a_restore_shows_the_new_password_to_nobody() {
         let restored = restore(cluster.superuser(), &asked, &mut feed, &mut |_| ());
         assert!(restored.unwrap().comparison.holds());
         // Where there are several sessions, it is at work before and after.
-        assert!(jobs > 1 || seen == 1, "{seen}");
+        assert!(jobs > 1 || seen > 0);
     }
 }
 
@@ -390,7 +390,7 @@ fn a_dump_comes_in_by_password_and_writes_it_to_no_directory() {
     impl DumpSink for Look {
         fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
             if self.0 == 0 {
-                assert_eq!(at_work_without_password("pg_dump"), 1);
+                assert!(at_work_without_password("pg_dump") > 0);
             }
             self.0 += bytes.len();
             let ours = |f: io::Result<std::fs::DirEntry>| {
