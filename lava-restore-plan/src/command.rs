@@ -391,6 +391,7 @@ mod tests {
             ),
             (&remembered, "find / -delete"),
             (&forget, "find / -delete"),
+            (&forget, &format!("{remembered} -delete")),
             (&listed("a.service"), &listed("a*")),
             (&listed("a.service"), &listed("--all")),
             (&listed("a.service"), &listed("")),

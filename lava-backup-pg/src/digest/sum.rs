@@ -7,13 +7,11 @@ pub(super) struct Sum {
 
 impl Sum {
     pub(super) fn add(&mut self, hash: &[u8; 32]) {
-        let (low, high) = hash.split_at(16);
-        let (low, carry) = self.low.overflowing_add(number(low));
-        self.low = low;
-        self.high = self
-            .high
-            .wrapping_add(number(high))
-            .wrapping_add(carry.into());
+        let (halves, _) = hash.as_chunks();
+        let [low, high] = [halves[0], halves[1]].map(u128::from_le_bytes);
+        let carry;
+        (self.low, carry) = self.low.overflowing_add(low);
+        self.high = self.high.wrapping_add(high).wrapping_add(carry.into());
     }
 
     pub(super) fn to_bytes(self) -> [u8; 32] {
@@ -22,9 +20,4 @@ impl Sum {
         bytes[16..].copy_from_slice(&self.high.to_le_bytes());
         bytes
     }
-}
-
-fn number(half: &[u8]) -> u128 {
-    let bytes = half.iter().rev();
-    bytes.fold(0, |number, byte| number << 8 | u128::from(*byte))
 }

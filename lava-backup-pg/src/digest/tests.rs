@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+use super::sum::Sum;
 use super::*;
 use proptest::prelude::*;
 
@@ -70,6 +71,24 @@ fn the_lower_half_of_a_sum_carries_into_the_upper() {
     let mut carried = [0; 32];
     carried[16] = 1;
     assert_eq!(sum.to_bytes(), carried);
+}
+
+/// However many of a length there are, and wherever the sum is asked for.
+#[test]
+fn rows_that_wait_for_one_another_have_each_its_own_hash() {
+    let mut sum = Sum::default();
+    let mut rows = TableHasher::keyed(&KEY);
+    for round in 0..19 {
+        for length in 0..1100_usize {
+            let row: Vec<u8> = (0..length).map(|at| (at * 7 + round) as u8).collect();
+            sum.add(blake3::keyed_hash(&KEY.0, &row).as_bytes());
+            rows.add_row(&row);
+            if length % 101 == round {
+                let sum = sum.to_bytes();
+                assert_eq!(rows.digest(), TableDigest(Kind::Keyed { key: KEY, sum }));
+            }
+        }
+    }
 }
 
 /// 2^16 times the same row adds up to lanes that are all 0.

@@ -7,6 +7,7 @@ mod common;
 
 mod failures;
 mod full_disk;
+mod majors;
 mod objects;
 mod owner;
 mod spoilt;
