@@ -418,6 +418,10 @@ fn a_dump_comes_in_by_password_and_writes_it_to_no_directory() {
     let sql = "SET password_encryption = 'scram-sha-256'; \
                ALTER ROLE lavaserver PASSWORD 'hunter2'; SELECT pg_reload_conf()";
     admin.query("postgres", sql).unwrap();
+    // More than the pipe holds: else pg_dump may have ended when its first bytes are read.
+    let large = "CREATE TABLE public.large AS SELECT repeat('x', 4000000) AS text; \
+                 ALTER TABLE public.large OWNER TO lavaserver";
+    admin.query("lab", large).unwrap();
     let by_password = Address {
         user: "lavaserver".into(),
         password: Some(Password::new("hunter2")),
@@ -426,7 +430,7 @@ fn a_dump_comes_in_by_password_and_writes_it_to_no_directory() {
     let mut snapshot = Snapshot::take(&by_password).unwrap();
     let mut look = Look(0);
     dump(&mut snapshot, Pace::Unlimited, &mut look).unwrap();
-    assert!(look.0 > 0);
+    assert!(look.0 > 4_000_000);
 }
 
 #[test]
