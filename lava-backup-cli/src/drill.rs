@@ -1,8 +1,11 @@
 //! Restoring a backup into throwaway surroundings, to know that it can be.
 
+use std::collections::BTreeMap;
+
 use lava_backup_core::EvidenceDraft;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize as _, Serialize};
+use serde_json::Value;
 
 use crate::answer::Answer;
 use crate::args::{DrillArgs, Level};
@@ -45,6 +48,8 @@ pub(crate) struct Drilled {
     pub(crate) packages_differ: Vec<String>,
     /// Steps of the plan that were done in it.
     pub(crate) steps: u64,
+    /// Milliseconds of each of them, by its id: `restore` tells them of the same steps.
+    pub(crate) step_milliseconds: BTreeMap<String, u64>,
     /// What else was looked at.
     pub(crate) checks: Vec<Check>,
     /// Milliseconds it took: a measured part of the time to restore.
@@ -53,6 +58,12 @@ pub(crate) struct Drilled {
     pub(crate) not_proved: Vec<String>,
     /// Why this could not be recorded beside the backup; `null` if it was.
     pub(crate) unrecorded: Option<String>,
+}
+
+/// How long the steps of a plan took, as `restore` says of a run and a drill of its plan: nothing
+/// where there was none, or from a version that did not tell.
+pub(crate) fn step_milliseconds(said: &Value) -> BTreeMap<String, u64> {
+    BTreeMap::deserialize(&said["step_milliseconds"]).unwrap_or_default()
 }
 
 /// One look at what was restored.
@@ -89,6 +100,7 @@ pub(crate) fn drill(args: &DrillArgs, quiet: bool) -> Result<Answer, Failure> {
         packages_equal: 0,
         packages_differ: Vec::new(),
         steps: 0,
+        step_milliseconds: BTreeMap::new(),
         checks: Vec::new(),
         not_proved: args.level.leaves_open(),
         unrecorded: None,

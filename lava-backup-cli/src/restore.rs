@@ -1,12 +1,13 @@
 //! Running a plan on this host.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use lava_backup_core::Backup;
+use lava_backup_core::{Backup, Store};
 use lava_restore_plan::run::{
     Answers, Commands, Entry, Error, ErrorKind, Event, Evidence, Found, Holders, Interrupt, Lock,
     Planned, Record, Run, State, plan_digest,
@@ -19,11 +20,13 @@ use crate::exit::{CouldNot, Exit, Failure};
 use crate::{TOOL, clock, named, plan, text};
 
 mod asking;
+mod rehearsal;
 mod restored;
 mod shown;
 mod signals;
 
 use asking::Asking;
+use rehearsal::Rehearsal;
 pub(crate) use restored::Restored;
 use shown::{Shown, Sizes};
 
@@ -49,7 +52,7 @@ pub(crate) fn restore(args: &RestoreArgs, quiet: bool) -> Result<Answer, Failure
         let done = State::look(&dir)?;
         planned.owns(&done)?;
         if done.is_empty() {
-            planned.still_so(&found(&source(planned)?, planned)?)?;
+            planned.still_so(&found(&source(planned)?.1, planned)?)?;
         }
         restored.would(planned, &done);
         return Ok(restored.answer());
@@ -66,7 +69,7 @@ pub(crate) fn restore(args: &RestoreArgs, quiet: bool) -> Result<Answer, Failure
         dir.display()
     );
     let _lock = lock(args, &said, &interrupt, &shown)?;
-    let source = source(planned)?;
+    let (store, source) = source(planned)?;
     let is_new = !args.resume && State::look(&dir)?.is_empty();
     let found = is_new.then(|| found(&source, planned)).transpose()?;
     // What is refused leaves no directory.
@@ -93,9 +96,17 @@ pub(crate) fn restore(args: &RestoreArgs, quiet: bool) -> Result<Answer, Failure
         run.take(evidence, digest)?;
     }
     shown.sizes = sizes(planned, &source);
+    shown.rehearsal = Rehearsal::find(planned, &store, &source);
     let mut person = Asking::new(answers, args.confirm.as_deref(), interrupt, &shown);
-    let mut watch = |event: Event<'_>| shown.event(event);
+    let mut took = BTreeMap::new();
+    let mut watch = |event: Event<'_>| {
+        if let Event::Done(step, time) = &event {
+            took.insert(step.id.clone(), text::milliseconds(*time));
+        }
+        shown.event(event);
+    };
     let report = run.go(&mut commands, &mut person, &mut watch)?;
+    restored.step_milliseconds = took;
     restored.report(planned, report, &again(args), began.elapsed());
     Ok(restored.answer())
 }
@@ -198,8 +209,8 @@ fn begun(state: &State, planned: Planned<'_>, args: &RestoreArgs) -> Failure {
     Failure::new(Exit::Refused, what).hint(format!("go on with it: {}", again(args)))
 }
 
-/// The backup that the plan's commands read.
-fn source(planned: Planned<'_>) -> Result<Backup, Failure> {
+/// The backup that the plan's commands read, and its store.
+fn source(planned: Planned<'_>) -> Result<(Store, Backup), Failure> {
     let Some(from) = planned.reference() else {
         let what = "could not run the plan: none of its commands names the backup";
         return Err(Failure::new(Exit::Refused, what));
@@ -207,7 +218,9 @@ fn source(planned: Planned<'_>) -> Result<Backup, Failure> {
     let store = OptionalStore {
         store: Some(PathBuf::from(&from.store)),
     };
-    named::open(&store, &from.backup)
+    let (store, id) = named::find(&store, &from.backup)?;
+    let backup = store.backup(&id).could_not("open the backup")?;
+    Ok((store, backup))
 }
 
 /// What is there now: the seal, and the facts of this host if the plan is bound to them.

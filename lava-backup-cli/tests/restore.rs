@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 
 use bench::{Bench, PROGRAM, confirm, step};
 use common::Ran;
+use lava_backup_core::{EvidenceDraft, Store};
 use serde_json::json;
 
 #[test]
@@ -56,6 +57,49 @@ fn a_plan_is_run_to_its_end_and_its_journal_tells_of_it() {
     let again = bench.restore(&plan, &["--resume"]).ends(0);
     assert!(again.out.contains("2 of 2 steps done"), "{}", again.out);
     assert_eq!(bench.ran().len(), 8);
+}
+
+/// The newest drill that ran a plan is what counts, and of its steps those that this plan has.
+#[test]
+fn how_long_it_will_be_is_known_from_a_drill() {
+    let bench = Bench::new();
+    let plan = bench.steps(&["one", "two", "three"]);
+    let store = Store::open(&bench.host.at("store")).unwrap();
+    let backup = store.backup(&store.find("latest").unwrap()).unwrap();
+    let record = |day: &str, passed, took| {
+        let mut draft = EvidenceDraft::new("drill", "boot", passed);
+        draft.began = format!("2026-11-{day}T10:00:00Z");
+        draft.findings = json!({ "step_milliseconds": took });
+        backup.record(draft).unwrap();
+    };
+    let took = json!({"master.config.one": 41_000, "master.config.two": 99_000, "other.step": 1});
+    record("21", true, took);
+    record("20", true, json!({"master.config.one": 1}));
+    record("22", false, json!({"master.config.one": 1}));
+    record("23", true, json!({}));
+    record("24", true, json!("no steps"));
+    record("25", true, json!({"master.config.one": -1}));
+
+    let done = bench.restore(&plan, &["--json"]).ends(0);
+    let told: Vec<_> = done
+        .err
+        .lines()
+        .filter(|line| line.contains("drill"))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "  in a drill: 41.0 s, and 2 min 20 s from here to the end",
+            "  in a drill: 1 min 39 s, and 1 min 39 s from here to the end",
+        ]
+    );
+    let document = done.json();
+    let took = document["step_milliseconds"].as_object().unwrap();
+    let steps: Vec<_> = took.keys().collect();
+    let mut expected = ["one", "three", "two"].map(|name| format!("master.config.{name}"));
+    expected.sort();
+    assert!(steps.into_iter().eq(&expected), "{took:?}");
+    assert!(took.values().all(serde_json::Value::is_u64), "{took:?}");
 }
 
 #[test]

@@ -169,6 +169,7 @@ fn restore(machine: &Machine, backup: &Backup, drilled: &mut Drilled) -> Result<
     let document: Value = serde_json::from_slice(&restored.stdout).unwrap_or_default();
     let steps = document["done"].as_array().map_or(0, Vec::len);
     drilled.steps = steps as u64;
+    drilled.step_milliseconds = super::step_milliseconds(&document);
     let stopped = &document["stopped"];
     let found = match (restored.status.success(), stopped["step"].as_str()) {
         (true, _) => "finished".to_owned(),

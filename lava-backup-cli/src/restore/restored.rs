@@ -1,5 +1,6 @@
 //! What `restore` answers.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use lava_restore_plan::render::command;
@@ -32,6 +33,8 @@ pub(crate) struct Restored {
     pub(crate) done_before: u64,
     /// Steps that were done now, in their order.
     pub(crate) done: Vec<String>,
+    /// Milliseconds of each of them, its gates included, by its id.
+    pub(crate) step_milliseconds: BTreeMap<String, u64>,
     /// Steps that are left to do, in their order.
     pub(crate) left: Vec<String>,
     /// Where and why it stopped before its end; `null` if it did not.
@@ -82,6 +85,7 @@ impl Restored {
             steps: planned.steps().len() as u64,
             done_before: 0,
             done: Vec::new(),
+            step_milliseconds: BTreeMap::new(),
             left: Vec::new(),
             stopped: None,
             state: dir.to_string_lossy().into_owned(),

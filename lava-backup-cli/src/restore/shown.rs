@@ -7,6 +7,7 @@ use std::time::Duration;
 use lava_restore_plan::render::command;
 use lava_restore_plan::run::Event;
 
+use super::rehearsal::Rehearsal;
 use crate::progress::Progress;
 use crate::text;
 
@@ -21,6 +22,7 @@ pub(super) struct Shown {
     /// What is at work, and for how many minutes that was told.
     doing: Arc<Mutex<(String, u64)>>,
     pub(super) sizes: Sizes,
+    pub(super) rehearsal: Rehearsal,
 }
 
 impl Shown {
@@ -30,6 +32,7 @@ impl Shown {
             quiet,
             doing: Arc::default(),
             sizes: Sizes::new(),
+            rehearsal: Rehearsal::default(),
         }
     }
 
@@ -64,6 +67,9 @@ impl Shown {
                 let size = self.sizes.get(&step.id);
                 let size = size.map(|bytes| format!(" ({})", text::bytes(*bytes)));
                 self.say(&format!("  {}{}", step.title, size.unwrap_or_default()));
+                if let Some(words) = self.rehearsal.words(&step.id) {
+                    self.say(&format!("  {words}"));
+                }
                 let next = next.map_or("the end".to_owned(), |next| next.id.clone());
                 self.say(&format!("  then: {next}"));
             }
@@ -104,5 +110,5 @@ impl Shown {
 }
 
 fn seconds(duration: Duration) -> String {
-    text::duration(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    text::duration(text::milliseconds(duration))
 }
