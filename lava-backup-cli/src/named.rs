@@ -78,8 +78,16 @@ pub(crate) fn find(args: &OptionalStore, name: &str) -> Result<(Store, BackupId)
 
 /// Opens the backup of this name.
 pub(crate) fn open(args: &OptionalStore, name: &str) -> Result<Backup, Failure> {
+    open_in_store(args, name).map(|(_, backup)| backup)
+}
+
+/// Opens the backup of this name, and the store that holds it.
+pub(crate) fn open_in_store(args: &OptionalStore, name: &str) -> Result<(Store, Backup), Failure> {
     let (store, id) = find(args, name)?;
-    store.backup(&id).could_not(format!("open the backup {id}"))
+    let backup = store
+        .backup(&id)
+        .could_not(format!("open the backup {id}"))?;
+    Ok((store, backup))
 }
 
 /// Standard input, for a backup to come from.

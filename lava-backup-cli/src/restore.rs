@@ -20,13 +20,13 @@ use crate::exit::{CouldNot, Exit, Failure};
 use crate::{TOOL, clock, named, plan, text};
 
 mod asking;
-mod rehearsal;
+mod drill_times;
 mod restored;
 mod shown;
 mod signals;
 
 use asking::Asking;
-use rehearsal::Rehearsal;
+use drill_times::DrillTimes;
 pub(crate) use restored::Restored;
 use shown::{Shown, Sizes};
 
@@ -96,7 +96,7 @@ pub(crate) fn restore(args: &RestoreArgs, quiet: bool) -> Result<Answer, Failure
         run.take(evidence, digest)?;
     }
     shown.sizes = sizes(planned, &source);
-    shown.rehearsal = Rehearsal::find(planned, &store, &source);
+    shown.drill_times = DrillTimes::find(planned, &store, &source);
     let mut person = Asking::new(answers, args.confirm.as_deref(), interrupt, &shown);
     let mut took = BTreeMap::new();
     let mut watch = |event: Event<'_>| {
@@ -218,9 +218,7 @@ fn source(planned: Planned<'_>) -> Result<(Store, Backup), Failure> {
     let store = OptionalStore {
         store: Some(PathBuf::from(&from.store)),
     };
-    let (store, id) = named::find(&store, &from.backup)?;
-    let backup = store.backup(&id).could_not("open the backup")?;
-    Ok((store, backup))
+    named::open_in_store(&store, &from.backup)
 }
 
 /// What is there now: the seal, and the facts of this host if the plan is bound to them.

@@ -60,6 +60,14 @@ fn of(store: &Store, id: BackupId) -> Standing {
     }
 }
 
+/// All that checks of these backups have found, the oldest first; of what can't be read, nothing.
+pub(crate) fn evidence_of<'b>(backups: impl IntoIterator<Item = &'b Backup>) -> Vec<Evidence> {
+    let found = |backup: &Backup| backup.evidence().unwrap_or_default();
+    let mut evidence: Vec<Evidence> = backups.into_iter().flat_map(found).collect();
+    evidence.sort_by(|a, b| a.began.cmp(&b.began));
+    evidence
+}
+
 /// The last drill that says whether a backup comes back. One that failed says so at any level; one
 /// that passed, only where it brought the database and the files back.
 pub(crate) fn last_drill(evidence: &[Evidence]) -> Option<&Evidence> {

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use jiff::Timestamp;
-use lava_backup_core::{Evidence, Outcome, Store};
+use lava_backup_core::{Outcome, Store};
 use lava_restore_plan::Facts;
 use lava_restore_plan::facts::{DatabaseState, Role};
 use schemars::JsonSchema;
@@ -178,11 +178,7 @@ fn of_host(
         .collect();
     known.sort_by(|a, b| (&a.2.taken, a.0.id()).cmp(&(&b.2.taken, b.0.id())));
     let good = known.iter().rfind(|(_, _, known)| known.good);
-    let mut evidence: Vec<Evidence> = known
-        .iter()
-        .flat_map(|(_, backup, _)| backup.evidence().unwrap_or_default())
-        .collect();
-    evidence.sort_by(|a, b| a.began.cmp(&b.began));
+    let evidence = standing::evidence_of(known.iter().map(|(_, backup, _)| *backup));
     let drill = standing::last_drill(&evidence);
     let mut reasons = Vec::new();
     let mut because = |code, health, words: String| {

@@ -329,6 +329,9 @@ fn a_lab_of_a_hundred_thousand_workers_is_refused_with_what_to_do() {
     };
     let mut hosts = vec![lab::onto(&backup, &lab::target())];
     hosts.extend((0..100_000).map(worker));
+    let more = hosts[..=MOST_HOSTS].to_vec();
+    let more = plan(more, Intent::RestoreLab, &Options::default());
+    assert_eq!(more.findings[0].code, "plan.hosts");
     let many = plan(hosts.clone(), Intent::RestoreLab, &Options::default());
     let [finding] = &many.findings[..] else {
         panic!("{:?}", many.findings)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use lava_restore_plan::render::command;
 use lava_restore_plan::run::Event;
 
-use super::rehearsal::Rehearsal;
+use super::drill_times::DrillTimes;
 use crate::progress::Progress;
 use crate::text;
 
@@ -22,7 +22,7 @@ pub(super) struct Shown {
     /// What is at work, and for how many minutes that was told.
     doing: Arc<Mutex<(String, u64)>>,
     pub(super) sizes: Sizes,
-    pub(super) rehearsal: Rehearsal,
+    pub(super) drill_times: DrillTimes,
 }
 
 impl Shown {
@@ -32,7 +32,7 @@ impl Shown {
             quiet,
             doing: Arc::default(),
             sizes: Sizes::new(),
-            rehearsal: Rehearsal::default(),
+            drill_times: DrillTimes::default(),
         }
     }
 
@@ -67,7 +67,7 @@ impl Shown {
                 let size = self.sizes.get(&step.id);
                 let size = size.map(|bytes| format!(" ({})", text::bytes(*bytes)));
                 self.say(&format!("  {}{}", step.title, size.unwrap_or_default()));
-                if let Some(words) = self.rehearsal.words(&step.id) {
+                if let Some(words) = self.drill_times.words(&step.id) {
                     self.say(&format!("  {words}"));
                 }
                 let next = next.map_or("the end".to_owned(), |next| next.id.clone());

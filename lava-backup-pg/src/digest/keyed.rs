@@ -24,13 +24,14 @@ const KEYED_HASH: u8 = 1 << 4;
 pub(super) struct Keyed {
     key: [u8; 32],
     sum: Sum,
-    /// By how many whole blocks come before a row's last: one, two, and so on.
+    /// By how many blocks come before a row's last: one, two, and so on.
     waiting: Vec<Alike>,
 }
 
 /// Rows of as many blocks.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Alike {
+    hash_heads: HashHeads,
     /// Of each row all blocks but the last.
     heads: Vec<u8>,
     lasts: Vec<Last>,
@@ -48,7 +49,7 @@ impl Keyed {
         Self {
             key: *key,
             sum: Sum::default(),
-            waiting: vec![Alike::default(); LONGEST / BLOCK - 1],
+            waiting: HASH_HEADS.map(Alike::hashed_by).into(),
         }
     }
 
@@ -64,7 +65,7 @@ impl Keyed {
             Some(alike) => {
                 alike.push(row.split_at(before_last * BLOCK));
                 if alike.lasts.len() == MAX_SIMD_DEGREE {
-                    alike.add_to(&mut self.sum, &self.key, before_last);
+                    alike.add_to(&mut self.sum, &self.key);
                 }
             }
         }
@@ -77,14 +78,22 @@ impl Keyed {
     /// The sum of all rows, those that wait too.
     pub(super) fn sum(&self) -> [u8; 32] {
         let mut sum = self.sum;
-        for (alike, before_last) in self.waiting.iter().zip(1..) {
-            alike.clone().add_to(&mut sum, &self.key, before_last);
+        for alike in &self.waiting {
+            alike.clone().add_to(&mut sum, &self.key);
         }
         sum.to_bytes()
     }
 }
 
 impl Alike {
+    fn hashed_by(hash_heads: HashHeads) -> Self {
+        Self {
+            hash_heads,
+            heads: Vec::new(),
+            lasts: Vec::new(),
+        }
+    }
+
     fn push(&mut self, (head, last): (&[u8], &[u8])) {
         self.heads.extend_from_slice(head);
         let mut block = [0; BLOCK];
@@ -94,27 +103,10 @@ impl Alike {
     }
 
     /// Hashes all of them; none wait then.
-    fn add_to(&mut self, sum: &mut Sum, key: &[u8; 32], before_last: usize) {
+    fn add_to(&mut self, sum: &mut Sum, key: &[u8; 32]) {
         let platform = Platform::detect();
         let mut states = [0; 32 * MAX_SIMD_DEGREE];
-        let hash = match before_last {
-            1 => hash_heads::<{ BLOCK }>,
-            2 => hash_heads::<{ 2 * BLOCK }>,
-            3 => hash_heads::<{ 3 * BLOCK }>,
-            4 => hash_heads::<{ 4 * BLOCK }>,
-            5 => hash_heads::<{ 5 * BLOCK }>,
-            6 => hash_heads::<{ 6 * BLOCK }>,
-            7 => hash_heads::<{ 7 * BLOCK }>,
-            8 => hash_heads::<{ 8 * BLOCK }>,
-            9 => hash_heads::<{ 9 * BLOCK }>,
-            10 => hash_heads::<{ 10 * BLOCK }>,
-            11 => hash_heads::<{ 11 * BLOCK }>,
-            12 => hash_heads::<{ 12 * BLOCK }>,
-            13 => hash_heads::<{ 13 * BLOCK }>,
-            14 => hash_heads::<{ 14 * BLOCK }>,
-            _ => hash_heads::<{ 15 * BLOCK }>,
-        };
-        hash(platform, key, &self.heads, &mut states);
+        (self.hash_heads)(platform, key, &self.heads, &mut states);
         let (states, _) = states.as_chunks();
         for (state, last) in states.iter().zip(&self.lasts) {
             let mut state = platform::words_from_le_bytes_32(state);
@@ -127,12 +119,25 @@ impl Alike {
     }
 }
 
-/// What BLAKE3 has come to after `N` bytes of each row.
+type HashHeads = fn(Platform, &[u8; 32], &[u8], &mut States);
+
+/// What BLAKE3 has come to in each row.
+type States = [u8; 32 * MAX_SIMD_DEGREE];
+
+/// By how many blocks: one, two, and so on.
+#[rustfmt::skip]
+const HASH_HEADS: [HashHeads; LONGEST / BLOCK - 1] = [
+    hash_heads::<64>, hash_heads::<128>, hash_heads::<192>, hash_heads::<256>, hash_heads::<320>,
+    hash_heads::<384>, hash_heads::<448>, hash_heads::<512>, hash_heads::<576>, hash_heads::<640>,
+    hash_heads::<704>, hash_heads::<768>, hash_heads::<832>, hash_heads::<896>, hash_heads::<960>,
+];
+
+/// Goes as far as the first `N` bytes of each row.
 fn hash_heads<const N: usize>(
     platform: Platform,
     key: &[u8; 32],
     heads: &[u8],
-    states: &mut [u8; 32 * MAX_SIMD_DEGREE],
+    states: &mut States,
 ) {
     let (heads, _) = heads.as_chunks::<N>();
     let heads: Vec<_> = heads.iter().collect();

@@ -2,33 +2,32 @@
 
 use std::collections::BTreeMap;
 
-use lava_backup_core::{Backup, Evidence, Store};
+use lava_backup_core::{Backup, Store};
 use lava_restore_plan::run::Planned;
 
-use crate::{drill, text};
+use crate::{drill, standing, text};
 
 /// What the newest drill that ran a plan of this host says of this plan's steps. None of it is
 /// needed to restore: what can't be read tells nothing.
 #[derive(Clone, Default)]
-pub(super) struct Rehearsal {
+pub(super) struct DrillTimes {
     /// Of each step of the plan, in their order, its id and its milliseconds.
     steps: Vec<(String, Option<u64>)>,
 }
 
-impl Rehearsal {
+impl DrillTimes {
     pub(super) fn find(planned: Planned<'_>, store: &Store, source: &Backup) -> Self {
         let of_host = |backup: &Backup| backup.seal().host == source.seal().host;
         let ids = store.backups().unwrap_or_default().into_iter();
-        let backups = ids.filter_map(|id| store.backup(&id).ok()).filter(of_host);
-        let mut drills: Vec<Evidence> = backups
-            .flat_map(|backup| backup.evidence().unwrap_or_default())
-            .filter(|evidence| evidence.check == "drill" && evidence.passed)
+        let backups: Vec<_> = ids
+            .filter_map(|id| store.backup(&id).ok())
+            .filter(of_host)
             .collect();
-        drills.sort_by(|a, b| a.began.cmp(&b.began));
+        let evidence = standing::evidence_of(&backups);
+        let drills = evidence.iter().filter(|e| e.check == "drill" && e.passed);
         let mut took = drills
-            .iter()
             .rev()
-            .map(|d| drill::step_milliseconds(&d.findings));
+            .map(|drill| drill::step_milliseconds(&drill.findings));
         let took = took.find(|took| !took.is_empty()).unwrap_or_default();
         Self::of(planned.steps().iter().map(|step| &*step.id), &took)
     }
@@ -64,9 +63,9 @@ mod tests {
         let took = [("one", 2000), ("three", u64::MAX), ("other", 7)];
         let took = took.map(|(id, ms)| (id.to_owned(), ms));
         let steps = ["one", "two", "three", "four"];
-        let rehearsal = Rehearsal::of(steps.into_iter(), &took.into());
+        let times = DrillTimes::of(steps.into_iter(), &took.into());
         let end = text::duration(u64::MAX);
-        let words = |step| rehearsal.words(step);
+        let words = |step| times.words(step);
         assert_eq!(
             words("one"),
             Some(format!("in a drill: 2.0 s, and {end} from here to the end"))
