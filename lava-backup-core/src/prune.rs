@@ -127,8 +127,7 @@ fn needed_frames(store: &Store) -> Result<Vec<FrameName>> {
         });
         match frames {
             Ok(frames) => needed.extend(frames),
-            // Forgotten meanwhile.
-            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(_) if is_forgotten(store, &id) => {}
             Err(e) => {
                 let what = format!("{}: what the backup needs is not known", e.what());
                 return Err(Error::new(e.kind(), e.place(), what));
@@ -138,6 +137,14 @@ fn needed_frames(store: &Store) -> Result<Vec<FrameName>> {
         needed.dedup();
     }
     Ok(needed)
+}
+
+/// Was the backup let go since it was listed? No other file of it goes before its seal, so one
+/// that is missed then is no damage.
+fn is_forgotten(store: &Store, id: &BackupId) -> bool {
+    store
+        .backup(id)
+        .is_err_and(|e| e.kind() == ErrorKind::NotFound)
 }
 
 /// Backups without a seal, of which nothing was written since.
