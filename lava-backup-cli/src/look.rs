@@ -75,6 +75,12 @@ pub(crate) struct Check {
     pub(crate) began: String,
 }
 
+impl Check {
+    fn outcome(&self) -> &'static str {
+        if self.passed { "passed" } else { "FAILED" }
+    }
+}
+
 /// The last check of each kind.
 fn checks(backup: &Backup) -> Vec<Check> {
     let mut last = std::collections::BTreeMap::new();
@@ -136,7 +142,7 @@ pub(crate) fn list(args: &StoreArgs) -> Result<Answer, Failure> {
         let checks: Vec<String> = backup
             .checks
             .iter()
-            .map(|c| format!("{} {}", c.check, if c.passed { "passed" } else { "FAILED" }))
+            .map(|c| format!("{} {} ({})", c.check, c.outcome(), c.depth))
             .collect();
         out += &format!(
             "{}  {:<10} {:>9}  {}\n",
@@ -365,10 +371,12 @@ impl Shown {
         }
         out += &create::problems(&self.problems);
         for check in &self.checks {
-            let passed = if check.passed { "passed" } else { "FAILED" };
             out += &format!(
-                "{:<9} {passed} ({}) {}\n",
-                check.check, check.depth, check.began
+                "{:<9} {} ({}) {}\n",
+                check.check,
+                check.outcome(),
+                check.depth,
+                check.began
             );
         }
         if self.checks.is_empty() {

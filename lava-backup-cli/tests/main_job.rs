@@ -49,6 +49,9 @@ fn a_lab_is_backed_up_proved_and_brought_back() {
     let listed = host.run("list", &["--json"]).ends(0).json();
     let checks = listed["backups"][0]["checks"].as_array().unwrap();
     assert_eq!(checks.len(), 2, "{listed:#}");
+    let listed = host.run("list", &[]).ends(0).out;
+    let checks = "drill passed (data), verify passed (every byte)";
+    assert!(listed.contains(checks), "{listed}");
 
     // Into a second root…
     fs::create_dir(host.at("second")).unwrap();
