@@ -1,21 +1,17 @@
 //! What may be amiss with a host, with a backup, or while a restore waits, tried on real masters:
 //! the restore copes with it, or stops before it matters and says what it found.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-#[path = "common/real.rs"]
-mod real;
 
 use std::fs;
 use std::path::Path;
 
-use common::Ran;
-use real::{ACTIVE, AWAKE, Master};
 use serde_json::Value;
+
+use crate::PROGRAM;
+use crate::common::Ran;
+use crate::master::{self, ACTIVE, AWAKE, Master};
 
 const JOBS: u32 = 60;
 const STORE: &str = "/srv/store";
-const PROGRAM: &str = env!("CARGO_BIN_EXE_lava-backup");
 const SERVICES: [&str; 3] = ["lava-server-gunicorn", "lava-scheduler", "lava-publisher"];
 const QUEUE: &str = "master.maintenance.queue";
 /// Where `scripts/real-lava/package-debs` keeps it, beside a pristine master.
@@ -31,7 +27,8 @@ const MIGRATIONS: &str = "SELECT count(*) FROM django_migrations";
 
 #[test]
 fn a_lab_comes_back_on_a_host_that_is_unlike_its_own() {
-    let Some(pristine) = real::pristine("a_lab_comes_back_on_a_host_that_is_unlike_its_own") else {
+    let Some(pristine) = master::pristine("a_lab_comes_back_on_a_host_that_is_unlike_its_own")
+    else {
         return;
     };
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
@@ -128,7 +125,7 @@ fn logs_elsewhere_are_told(lab: &Master) {
 #[test]
 fn what_happens_while_a_restore_waits_is_seen_before_it_matters() {
     let Some(pristine) =
-        real::pristine("what_happens_while_a_restore_waits_is_seen_before_it_matters")
+        master::pristine("what_happens_while_a_restore_waits_is_seen_before_it_matters")
     else {
         return;
     };
@@ -152,7 +149,7 @@ fn what_happens_while_a_restore_waits_is_seen_before_it_matters() {
     // What that one stopped and changed is as it left it.
     refused(&new, &backup, "units.stopped");
     let mut plan = new.plan(&["--store", STORE, &backup, "--replace-data"], &[QUEUE]);
-    real::be_patient(&mut plan, "server", 20);
+    master::be_patient(&mut plan, "server", 20);
     fs::write(new.dir.join("root/plan.json"), plan.to_string()).unwrap();
     let stopped = new.restore(&[], 7);
     assert_eq!(stopped["stopped"]["step"], QUEUE, "{stopped:#}");

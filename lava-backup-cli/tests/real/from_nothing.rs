@@ -1,18 +1,14 @@
 //! From nothing, with no network: a system is built of the .debs of a backup alone, and a bare
 //! Debian becomes the master that was backed up, with the same packages, serving LAVA.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-#[path = "common/real.rs"]
-mod real;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::Ran;
-use real::Master;
 use serde_json::Value;
+
+use crate::common::{Ran, skip};
+use crate::master::{self, Master};
 
 const TEST: &str = "a_backup_alone_makes_a_system_and_a_bare_debian_a_serving_master";
 const OF_EVERY_RELEASE: &str = "so_does_a_backup_of_every_other_release";
@@ -151,7 +147,7 @@ fn cache() -> PathBuf {
 #[test]
 fn a_backup_alone_makes_a_system_and_a_bare_debian_a_serving_master() {
     if std::env::var_os("LAVA_BACKUP_CACHE").is_none() {
-        return common::skip(TEST, "LAVA_BACKUP_CACHE names no real LAVA masters");
+        return skip(TEST, "LAVA_BACKUP_CACHE names no real LAVA masters");
     }
     comes_from_nothing("bookworm", Path::new(env!("CARGO_BIN_EXE_lava-backup")));
 }
@@ -159,7 +155,7 @@ fn a_backup_alone_makes_a_system_and_a_bare_debian_a_serving_master() {
 #[test]
 fn so_does_a_backup_of_every_other_release() {
     if std::env::var_os("LAVA_BACKUP_ALL_RELEASES").is_none() {
-        return common::skip(OF_EVERY_RELEASE, "takes long: --all-releases runs it");
+        return skip(OF_EVERY_RELEASE, "takes long: --all-releases runs it");
     }
     // The one that is built for the oldest C library.
     let program: PathBuf = std::env::var_os("LAVA_BACKUP_PORTABLE").unwrap().into();
@@ -264,7 +260,7 @@ fn becomes_a_serving_master(program: &Path, lab: &Master, new: &Master, packages
     let plan = fs::read(new.dir.join("root/plan.json")).unwrap();
     let plan: Value = serde_json::from_slice(&plan).unwrap();
     assert_eq!(plan["verdict"], "prepare");
-    let answers = real::answers(&plan, "master").join("\n");
+    let answers = master::answers(&plan, "master").join("\n");
     fs::write(new.dir.join("root/answers"), answers).unwrap();
     let restore = "lava-backup --json restore /root/plan.json --confirm /root/answers";
     let done = new.run(&["sh", "-c", restore]).ends(0);

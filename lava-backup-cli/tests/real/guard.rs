@@ -1,15 +1,8 @@
 //! Who reaches a real LAVA while only its workers may.
-//!
-//! `LAVA_BACKUP_REAL_MASTER` names a pristine master, see `scripts/real-lava/lava-master`.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-#[path = "common/real.rs"]
-mod real;
 
 use std::path::Path;
 
-use real::Master;
+use crate::master::{self, Master};
 
 const TEST: &str = "no_site_of_apaches_lets_users_in_while_only_workers_may";
 
@@ -43,7 +36,7 @@ const ASK: &str = "import socket, sys\n\
 
 #[test]
 fn no_site_of_apaches_lets_users_in_while_only_workers_may() {
-    let Some(pristine) = real::pristine(TEST) else {
+    let Some(pristine) = master::pristine(TEST) else {
         return;
     };
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();

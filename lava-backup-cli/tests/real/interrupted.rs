@@ -1,24 +1,20 @@
 //! A real LAVA master, brought back by a `restore` that is killed after every step and in the longest,
 //! whose disk is full under the files and under the database, whose server of PostgreSQL is killed,
 //! and whose host loses its power.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-#[path = "common/real.rs"]
-mod real;
 
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::Ran;
-use real::Master;
 use serde_json::Value;
+
+use crate::PROGRAM;
+use crate::common::Ran;
+use crate::master::{self, Master};
 
 const TEST: &str = "a_restore_that_is_killed_after_every_step_brings_a_real_master_back";
 const JOBS: u32 = 300;
 const STORE: &str = "/srv/store";
-const PROGRAM: &str = env!("CARGO_BIN_EXE_lava-backup");
 const SETTINGS: &str = "master.database.settings";
 const LOAD: &str = "master.database.load";
 const FILES: &str = "master.config.files";
@@ -33,7 +29,7 @@ const BESIDE: &str = "SELECT count(*) FROM pg_database WHERE datname LIKE '%rest
 
 #[test]
 fn a_restore_that_is_killed_after_every_step_brings_a_real_master_back() {
-    let Some(pristine) = real::pristine(TEST) else {
+    let Some(pristine) = master::pristine(TEST) else {
         return;
     };
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();

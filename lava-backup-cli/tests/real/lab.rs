@@ -1,22 +1,18 @@
 //! A master and two workers, each backed up and each restored to a pristine host of its own, in a
 //! network of theirs alone: the restored master takes its workers, they start no job, and one that
 //! is not what it should be is stopped by its gate.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-#[path = "common/real.rs"]
-mod real;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use common::Ran;
-use real::Master;
 use serde_json::Value;
 
+use crate::PROGRAM;
+use crate::common::{Ran, skip};
+use crate::master::{self, Master};
+
 const TEST: &str = "a_lab_of_a_master_and_two_workers_comes_back_and_a_false_worker_is_stopped";
-const PROGRAM: &str = env!("CARGO_BIN_EXE_lava-backup");
 const WORKERS: [&str; 2] = ["rack-a", "rack-b"];
 const SETTINGS: &str = "/etc/lava-dispatcher/lava-worker";
 const TOKEN: &str = "/var/lib/lava/dispatcher/worker/token";
@@ -58,7 +54,7 @@ impl Lab {
 #[test]
 fn a_lab_of_a_master_and_two_workers_comes_back_and_a_false_worker_is_stopped() {
     let Some(cache) = std::env::var_os("LAVA_BACKUP_CACHE").map(PathBuf::from) else {
-        return common::skip(TEST, "LAVA_BACKUP_CACHE names no directory of real masters");
+        return skip(TEST, "LAVA_BACKUP_CACHE names no directory of real masters");
     };
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
     let lab = Lab::pristine(&cache, &dir.path().join("lab"));
@@ -219,7 +215,7 @@ fn planned(new: &Lab) -> Value {
     let whole = [&words[..], &["--format", "json"]].concat();
     let whole: Vec<&str> = whole.into_iter().filter(|word| *word != "--json").collect();
     let mut whole = new.master.run(&whole).ends(0).json();
-    real::be_patient(&mut whole, "online", PATIENCE);
+    master::be_patient(&mut whole, "online", PATIENCE);
     let whole = whole.to_string();
     for ((host, _), planned) in new.hosts().zip(plan["hosts"].as_array().unwrap()) {
         let id = planned["id"].as_str().unwrap();
@@ -231,7 +227,7 @@ fn planned(new: &Lab) -> Value {
         let script = new.master.run(&script).ends(0).out;
         fs::write(inside(host, "/root/plan.sh"), script).unwrap();
         fs::write(inside(host, "/root/plan.json"), &whole).unwrap();
-        let answers = real::answers(&plan, id).join("\n");
+        let answers = master::answers(&plan, id).join("\n");
         fs::write(inside(host, "/root/answers"), answers).unwrap();
     }
     plan
@@ -244,7 +240,7 @@ fn restore(host: &Master, id: &str, more: &[&str], code: i32) -> Value {
 }
 
 fn script(host: &Master, plan: &Value, id: &str) -> Ran {
-    let answers = real::answers(plan, id).join(" ");
+    let answers = master::answers(plan, id).join(" ");
     let answers = format!("LAVA_RESTORE_CONFIRM={answers}");
     host.run(&["env", &answers, "sh", "/root/plan.sh"])
 }

@@ -3,18 +3,13 @@
 //! lacks its log.
 //!
 //! `LAVA_BACKUP_LIVE_ROUNDS` says how many backups are made.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-#[path = "common/real.rs"]
-mod real;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use real::Master;
+use crate::master::{self, Master};
 
 const TEST: &str = "backups_of_a_lab_at_work_are_whole_and_no_finished_job_lacks_its_log";
 const STORE: &str = "/srv/store";
@@ -32,7 +27,7 @@ const PACKED: &str = "find /var/lib/lava-server -name output.yaml.xz -newer /srv
 
 #[test]
 fn backups_of_a_lab_at_work_are_whole_and_no_finished_job_lacks_its_log() {
-    let Some(pristine) = real::pristine(TEST) else {
+    let Some(pristine) = master::pristine(TEST) else {
         return;
     };
     let rounds = std::env::var("LAVA_BACKUP_LIVE_ROUNDS").ok();

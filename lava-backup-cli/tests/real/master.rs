@@ -1,5 +1,4 @@
 //! Real LAVA masters: copy-on-write clones of pristine ones.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,4 @@
 //! The playbook of a plan on a real master; Ansible comes from outside, as it would through ssh.
-#![allow(unreachable_pub, clippy::unwrap_used)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::common::Ran;
-use crate::real::{Master, TOOL};
+use crate::master::{Master, TOOL};
 
 /// A root with another Ansible becomes that of a command, which finds it read-only but for what the
 /// command is given. All mounts are gone with it.

@@ -1,33 +1,24 @@
 //! A real LAVA master, backed up while it works, proved, and brought back on a
 //! pristine one by the commands that `plan` printed.
-//!
-//! `scripts/test` makes the pristine master and names its directory in
-//! `LAVA_BACKUP_REAL_MASTER`. Each run works on copy-on-write clones of it.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-#[path = "common/playbook.rs"]
-mod playbook;
-#[path = "common/real.rs"]
-mod real;
 
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::Ran;
-use playbook::Playbook;
-use real::{ACTIVE, AWAKE, Master};
 use serde_json::Value;
+
+use crate::PROGRAM;
+use crate::common::Ran;
+use crate::master::{self, ACTIVE, AWAKE, Master};
+use crate::playbook::Playbook;
 
 const JOBS: u32 = 300;
 const STORE: &str = "/srv/store";
-const PROGRAM: &str = env!("CARGO_BIN_EXE_lava-backup");
 
 #[test]
 fn a_real_master_is_backed_up_at_work_and_brought_back_on_a_pristine_one() {
     let Some(pristine) =
-        real::pristine("a_real_master_is_backed_up_at_work_and_brought_back_on_a_pristine_one")
+        master::pristine("a_real_master_is_backed_up_at_work_and_brought_back_on_a_pristine_one")
     else {
         return;
     };
@@ -107,7 +98,7 @@ fn by_playbook(new: &Master, backup: &str) {
 /// Runs what `plan` printed until all is done, with stops on the way.
 fn bring_back(new: &Master, backup: &str, stop: i32, run: impl Fn(&str) -> Ran) {
     let document: Value = serde_json::from_str(&plan(new, backup, "json")).unwrap();
-    let answers = real::answers(&document, "master");
+    let answers = master::answers(&document, "master");
     let without = |id: &str| {
         let others = answers.iter().filter(|answer| !answer.starts_with(id));
         let others: Vec<&str> = others.map(String::as_str).collect();

@@ -1,20 +1,14 @@
 //! Real masters of three LAVA releases on three PostgreSQL majors, backed up,
 //! drilled on their own server and on later ones, and held against each other's
 //! code.
-//!
-//! `scripts/test` makes the pristine masters below `LAVA_BACKUP_CACHE` and names
-//! in `LAVA_BACKUP_PORTABLE` a build of our program that runs in all of them.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-#[path = "common/real.rs"]
-mod real;
 
 use std::fs;
 use std::path::PathBuf;
 
-use real::Master;
 use serde_json::Value;
+
+use crate::common::skip;
+use crate::master::Master;
 
 const JOBS: u32 = 50;
 /// Within a master.
@@ -30,7 +24,7 @@ fn masters_of_three_releases_are_drilled_on_every_server_that_takes_them_and_kep
     let place = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let (Some(cache), Some(program)) = (place("LAVA_BACKUP_CACHE"), place("LAVA_BACKUP_PORTABLE"))
     else {
-        return common::skip(
+        return skip(
             "masters_of_three_releases_are_drilled_on_every_server_that_takes_them_and_kept_from_other_code",
             "LAVA_BACKUP_CACHE and LAVA_BACKUP_PORTABLE name no real masters and no program for them",
         );

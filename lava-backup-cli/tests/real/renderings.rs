@@ -1,22 +1,14 @@
 //! A pristine master of each suite becomes the lab that was backed up, by the script and by
 //! the playbook that `plan` prints, with every gate asked of the real system.
-//!
-//! `scripts/test` makes the pristine masters below `LAVA_BACKUP_CACHE` and names
-//! in `LAVA_BACKUP_PORTABLE` a build of our program that runs in all of them.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-#[path = "common/playbook.rs"]
-mod playbook;
-#[path = "common/real.rs"]
-mod real;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use playbook::Playbook;
-use real::Master;
 use serde_json::Value;
+
+use crate::common::skip;
+use crate::master::{self, Master};
+use crate::playbook::Playbook;
 
 const JOBS: u32 = 50;
 /// Within a master.
@@ -30,7 +22,7 @@ fn masters_of_every_suite_are_restored_by_the_script_and_the_playbook_of_their_p
     let (Some(cache), Some(program)) = (place("LAVA_BACKUP_CACHE"), place("LAVA_BACKUP_PORTABLE"))
     else {
         let why = "LAVA_BACKUP_CACHE and LAVA_BACKUP_PORTABLE name no real masters and no program for them";
-        return common::skip(TEST, why);
+        return skip(TEST, why);
     };
     // That of bookworm is restored by real_lava.rs. The oldest is restored by the Ansible of this
     // machine, the newest by that of its own release.
@@ -88,7 +80,7 @@ fn plan(new: &Master, format: &str) -> String {
 
 fn answers(new: &Master) -> String {
     let plan: Value = serde_json::from_str(&plan(new, "json")).unwrap();
-    real::answers(&plan, "master").join(" ")
+    master::answers(&plan, "master").join(" ")
 }
 
 fn is_the_lab(new: &Master, lab: &Master, suite: &str) {

@@ -1,25 +1,18 @@
 //! A real LAVA master, brought back on a pristine one by `restore`: killed while the database is
 //! loaded, stopped at a question, restarted with its host, and still at its end.
-//!
-//! `scripts/test` makes the pristine master and names its directory in
-//! `LAVA_BACKUP_REAL_MASTER`. Each run works on copy-on-write clones of it.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-#[path = "common/real.rs"]
-mod real;
 
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use real::{ACTIVE, AWAKE, Master};
 use serde_json::{Value, json};
+
+use crate::PROGRAM;
+use crate::master::{self, ACTIVE, AWAKE, Master};
 
 const TEST: &str = "a_restore_that_is_killed_and_restarted_brings_a_real_master_back";
 const JOBS: u32 = 300;
 const STORE: &str = "/srv/store";
-const PROGRAM: &str = env!("CARGO_BIN_EXE_lava-backup");
 const SERVICES: [&str; 3] = ["lava-server-gunicorn", "lava-scheduler", "lava-publisher"];
 /// Counts the databases in the making.
 const BESIDE: &str = "SELECT count(*) FROM pg_database WHERE datname LIKE '%restoring%'";
@@ -27,7 +20,7 @@ const QUEUE: &str = "master.maintenance.queue";
 
 #[test]
 fn a_restore_that_is_killed_and_restarted_brings_a_real_master_back() {
-    let Some(pristine) = real::pristine(TEST) else {
+    let Some(pristine) = master::pristine(TEST) else {
         return;
     };
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();

@@ -1,26 +1,22 @@
 //! What is wrong with a real target is read from it and told by its code, and a plan from facts
 //! that were written by hand is the plan from those that were read.
-#![allow(clippy::unwrap_used)]
-
-mod common;
-#[path = "common/real.rs"]
-mod real;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use real::Master;
 use serde_json::Value;
 
+use crate::PROGRAM;
+use crate::master::{self, Master};
+
 const TEST: &str = "what_is_wrong_with_a_real_target_is_told_by_its_code";
-const PROGRAM: &str = env!("CARGO_BIN_EXE_lava-backup");
 /// Within a master.
 const FILE: &str = "/srv/backup.tar.zst";
 
 #[test]
 fn what_is_wrong_with_a_real_target_is_told_by_its_code() {
-    let Some(pristine) = real::pristine(TEST) else {
+    let Some(pristine) = master::pristine(TEST) else {
         return;
     };
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();

@@ -1,0 +1,25 @@
+//! Real LAVA masters and workers, backed up and brought back.
+//!
+//! `scripts/test` makes pristine ones and names their directory in `LAVA_BACKUP_CACHE`, that
+//! of Debian 12 in `LAVA_BACKUP_REAL_MASTER`, and in `LAVA_BACKUP_PORTABLE` a build of our
+//! program that runs in all of them. Each test works on copy-on-write clones of its own.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod dangers;
+mod from_nothing;
+mod guard;
+mod interrupted;
+mod lab;
+mod live_lab;
+mod master;
+mod playbook;
+mod pristine;
+mod releases;
+mod renderings;
+mod restarted;
+mod targets;
+
+/// The program that is tested, built for this machine.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_lava-backup");
