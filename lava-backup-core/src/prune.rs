@@ -170,3 +170,103 @@ fn seconds(time: SystemTime) -> i64 {
         Err(before) => -i64::try_from(before.duration().as_secs()).unwrap_or(i64::MAX),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::backend::{Backend, Blob, Content, Found, Guard, Spool};
+    use crate::writer::SealInput;
+
+    /// A store of which a backup is let go just before a file of it is opened.
+    #[derive(Debug)]
+    struct LetGo {
+        of: Arc<dyn Backend>,
+        key: String,
+        backup: BackupId,
+    }
+
+    impl Backend for LetGo {
+        fn open(&self, key: &str) -> Result<Option<Box<dyn Blob>>> {
+            let seal = layout::of_backup(&self.backup, layout::SEAL);
+            if key == self.key && self.of.open(&seal)?.is_some() {
+                self.of
+                    .withdraw(&layout::backup(&self.backup), layout::SEAL)?;
+            }
+            self.of.open(key)
+        }
+
+        fn place(&self, key: &str) -> PathBuf {
+            self.of.place(key)
+        }
+
+        fn list(&self, prefix: &str, each: &mut dyn FnMut(Found) -> Result<()>) -> Result<()> {
+            self.of.list(prefix, each)
+        }
+
+        fn put(&self, key: &str, content: Content) -> Result<()> {
+            self.of.put(key, content)
+        }
+
+        fn settle(&self) -> Result<()> {
+            self.of.settle()
+        }
+
+        fn put_new(&self, key: &str, bytes: &[u8]) -> Result<()> {
+            self.of.put_new(key, bytes)
+        }
+
+        fn spool(&self) -> Result<Box<dyn Spool>> {
+            self.of.spool()
+        }
+
+        fn publish(&self, prefix: &str, files: Vec<(&str, Content)>) -> Result<()> {
+            self.of.publish(prefix, files)
+        }
+
+        fn withdraw(&self, prefix: &str, first: &str) -> Result<()> {
+            self.of.withdraw(prefix, first)
+        }
+
+        fn delete(&self, key: &str) -> Result<()> {
+            self.of.delete(key)
+        }
+
+        fn sweep(&self) -> Result<()> {
+            self.of.sweep()
+        }
+
+        fn lock(&self, lock: Lock) -> Result<Option<Box<dyn Guard>>> {
+            self.of.lock(lock)
+        }
+    }
+
+    #[test]
+    fn a_backup_that_is_let_go_while_its_needs_are_read_needs_nothing() {
+        for file in [layout::SEAL, layout::FRAME_LIST, layout::INDEX] {
+            let dir = tempfile::tempdir().unwrap();
+            let store = Store::init(dir.path()).unwrap();
+            for id in ["kept", "gone"] {
+                let writer = store.create(id.parse().unwrap()).unwrap();
+                writer.seal(SealInput::default()).unwrap();
+            }
+            let backup: BackupId = "gone".parse().unwrap();
+            let beside = Store::on(Arc::new(LetGo {
+                of: Arc::clone(store.backend()),
+                key: layout::of_backup(&backup, file),
+                backup,
+            }));
+            let kept = store.backup(&"kept".parse().unwrap()).unwrap();
+            let mut all = kept.frames().unwrap();
+            all.extend(kept.index_frames().unwrap());
+            all.sort_unstable();
+            all.dedup();
+            assert_eq!(needed_frames(&beside.unwrap()).unwrap(), all, "{file}");
+            assert_eq!(store.backups().unwrap().len(), 1, "{file} was never opened");
+        }
+    }
+}

@@ -6,13 +6,11 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::PROGRAM;
 use crate::common::Ran;
-use crate::master::{self, ACTIVE, AWAKE, Master};
+use crate::master::{self, ACTIVE, AWAKE, Master, SERVICES};
 
 const JOBS: u32 = 60;
 const STORE: &str = "/srv/store";
-const SERVICES: [&str; 3] = ["lava-server-gunicorn", "lava-scheduler", "lava-publisher"];
 const QUEUE: &str = "master.maintenance.queue";
 /// Where `scripts/real-lava/package-debs` keeps it, beside a pristine master.
 const UNATTENDED: &str = "unattended-upgrades";
@@ -32,11 +30,9 @@ fn a_lab_comes_back_on_a_host_that_is_unlike_its_own() {
         return;
     };
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-    let new = Master::clone_of(&pristine, dir.path().join("new"), Path::new(PROGRAM));
-    let backup = {
-        let lab = Master::clone_of(&pristine, dir.path().join("lab"), Path::new(PROGRAM));
+    let (new, backup) = Master::to_become(&pristine, dir.path(), STORE, |lab| {
         sh(
-            &lab,
+            lab,
             "systemctl stop SERVICES
              mv /var/lib/lava-server/default/media /srv/media
              cd /etc/lava-server/settings.d
@@ -47,9 +43,8 @@ fn a_lab_comes_back_on_a_host_that_is_unlike_its_own() {
         lab.populate(JOBS);
         lab.sql("CREATE ROLE reporting");
         lab.sql("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reporting");
-        logs_elsewhere_are_told(&lab);
-        lab.back_up_for(&new, STORE)
-    };
+        logs_elsewhere_are_told(lab);
+    });
     // Other ids, and nobody knows of the role that reads.
     sh(
         &new,
@@ -130,9 +125,9 @@ fn what_happens_while_a_restore_waits_is_seen_before_it_matters() {
         return;
     };
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-    let new = Master::clone_of(&pristine, dir.path().join("new"), Path::new(PROGRAM));
+    let new = Master::here(&pristine, dir.path().join("new"));
     let backup = {
-        let lab = Master::clone_of(&pristine, dir.path().join("lab"), Path::new(PROGRAM));
+        let lab = Master::here(&pristine, dir.path().join("lab"));
         lab.populate(JOBS);
         assert_ne!(lab.sql(ACTIVE), "0", "there is no job to end");
         let backup = lab.back_up_for(&new, STORE);

@@ -3,14 +3,12 @@
 //! and whose host loses its power.
 
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::PROGRAM;
 use crate::common::Ran;
-use crate::master::{self, Master};
+use crate::master::{self, BESIDE, Master};
 
 const TEST: &str = "a_restore_that_is_killed_after_every_step_brings_a_real_master_back";
 const JOBS: u32 = 300;
@@ -24,8 +22,6 @@ const MEDIA: &str = "/var/lib/lava-server/default/media";
 /// Some thirty megabytes, so that a disk is full in the middle of the load.
 const BALLAST: &str =
     "CREATE TABLE ballast AS SELECT md5(n::text) FROM generate_series(1, 450000) n";
-/// Counts the databases in the making.
-const BESIDE: &str = "SELECT count(*) FROM pg_database WHERE datname LIKE '%restoring%'";
 
 #[test]
 fn a_restore_that_is_killed_after_every_step_brings_a_real_master_back() {
@@ -33,14 +29,11 @@ fn a_restore_that_is_killed_after_every_step_brings_a_real_master_back() {
         return;
     };
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-    let new = Master::clone_of(&pristine, dir.path().join("new"), Path::new(PROGRAM));
-    let backup = {
-        let lab = Master::clone_of(&pristine, dir.path().join("lab"), Path::new(PROGRAM));
+    let (new, backup) = Master::to_become(&pristine, dir.path(), STORE, |lab| {
         lab.populate(JOBS);
         lab.sql(BALLAST);
         lab.sql("ALTER TABLE ballast OWNER TO lavaserver");
-        lab.back_up_for(&new, STORE)
-    };
+    });
     new.take_other_credentials();
     let plan = new.plan(&["--store", STORE, &backup], &[]);
     let steps = plan["steps"].as_array().unwrap().iter();

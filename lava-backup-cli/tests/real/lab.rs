@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::PROGRAM;
 use crate::common::{Ran, skip};
 use crate::master::{self, Master};
 
@@ -28,9 +27,7 @@ struct Lab {
 
 impl Lab {
     fn pristine(cache: &Path, dir: &Path) -> Self {
-        let clone = |of: &str, name: &str| {
-            Master::clone_of(&cache.join(of), dir.join(name), Path::new(PROGRAM))
-        };
+        let clone = |of: &str, name: &str| Master::here(&cache.join(of), dir.join(name));
         let master = clone("bookworm", "master");
         let workers = WORKERS.map(|name| clone("bookworm-worker", name));
         for (number, worker) in (11..).zip(&workers) {

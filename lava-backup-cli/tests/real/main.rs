@@ -3,7 +3,7 @@
 //! `scripts/test` makes pristine ones and names their directory in `LAVA_BACKUP_CACHE`, that
 //! of Debian 12 in `LAVA_BACKUP_REAL_MASTER`, and in `LAVA_BACKUP_PORTABLE` a build of our
 //! program that runs in all of them. Each test works on copy-on-write clones of its own.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+#![allow(clippy::unwrap_used)]
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -13,9 +13,9 @@ mod guard;
 mod interrupted;
 mod lab;
 mod live_lab;
+mod main_job;
 mod master;
 mod playbook;
-mod pristine;
 mod releases;
 mod renderings;
 mod restarted;

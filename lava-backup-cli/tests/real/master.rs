@@ -1,4 +1,5 @@
 //! Real LAVA masters: copy-on-write clones of pristine ones.
+#![allow(unreachable_pub)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,11 +7,16 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::PROGRAM;
 use crate::common::{Ran, skip};
 
 /// Counts the jobs that are between queue and end.
 pub const ACTIVE: &str =
     "SELECT count(*) FROM lava_scheduler_app_testjob WHERE state IN (1, 2, 3, 4)";
+/// Counts the databases in the making.
+pub const BESIDE: &str = "SELECT count(*) FROM pg_database WHERE datname LIKE '%restoring%'";
+/// What of LAVA runs on a master.
+pub const SERVICES: [&str; 3] = ["lava-server-gunicorn", "lava-scheduler", "lava-publisher"];
 /// Counts the devices that would take a job.
 pub const AWAKE: &str = "SELECT count(*) FROM lava_scheduler_app_device WHERE health NOT IN (4, 5)";
 
@@ -37,6 +43,26 @@ impl Master {
         let binary = master.dir.join("usr/local/bin/lava-backup");
         fs::copy(program, binary).unwrap();
         master
+    }
+
+    /// With the program that was built for this machine.
+    pub fn here(pristine: &Path, dir: PathBuf) -> Self {
+        Self::clone_of(pristine, dir, Path::new(PROGRAM))
+    }
+
+    /// A pristine one that is to become a lab, below `dir`, and the lab's backup, which it has in
+    /// its store; the lab is filled first, and gone then.
+    pub fn to_become(
+        pristine: &Path,
+        dir: &Path,
+        store: &str,
+        fill: impl FnOnce(&Self),
+    ) -> (Self, String) {
+        let new = Self::here(pristine, dir.join("new"));
+        let lab = Self::here(pristine, dir.join("lab"));
+        fill(&lab);
+        let backup = lab.back_up_for(&new, store);
+        (new, backup)
     }
 
     /// Gives it an address, 10.77.0.N, in a network with another that is 10.77.0.1 there.
@@ -151,7 +177,7 @@ impl Master {
     /// All that is LAVA's here.
     #[track_caller]
     pub fn services_are(&self, state: &str) {
-        for service in ["lava-server-gunicorn", "lava-scheduler", "lava-publisher"] {
+        for service in SERVICES {
             let active = self.run(&["systemctl", "is-active", service]);
             assert_eq!(active.out.trim(), state, "{service}");
         }

@@ -1,4 +1,5 @@
 //! The playbook of a plan on a real master; Ansible comes from outside, as it would through ssh.
+#![allow(unreachable_pub)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

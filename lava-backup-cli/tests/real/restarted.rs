@@ -2,20 +2,15 @@
 //! loaded, stopped at a question, restarted with its host, and still at its end.
 
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::PROGRAM;
-use crate::master::{self, ACTIVE, AWAKE, Master};
+use crate::master::{self, ACTIVE, AWAKE, BESIDE, Master, SERVICES};
 
 const TEST: &str = "a_restore_that_is_killed_and_restarted_brings_a_real_master_back";
 const JOBS: u32 = 300;
 const STORE: &str = "/srv/store";
-const SERVICES: [&str; 3] = ["lava-server-gunicorn", "lava-scheduler", "lava-publisher"];
-/// Counts the databases in the making.
-const BESIDE: &str = "SELECT count(*) FROM pg_database WHERE datname LIKE '%restoring%'";
 const QUEUE: &str = "master.maintenance.queue";
 
 #[test]
@@ -24,12 +19,7 @@ fn a_restore_that_is_killed_and_restarted_brings_a_real_master_back() {
         return;
     };
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-    let new = Master::clone_of(&pristine, dir.path().join("new"), Path::new(PROGRAM));
-    let backup = {
-        let lab = Master::clone_of(&pristine, dir.path().join("lab"), Path::new(PROGRAM));
-        lab.populate(JOBS);
-        lab.back_up_for(&new, STORE)
-    };
+    let (new, backup) = Master::to_become(&pristine, dir.path(), STORE, |lab| lab.populate(JOBS));
     new.take_other_credentials();
     let plan = new.plan(&["--store", STORE, &backup], &[QUEUE]);
 

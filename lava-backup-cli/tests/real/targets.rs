@@ -3,11 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 
 use serde_json::Value;
 
-use crate::PROGRAM;
 use crate::master::{self, Master};
 
 const TEST: &str = "what_is_wrong_with_a_real_target_is_told_by_its_code";
@@ -20,9 +18,9 @@ fn what_is_wrong_with_a_real_target_is_told_by_its_code() {
         return;
     };
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-    let target = Master::clone_of(&pristine, dir.path().join("target"), Path::new(PROGRAM));
+    let target = Master::here(&pristine, dir.path().join("target"));
     // Its own backup: whatever is told below comes of what is done below.
-    let lab = Master::clone_of(&pristine, dir.path().join("lab"), Path::new(PROGRAM));
+    let lab = Master::here(&pristine, dir.path().join("lab"));
     lab.populate(10);
     lab.lava_backup(&["create", "--to", FILE], 0);
     let file = |master: &Master| master.dir.join("srv/backup.tar.zst");

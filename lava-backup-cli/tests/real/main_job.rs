@@ -2,12 +2,10 @@
 //! pristine one by the commands that `plan` printed.
 
 use std::fs;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
-use crate::PROGRAM;
 use crate::common::Ran;
 use crate::master::{self, ACTIVE, AWAKE, Master};
 use crate::playbook::Playbook;
@@ -23,7 +21,7 @@ fn a_real_master_is_backed_up_at_work_and_brought_back_on_a_pristine_one() {
         return;
     };
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-    let lab = Master::clone_of(&pristine, dir.path().join("lab"), Path::new(PROGRAM));
+    let lab = Master::here(&pristine, dir.path().join("lab"));
     lab.populate(JOBS);
     let before = job_files(&lab);
     let backup = back_up_at_work(&lab);
@@ -32,7 +30,7 @@ fn a_real_master_is_backed_up_at_work_and_brought_back_on_a_pristine_one() {
         ("script", by_script as fn(&Master, &str)),
         ("playbook", by_playbook),
     ] {
-        let new = Master::clone_of(&pristine, dir.path().join(name), Path::new(PROGRAM));
+        let new = Master::here(&pristine, dir.path().join(name));
         new.take_other_credentials();
         new.take_store(&lab, STORE);
         way(&new, &backup);
