@@ -112,7 +112,8 @@ fn fills_under_indexes(disk: &Path) {
     let refused = restored.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Io, "{refused}");
     let said = refused.to_string();
-    assert!(said.contains("pg_restore: error: could not"), "{said}");
+    // Its workers write at once, so that what one says can stand within what another does.
+    assert!(said.contains("error: could not"), "{said}");
     assert_eq!(stages, ["Loading(3)"]);
     assert_eq!(databases(&cluster, "small"), ["small"]);
 }
