@@ -14,7 +14,7 @@ use crate::collect::role_name;
 use crate::create::{self, Noted};
 use crate::debs;
 use crate::exit::{CouldNot, Exit, Failure};
-use crate::{named, text};
+use crate::{named, standing, text};
 
 /// A store that was made.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -114,8 +114,9 @@ pub(crate) fn list(args: &StoreArgs) -> Result<Answer, Failure> {
         backups: Vec::new(),
     };
     let mut exit = Exit::Done;
-    for id in store.backups().could_not("list the store")? {
-        listed.backups.push(match store.backup(&id) {
+    let ids = store.backups().could_not("list the store")?;
+    for (id, backup) in standing::opened(&store, ids) {
+        listed.backups.push(match backup {
             Ok(backup) => ListedBackup {
                 backup: id.to_string(),
                 host: backup.seal().host.clone(),
@@ -142,7 +143,10 @@ pub(crate) fn list(args: &StoreArgs) -> Result<Answer, Failure> {
         let checks: Vec<String> = backup
             .checks
             .iter()
-            .map(|c| format!("{} {} ({})", c.check, c.outcome(), c.depth))
+            .map(|c| {
+                let day = c.began.get(..10).unwrap_or_default();
+                format!("{} {} ({}) {day}", c.check, c.outcome(), c.depth)
+            })
             .collect();
         out += &format!(
             "{}  {:<10} {:>9}  {}\n",

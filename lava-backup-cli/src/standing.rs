@@ -2,7 +2,7 @@
 
 use clap::ValueEnum as _;
 use lava_backup_core::retention::{Candidate, Known};
-use lava_backup_core::{Backup, BackupId, Evidence, Outcome, Store};
+use lava_backup_core::{Backup, BackupId, Error, ErrorKind, Evidence, Outcome, Store};
 
 use crate::args::Level;
 use crate::exit::{CouldNot, Failure};
@@ -33,14 +33,28 @@ impl Standing {
     }
 }
 
-/// Every backup of a store, sorted by id.
+/// Every backup of a store, sorted by id; not those that are let go meanwhile.
 pub(crate) fn of_all(store: &Store) -> Result<Vec<Standing>, Failure> {
     let ids = store.backups().could_not("list the store")?;
-    Ok(ids.into_iter().map(|id| of(store, id)).collect())
+    let standing = opened(store, ids).map(|(id, backup)| of(id, backup));
+    let stays = |found: &Standing| found.candidate.known.is_some() || store.holds(found.id());
+    Ok(standing.filter(stays).collect())
 }
 
-fn of(store: &Store, id: BackupId) -> Standing {
-    let backup = store.backup(&id);
+/// Opens each of those that were listed; those that were let go since are passed over.
+pub(crate) fn opened(
+    store: &Store,
+    listed: Vec<BackupId>,
+) -> impl Iterator<Item = (BackupId, Result<Backup, Error>)> {
+    let opened = listed.into_iter().map(|id| {
+        let backup = store.backup(&id);
+        (id, backup)
+    });
+    let is_gone = |error: &Error| error.kind() == ErrorKind::NotFound;
+    opened.filter(move |(_, backup)| !backup.as_ref().is_err_and(is_gone))
+}
+
+fn of(id: BackupId, backup: Result<Backup, Error>) -> Standing {
     let known = backup.as_ref().ok().and_then(|backup| {
         let evidence = backup.evidence().ok()?;
         let drilled = last_drill(&evidence).map(|drill| drill.passed);
@@ -81,4 +95,31 @@ pub(crate) fn last_drill(evidence: &[Evidence]) -> Option<&Evidence> {
 pub(crate) fn is_sound(evidence: &[Evidence]) -> bool {
     let decides = |e: &&Evidence| e.check == "verify" && (!e.passed || e.depth == EVERY_BYTE);
     evidence.iter().rfind(decides).is_none_or(|e| e.passed)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use lava_backup_core::SealInput;
+
+    use super::*;
+
+    #[test]
+    fn what_was_let_go_since_it_was_listed_is_passed_over_and_what_is_damaged_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::init(&dir.path().join("store")).unwrap();
+        for id in ["damaged", "gone", "sound"] {
+            let writer = store.create(id.parse().unwrap()).unwrap();
+            writer.seal(SealInput::default()).unwrap();
+        }
+        let listed = store.backups().unwrap();
+        let seal = dir.path().join("store/backups/damaged/backup.json");
+        std::fs::write(seal, "{").unwrap();
+        store.forget(&"gone".parse().unwrap()).unwrap();
+        let opened: Vec<_> = opened(&store, listed)
+            .map(|(id, backup)| (id.to_string(), backup.is_ok()))
+            .collect();
+        assert_eq!(opened, [("damaged".into(), false), ("sound".into(), true)]);
+    }
 }

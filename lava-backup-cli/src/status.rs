@@ -83,6 +83,8 @@ pub(crate) struct DrillStatus {
     pub(crate) passed: bool,
     /// When it began.
     pub(crate) began: String,
+    /// Seconds since then; `null` if that can't be told.
+    pub(crate) age_seconds: Option<u64>,
     /// Milliseconds it took: a measured part of the time to restore.
     pub(crate) milliseconds: u64,
 }
@@ -272,6 +274,7 @@ fn of_host(
             level: drill.depth.clone(),
             passed: drill.passed,
             began: drill.began.clone(),
+            age_seconds: seconds_between(&drill.began, now).and_then(|age| u64::try_from(age).ok()),
             milliseconds: drill.milliseconds,
         }),
     }
@@ -323,8 +326,10 @@ fn words(status: &Status) -> String {
         }
         if let Some(drill) = &host.last_drill {
             let passed = if drill.passed { "passed" } else { "FAILED" };
+            let age = drill.age_seconds.map(text::age);
+            let age = age.map(|age| format!(", {age} ago")).unwrap_or_default();
             out += &format!(
-                "         drill {passed} at level {} of {} on {}, in {}\n",
+                "         drill {passed} at level {} of {} on {}{age}, in {}\n",
                 drill.level,
                 drill.backup,
                 drill.began,

@@ -156,11 +156,11 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<Answer, Failure> {
         verified.foreign = foreign.into_iter().map(Into::into).collect();
     }
     for id in ids {
-        verified.backups.push(match store.backup(&id) {
-            Ok(backup) => one(&backup, depth)?,
+        let found = match store.backup(&id) {
+            Ok(backup) => one(&backup, depth),
             Err(e) => {
                 let failure = Failure::from(e);
-                VerifiedBackup {
+                Ok(VerifiedBackup {
                     backup: id.to_string(),
                     sound: false,
                     frames: 0,
@@ -179,9 +179,18 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<Answer, Failure> {
                         members: Vec::new(),
                     }],
                     unrecorded: None,
-                }
+                })
             }
-        });
+        };
+        // Whoever looks through a store for hours may meet one that was let go meanwhile.
+        if !store.holds(&id) {
+            if args.backup.is_some() {
+                let what = format!("could not verify the backup {id}: it was let go meanwhile");
+                return Err(Failure::new(Exit::Failed, what));
+            }
+            continue;
+        }
+        verified.backups.push(found?);
     }
     let sound = verified.foreign.is_empty() && verified.backups.iter().all(|b| b.sound);
     let exit = if sound { Exit::Done } else { Exit::Damaged };

@@ -1,11 +1,15 @@
 //! Backups compared with a drilled one and with each other, and let go.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/bench.rs"]
+mod bench;
 mod common;
 
 use std::fs;
+use std::process::{Child, Command, Stdio};
 
-use common::{Host, Ran, cluster, database, lava_backup, url};
+use bench::{ended, signal, wait};
+use common::{Host, Ran, cluster, database, lava_backup, program, url};
 use lava_backup_core::{
     BackupId, Class, Depth, EvidenceDraft, Meta, SealInput, Store, Time, verify,
 };
@@ -360,4 +364,45 @@ fn ls_takes_patterns() {
         .says(1, &["data/*.none"]);
     assert_eq!(told.out, found);
     plain.run("ls", &["1", "data/[a"]).ends(2);
+}
+
+fn is_stopped(child: &Child) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+    stat.rsplit(") ").next().unwrap().starts_with('T')
+}
+
+#[test]
+fn what_is_let_go_while_a_store_is_verified_is_no_damage() {
+    let plain = Plain::new();
+    let many: Vec<String> = (0..30).map(|at| format!("m{at:02}")).collect();
+    for id in &many {
+        plain.back_up(id, "master", "2026-11-19T01:00:00Z", &[("config/a", id)]);
+    }
+    let store = plain.dir.path().join("store");
+    let mut command = program();
+    command.args(["--json", "verify", "--store"]).arg(&store);
+    let verifying = command.stdout(Stdio::piped()).spawn().unwrap();
+    let checked = |id: &str| store.join("backups").join(id).join("evidence").exists();
+    wait(|| checked("m00"));
+    // Where it has a lock, it would keep this test waiting, too.
+    let tmp = store.join("tmp");
+    wait(|| {
+        signal(&verifying, "STOP");
+        wait(|| is_stopped(&verifying));
+        let mut locking = Command::new("flock");
+        locking.arg("--nonblock").arg(&tmp).arg("true");
+        let free = locking.status().unwrap().success();
+        if !free {
+            signal(&verifying, "CONT");
+        }
+        free
+    });
+    let too_late = checked("m29");
+    plain.store.forget(&"m29".parse().unwrap()).unwrap();
+    signal(&verifying, "CONT");
+    assert!(!too_late);
+    let found = ended(verifying).ends(0).json();
+    let found = found["backups"].as_array().unwrap().iter();
+    let found: Vec<&str> = found.map(|b| b["backup"].as_str().unwrap()).collect();
+    assert_eq!(found, many[..29]);
 }

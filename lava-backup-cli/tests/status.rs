@@ -132,7 +132,12 @@ fn a_lab_is_good_when_each_host_has_a_young_backup_and_a_drill() {
         text.contains("m1 is good; the 3 hours since would be lost"),
         "{text}"
     );
-    assert!(text.contains("drill passed at level data of m1"), "{text}");
+    let drill = text.lines().find(|line| line.contains("drill")).unwrap();
+    assert!(
+        drill.contains("drill passed at level data of m1 on 20"),
+        "{text}"
+    );
+    assert!(drill.contains(", 2 hours ago, in "), "{text}");
 }
 
 #[test]

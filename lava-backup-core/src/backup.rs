@@ -238,6 +238,10 @@ impl Backup {
             evidence.check,
             &digest[..8]
         );
+        if !self.store.holds(self.id()) {
+            let what = format!("holds no backup {:?} any more", self.id().as_str());
+            return Err(Error::new(ErrorKind::NotFound, self.store.path(), what));
+        }
         let backend = self.store.backend();
         match backend.put_new(&self.key(&name), text.as_bytes()) {
             // Its name holds its digest: the same was found in the same second.

@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use crate::backend::Lock;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::frame::FrameName;
 use crate::layout::{self, Named};
 use crate::marks::Marks;
@@ -50,8 +50,8 @@ pub struct PruneReport {
 /// before keeps this from removing anything until it has ended.
 ///
 /// # Errors
-/// [`ErrorKind::Damaged`] or [`ErrorKind::TooNew`] if it can't be known what
-/// some backup needs: then nothing is changed.
+/// [`Damaged`](crate::ErrorKind::Damaged) or [`TooNew`](crate::ErrorKind::TooNew) if it can't be
+/// known what some backup needs: then nothing is changed.
 pub fn prune(store: &Store, options: Prune) -> Result<PruneReport> {
     let backend = store.backend();
     // Before the seals are read: whoever seals after that is kept out.
@@ -127,7 +127,8 @@ fn needed_frames(store: &Store) -> Result<Vec<FrameName>> {
         });
         match frames {
             Ok(frames) => needed.extend(frames),
-            Err(_) if is_forgotten(store, &id) => {}
+            // Let go meanwhile.
+            Err(_) if !store.holds(&id) => {}
             Err(e) => {
                 let what = format!("{}: what the backup needs is not known", e.what());
                 return Err(Error::new(e.kind(), e.place(), what));
@@ -137,14 +138,6 @@ fn needed_frames(store: &Store) -> Result<Vec<FrameName>> {
         needed.dedup();
     }
     Ok(needed)
-}
-
-/// Was the backup let go since it was listed? No other file of it goes before its seal, so one
-/// that is missed then is no damage.
-fn is_forgotten(store: &Store, id: &BackupId) -> bool {
-    store
-        .backup(id)
-        .is_err_and(|e| e.kind() == ErrorKind::NotFound)
 }
 
 /// Backups without a seal, of which nothing was written since.

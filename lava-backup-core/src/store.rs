@@ -204,9 +204,17 @@ impl Store {
     /// Opens a sealed backup.
     ///
     /// # Errors
-    /// [`ErrorKind::Damaged`] or [`ErrorKind::TooNew`] from its seal.
+    /// [`ErrorKind::NotFound`] if there is none of this id, [`ErrorKind::Damaged`] or [`ErrorKind::TooNew`] from its seal.
     pub fn backup(&self, id: &BackupId) -> Result<Backup> {
         Backup::open(self, id)
+    }
+
+    /// Whether a backup of this id is there, be it readable or not. A backup that was listed may have
+    /// been let go since: no other file of it goes before its seal, so what is missed of one that is
+    /// not there any more is no damage.
+    pub fn holds(&self, id: &BackupId) -> bool {
+        let opened = self.backup(id);
+        !opened.is_err_and(|e| e.kind() == ErrorKind::NotFound)
     }
 
     /// Begins a backup; nothing of it is to be seen until it is sealed.

@@ -327,6 +327,11 @@ fn a_forgotten_backup_is_gone_and_the_others_are_whole() {
     assert!(verify_store(&store).unwrap().is_empty());
     let again = store.forget(one.id()).unwrap_err();
     assert_eq!(again.kind(), ErrorKind::NotFound);
+    // Whoever has checked it meanwhile leaves nothing of it behind.
+    let found = lava_backup_core::EvidenceDraft::new("verify", "full", true);
+    let late = one.record(found).unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::NotFound);
+    assert!(!dir.path().join("store/backups/1").exists());
     // Its id is free again.
     back_up(&store, &dir.path().join("root"), "1");
 }
