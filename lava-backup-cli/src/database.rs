@@ -210,18 +210,24 @@ fn restore(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
         replace_data: args.replace_data,
         low_sequences: args.low_sequences,
         jobs: jobs(),
+        mark: Some(format!("lava-backup: restored from {}", backup.digest())),
         ..Restore::of(&dump.server, &dump.contents, &clock::now().compact())
     };
     let progress = Progress::new(quiet);
-    // A plan that was interrupted after the swap comes here again.
-    progress.say("looking at the database that is there");
-    let there = lava_backup_pg::compare(&target.admin, &target.name, &dump.contents, &mut |_| ());
-    if let Ok(comparison) = there
-        && comparison.holds()
-    {
-        let compared = compared(&backup, &target.name, comparison, None);
-        let out = format!("it is there already: {}", said(&compared));
-        return Ok(Answer::new(Exit::Done, &compared, out));
+    // A plan that was interrupted after the swap comes here again. One that somebody else has
+    // loaded may have all rows and lack what is made after them.
+    let mark = lava_backup_pg::mark(&target.admin, &target.name);
+    if mark.could_not("look for the database")? == spec.mark {
+        progress.say("comparing the database that is there");
+        let there =
+            lava_backup_pg::compare(&target.admin, &target.name, &dump.contents, &mut |_| ());
+        if let Ok(comparison) = there
+            && comparison.holds()
+        {
+            let compared = compared(&backup, &target.name, comparison, None);
+            let out = format!("it is there already: {}", said(&compared));
+            return Ok(Answer::new(Exit::Done, &compared, out));
+        }
     }
     let mut observe = |stage: Stage<'_>| match stage {
         Stage::Removing(name) => progress.say(format!("removing the unfinished {name}")),

@@ -120,11 +120,9 @@ impl<'r> Brake<'r> {
         }
     }
 
+    /// So many bytes have passed: returns when more may.
     pub(crate) fn took(&mut self, bytes: u64) {
-        let wait = self.wait(bytes, Instant::now());
-        if !wait.is_zero() {
-            std::thread::sleep(wait);
-        }
+        std::thread::sleep(self.wait(bytes, Instant::now()));
     }
 
     fn wait(&mut self, bytes: u64, now: Instant) -> Duration {
@@ -216,5 +214,15 @@ mod tests {
         assert_eq!(brake.wait(MIB, start + 60 * tenth), tenth - CATCH_UP);
         let rate = Rate::of(Pace::Unlimited);
         assert_eq!(Brake::new(&rate).wait(1 << 40, start), Duration::ZERO);
+    }
+
+    #[test]
+    fn who_has_passed_a_piece_comes_back_when_more_may_pass() {
+        let rate = Rate::of(Pace::Fixed(10 * MIB));
+        let mut brake = Brake::new(&rate);
+        let begun = brake.free_at;
+        brake.took(MIB);
+        assert_eq!(brake.free_at - begun, Duration::from_millis(100));
+        assert!(Instant::now() >= brake.free_at);
     }
 }

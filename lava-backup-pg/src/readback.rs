@@ -163,6 +163,7 @@ impl Reading<'_> {
         if self.left(|left| std::mem::take(&mut left.large_objects)) {
             found.large_objects = Some(blobs::read(&mut session, self.dumped)?);
         }
+        session.end();
         Ok(found)
     }
 

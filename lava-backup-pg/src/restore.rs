@@ -10,9 +10,10 @@ use crate::archive::{DumpContents, TableInfo};
 use crate::error::{Error, ErrorKind, Result};
 use crate::readback::{self, Comparison};
 use crate::server::Password;
-use crate::snapshot::ServerFacts;
+use crate::snapshot::{DatabaseGrant, ServerFacts};
 use crate::superuser::Superuser;
 use target::Names;
+pub use target::mark;
 use turn::Turn;
 
 /// A database to bring back beside the one that is there.
@@ -37,6 +38,14 @@ pub struct Restore<'r> {
     pub provider: String,
     /// The locale of a provider other than `libc`.
     pub locale: Option<String>,
+    /// The rights to the database itself, whose roles are made as the others are; `None` leaves
+    /// what the server gives by default.
+    pub grants: Option<Vec<DatabaseGrant>>,
+    /// How many sessions may be in it at once; `None` if any number.
+    pub connection_limit: Option<u32>,
+    /// Kept as the comment of the database from the swap on, for [`mark`] to find: what it was
+    /// restored from.
+    pub mark: Option<String>,
     /// What the dump holds: every table is compared with it before the swap.
     pub contents: &'r DumpContents,
     /// A statement that answers with a number other than 0 if the database
@@ -71,6 +80,9 @@ impl<'r> Restore<'r> {
             ctype: server.ctype.clone(),
             provider: server.provider.clone(),
             locale: server.locale.clone(),
+            grants: server.grants.clone(),
+            connection_limit: server.connection_limit,
+            mark: None,
             contents,
             holds_data: "SELECT 1".into(),
             replace_data: false,

@@ -172,6 +172,12 @@ impl Scratch {
         let programs = Programs::at_least(13).unwrap();
         Self::start(&programs, Path::new("/tmp"), user).unwrap()
     }
+
+    /// What its server has said so far.
+    #[allow(clippy::unwrap_used)]
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(self.dir.join("server.log")).unwrap()
+    }
 }
 
 impl Drop for Scratch {

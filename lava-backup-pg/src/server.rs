@@ -11,6 +11,7 @@ use rustix::fs::{MemfdFlags, Mode, fchmod, fchown, memfd_create};
 use rustix::process::{Gid, Uid, getegid, geteuid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 use crate::dump::SESSION;
 use crate::error::{Error, ErrorKind, Result};
@@ -74,7 +75,7 @@ impl Address {
     ///
     /// # Errors
     /// [`ErrorKind::Connection`] if it is neither, or names no database, or no
-    /// role, or asks for a connection under TLS.
+    /// role, or several servers or a `hostaddr`, or asks for a connection under TLS.
     pub fn parse(url: &str) -> Result<Self> {
         use postgres::config::Host;
         // Nothing of the text is told: it may hold a password.
@@ -89,6 +90,12 @@ impl Address {
             .map_err(|_| bad("it is no postgres://USER@HOST:PORT/NAME"))?;
         if config.get_ssl_mode() == postgres::config::SslMode::Require {
             return Err(bad("it asks for TLS, which this version does not speak"));
+        }
+        let hosts = config.get_hosts().len().max(config.get_ports().len());
+        if hosts > 1 || !config.get_hostaddrs().is_empty() {
+            return Err(bad(
+                "it names several servers, or one by `hostaddr`: name one, as its host",
+            ));
         }
         let host = match config.get_hosts().first() {
             Some(Host::Tcp(name)) => name.clone(),
@@ -141,13 +148,16 @@ impl Address {
         self.connected(self.as_given_user(connect)?)
     }
 
-    /// The same for who waits by a runtime of his own.
-    pub(crate) fn connect_within(&self, runtime: &Runtime) -> Result<tokio_postgres::Client> {
+    /// The same for who waits by a runtime of his own; with what is over when the server has
+    /// been told of the client's end.
+    pub(crate) fn connect_within(
+        &self,
+        runtime: &Runtime,
+    ) -> Result<(tokio_postgres::Client, JoinHandle<()>)> {
         let connect = || runtime.block_on(self.session().connect(postgres::NoTls));
         let (client, connection) = self.connected(self.as_given_user(connect)?)?;
         // How it ends is told to who asks the client.
-        runtime.spawn(async { drop(connection.await) });
-        Ok(client)
+        Ok((client, runtime.spawn(async { drop(connection.await) })))
     }
 
     fn as_given_user<T: Send>(&self, connect: impl FnOnce() -> T + Send) -> Result<T> {
@@ -404,14 +414,20 @@ pub(crate) fn complaint(stderr: &[u8]) -> String {
     last(lines(stderr))
 }
 
-/// The same of lines that are the program's own. What the server adds to them
-/// quotes rows that could not be loaded: a password's hash, a token.
+/// What the server adds to an error, in lines of its own, quotes rows that could not be
+/// loaded: a password's hash, a token.
+const QUOTES_ROWS: [&str; 2] = ["DETAIL:", "CONTEXT:"];
+
+/// The same of lines that are the program's own, without rows. Its workers may write into
+/// each other's lines.
 pub(crate) fn complaint_of(program: &str, stderr: &[u8]) -> String {
-    let own = |line: &String| {
-        line.strip_prefix(program)
-            .is_some_and(|l| l.starts_with(':'))
+    let own = |line: String| {
+        let said = line.strip_prefix(program)?.strip_prefix(':')?;
+        let quotes = QUOTES_ROWS.iter().filter_map(|label| said.find(label));
+        let said = said[..quotes.min().unwrap_or(said.len())].trim_end();
+        (!said.is_empty()).then(|| format!("{program}:{said}"))
     };
-    last(lines(stderr).into_iter().filter(own).collect())
+    last(lines(stderr).into_iter().filter_map(own).collect())
 }
 
 fn last(lines: Vec<String>) -> String {
@@ -428,4 +444,23 @@ pub(crate) fn succeeded(what: &str, out: &Output) -> Result<()> {
         ErrorKind::Failed,
         format!("{what}: {} ({})", complaint(&out.stderr), out.status),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_workers_write_into_each_others_lines_quotes_no_row() {
+        let said = b"pg_restore: error: could not execute query: ERROR:  no index\n\
+            DETAIL:  Key (token)=(secret) is duplicated.\n\
+            pg_restore: DETAIL:  Key (token)=(secret) is duplicated.\n\
+            pg_restore: while loading: CONTEXT:  COPY t, line 1: \"secret\" DETAIL: secret\n\
+            pg_restored: secret\n";
+        assert_eq!(
+            complaint_of("pg_restore", said),
+            "pg_restore: error: could not execute query: ERROR:  no index; \
+             pg_restore: while loading:"
+        );
+    }
 }

@@ -67,6 +67,13 @@ pub struct ServerFacts {
     /// them. Of one with a dot in its name the value is left out.
     #[serde(default)]
     pub settings: Vec<String>,
+    /// Who holds which right to the database itself, which a dump does not hold either;
+    /// `None` where nobody has changed what the server gives by default.
+    #[serde(default)]
+    pub grants: Option<Vec<DatabaseGrant>>,
+    /// How many sessions may be in it at once; `None` if any number.
+    #[serde(default)]
+    pub connection_limit: Option<u32>,
     /// Roles that own something in the database or hold a right to it, which
     /// a dump names and does not hold.
     #[serde(default)]
@@ -77,6 +84,17 @@ pub struct ServerFacts {
     /// Tables with rows of their own, sorted by schema and name.
     #[serde(default)]
     pub tables: Vec<TableSize>,
+}
+
+/// A right to a database itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseGrant {
+    /// Who holds it; `None` if everybody does.
+    pub role: Option<String>,
+    /// `CONNECT`, `CREATE` or `TEMPORARY`.
+    pub privilege: String,
+    /// May they give it to others?
+    pub grantable: bool,
 }
 
 /// A role, but for its password: that is a [verifier](Snapshot::verifiers) apart.
@@ -155,6 +173,8 @@ impl Snapshot {
                 size: 0,
                 extensions: Vec::new(),
                 settings: Vec::new(),
+                grants: None,
+                connection_limit: None,
                 roles: Vec::new(),
                 role_attributes: Vec::new(),
                 tables: Vec::new(),
@@ -190,7 +210,7 @@ impl Snapshot {
                     pg_catalog.pg_get_userbyid(d.datdba), \
                     pg_catalog.pg_encoding_to_char(d.encoding), \
                     d.datcollate, d.datctype, {provider}, {locale}, \
-                    pg_catalog.pg_database_size(d.oid) \
+                    pg_catalog.pg_database_size(d.oid), d.datconnlimit, d.datacl IS NOT NULL \
              FROM pg_catalog.pg_database d \
              WHERE d.datname = pg_catalog.current_database()"
         ))?;
@@ -206,6 +226,10 @@ impl Snapshot {
         self.facts.provider = next();
         self.facts.locale = value();
         self.facts.size = value().unwrap_or_default().parse().unwrap_or(0);
+        // -1 is any number.
+        self.facts.connection_limit = value().and_then(|limit| limit.parse().ok());
+        let are_changed = value().as_deref() == Some("t");
+        self.facts.grants = are_changed.then(|| self.grants()).transpose()?;
         self.facts.extensions = self.column(
             "SELECT extname || ' ' || extversion FROM pg_catalog.pg_extension \
              WHERE extname <> 'plpgsql' ORDER BY 1",
@@ -221,6 +245,24 @@ impl Snapshot {
         self.facts.roles = names.collect();
         self.facts.tables = self.table_sizes()?;
         Ok(())
+    }
+
+    fn grants(&mut self) -> Result<Vec<DatabaseGrant>> {
+        let rows = self.query(
+            "SELECT CASE WHEN a.grantee <> 0 THEN pg_catalog.pg_get_userbyid(a.grantee) END, \
+                    a.privilege_type, a.is_grantable \
+             FROM pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl) a \
+             WHERE d.datname = pg_catalog.current_database() ORDER BY 1, 2",
+        )?;
+        let grant = |row: Row| {
+            let [role, privilege, grantable] = row.try_into().ok()?;
+            Some(DatabaseGrant {
+                role,
+                privilege: privilege?,
+                grantable: grantable.as_deref() == Some("t"),
+            })
+        };
+        Ok(rows.into_iter().filter_map(grant).collect())
     }
 
     fn role_attributes(&mut self) -> Result<Vec<RoleAttributes>> {
@@ -429,9 +471,10 @@ impl Snapshot {
 const THIS_DATABASE: &str = "(SELECT oid FROM pg_catalog.pg_database \
     WHERE datname = pg_catalog.current_database())";
 
-/// Of a role `r`: it owns something in the database, or holds a right to it.
+/// Of a role `r`: it owns the database or something in it, or holds a right to either.
 const OF_THE_DATABASE: &str = "r.oid IN (SELECT s.refobjid FROM pg_catalog.pg_shdepend s \
-    JOIN pg_catalog.pg_database d ON d.oid = s.dbid \
+    JOIN pg_catalog.pg_database d ON d.oid = s.dbid OR s.dbid = 0 AND d.oid = s.objid \
+        AND s.classid = 'pg_catalog.pg_database'::pg_catalog.regclass \
     WHERE d.datname = pg_catalog.current_database() \
     AND s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass)";
 

@@ -9,7 +9,9 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use common::Cluster;
-use common::lab::{Kept, bring, cluster, databases, dump_of, script, server_user, skip, spec};
+use common::lab::{
+    Kept, STAMP, bring, cluster, databases, dump_of, script, server_user, skip, spec,
+};
 use lava_backup_pg::archive::{DumpContents, DumpReader, TableInfo};
 use lava_backup_pg::{
     Address, DumpSink, ErrorKind, Pace, Password, Programs, Restore, RoleAttributes, Scratch,
@@ -285,6 +287,114 @@ fn a_role_that_may_only_read_comes_back_with_its_rights() {
     assert_eq!(may, [["t", "f"]]);
 }
 
+/// `pg_dump` leaves them out where it dumps one database.
+#[test]
+fn rights_to_the_database_itself_come_back() {
+    const RIGHTS: &str = "SELECT array(SELECT unnest(datacl)::text ORDER BY 1), datconnlimit
+        FROM pg_database WHERE datname = 'lab'";
+    let from = cluster();
+    script(&from, "postgres", LAB);
+    let others = "CREATE ROLE \"grafana ro\" LOGIN; CREATE ROLE guest;
+        REVOKE CONNECT ON DATABASE lab FROM PUBLIC; GRANT CREATE ON DATABASE lab TO guest;
+        GRANT CONNECT ON DATABASE lab TO \"grafana ro\" WITH GRANT OPTION;
+        ALTER DATABASE lab CONNECTION LIMIT 7";
+    script(&from, "postgres", others);
+    let facts = Snapshot::take(&from.address("lab"))
+        .unwrap()
+        .facts()
+        .clone();
+    assert_eq!(facts.roles, ["grafana ro", "guest", "lavaserver"]);
+    let (kept, contents) = dump_of(&from, "lab");
+
+    let to = cluster();
+    let mut asked = Restore::of(&facts, &contents, STAMP);
+    // Whoever made a server owns nothing that it keeps, and is named by rights all the same.
+    asked.roles.clear();
+    bring(&to, &asked, &kept.bytes).unwrap();
+    let [then, now] = [&from, &to].map(|cluster| script(cluster, "postgres", RIGHTS));
+    assert_eq!(then, now);
+    let is_in = "SELECT rolname FROM pg_roles WHERE has_database_privilege(oid, 'lab', 'CONNECT')
+        AND NOT rolsuper ORDER BY 1";
+    let is_in = script(&to, "postgres", is_in);
+    assert_eq!(is_in, [["grafana ro"], ["lavaserver"]]);
+
+    // Nobody has changed them.
+    let by_default = Snapshot::take(&from.address("postgres")).unwrap();
+    let by_default = by_default.facts();
+    assert_eq!(
+        (&by_default.grants, by_default.connection_limit),
+        (&None, None)
+    );
+    // Even the owner holds none.
+    let none = "REVOKE ALL ON DATABASE lab FROM PUBLIC, lavaserver, guest, \"grafana ro\" CASCADE;
+        ALTER DATABASE lab CONNECTION LIMIT -1";
+    script(&from, "postgres", none);
+    let facts = Snapshot::take(&from.address("lab"))
+        .unwrap()
+        .facts()
+        .clone();
+    assert_eq!(facts.grants, Some(Vec::new()));
+    let mut again = Restore::of(&facts, &contents, STAMP);
+    again.replace_data = true;
+    bring(&to, &again, &kept.bytes).unwrap();
+    assert_eq!(script(&to, "postgres", RIGHTS), [["{}", "-1"]]);
+}
+
+#[test]
+fn what_lay_on_another_disk_comes_back_where_there_is_none_and_where_the_old_one_lies() {
+    const PLACE: &str = "SELECT spcname, (SELECT count(*) FROM pg_class WHERE reltablespace <> 0
+            AND relnamespace = 'public'::regnamespace) FROM pg_database d
+        JOIN pg_tablespace t ON t.oid = dattablespace WHERE datname = 'lab'";
+    let from = cluster();
+    let disk = tempfile::tempdir().unwrap();
+    if let Some(user) = server_user() {
+        std::os::unix::fs::chown(disk.path(), Some(user.uid), Some(user.gid)).unwrap();
+    }
+    let spaces = ["fast", "slow"].map(|name| {
+        let dir = disk.path().join(name);
+        std::fs::create_dir(&dir).unwrap();
+        if let Some(user) = server_user() {
+            std::os::unix::fs::chown(&dir, Some(user.uid), Some(user.gid)).unwrap();
+        }
+        format!("CREATE TABLESPACE {name} LOCATION '{}';", dir.display())
+    });
+    script(&from, "postgres", &spaces.concat());
+    script(&from, "postgres", LAB);
+    script(&from, "postgres", "ALTER DATABASE lab SET TABLESPACE fast");
+    let moved = "ALTER TABLE job SET TABLESPACE slow; CREATE INDEX ON job (name) TABLESPACE slow";
+    script(&from, "lab", moved);
+    assert_eq!(script(&from, "lab", PLACE), [["fast", "2"]]);
+    let (kept, contents) = dump_of(&from, "lab");
+
+    let to = cluster();
+    for jobs in [1, 2] {
+        let mut asked = spec(&contents);
+        (asked.jobs, asked.replace_data) = (jobs, true);
+        bring(&to, &asked, &kept.bytes).unwrap();
+        assert_eq!(script(&to, "lab", PLACE), [["pg_default", "0"]]);
+        bring(&from, &asked, &kept.bytes).unwrap();
+        assert_eq!(script(&from, "lab", PLACE), [["fast", "0"]]);
+    }
+}
+
+#[test]
+fn a_restored_database_tells_what_it_was_restored_from() {
+    let cluster = cluster();
+    let (kept, contents) = lab(&cluster);
+    let mark = || lava_backup_pg::mark(cluster.superuser(), "lab").unwrap();
+    assert_eq!(mark(), None);
+    let mut asked = spec(&contents);
+    asked.replace_data = true;
+    asked.mark = Some("from '1'".into());
+    bring(&cluster, &asked, &kept.bytes).unwrap();
+    assert_eq!(mark().as_deref(), Some("from '1'"));
+    asked.mark = None;
+    bring(&cluster, &asked, &kept.bytes).unwrap();
+    assert_eq!(mark(), None);
+    let nowhere = lava_backup_pg::mark(cluster.superuser(), "nowhere");
+    assert_eq!(nowhere.unwrap(), None);
+}
+
 #[test]
 fn what_is_wrong_with_an_address_is_said() {
     let cluster = cluster();
@@ -303,6 +413,16 @@ fn what_is_wrong_with_an_address_is_said() {
     assert!(!refused.to_string().contains("hunter2"));
     let in_clear = Address::parse("postgres://l@db/lab?sslmode=require").unwrap_err();
     assert!(in_clear.to_string().contains("TLS"), "{in_clear}");
+    // None of these may be taken for the server on this host, or for the first of them.
+    for several in [
+        "hostaddr=10.0.0.5 dbname=lab user=l",
+        "host=db hostaddr=10.0.0.5 dbname=lab user=l",
+        "host=db,spare dbname=lab user=l",
+        "postgres://l@db:1,spare:2/lab",
+    ] {
+        let refused = Address::parse(several).unwrap_err().to_string();
+        assert!(refused.contains("several servers"), "{several}: {refused}");
+    }
     assert_eq!(Programs::find(9).unwrap_err().kind(), ErrorKind::Program);
 }
 

@@ -273,9 +273,9 @@ fn a_server_that_crashes_right_after_a_restore_has_the_new_database_whole() {
     assert_eq!(jobs(&cluster, "lab_before_20261122"), "501");
 }
 
-/// A way to a server that ends when a session that has renamed databases is told
-/// that they are.
-fn deaf_way(to: &Scratch, dir: &Path) {
+/// A way to a server that ends when a session that has renamed databases asks for
+/// that to last: after that has come to the server, or before.
+fn deaf_way(to: &Scratch, dir: &Path, after: bool) -> Superuser {
     let at = dir.join(".s.PGSQL.5432");
     let listener = UnixListener::bind(&at).unwrap();
     for path in [dir, &at] {
@@ -294,8 +294,9 @@ fn deaf_way(to: &Scratch, dir: &Path) {
                 pass(asks, &server, |said| {
                     let says = |word: &[u8]| said.windows(word.len()).any(|w| w == word);
                     renames |= says(b" RENAME TO ");
-                    deaf.fetch_or(renames && says(b"COMMIT\0"), Ordering::SeqCst);
-                    true
+                    let commits = renames && says(b"COMMIT\0");
+                    deaf.fetch_or(commits, Ordering::SeqCst);
+                    after || !commits
                 })
             });
             std::thread::spawn(move || {
@@ -303,6 +304,8 @@ fn deaf_way(to: &Scratch, dir: &Path) {
             });
         }
     });
+    let programs = to.superuser().programs().clone();
+    Superuser::new(programs, server_user(), dir.to_str().unwrap(), 5432)
 }
 
 /// Passes on what comes, until it must not; then both ends hear of it.
@@ -321,10 +324,7 @@ fn pass(mut from: UnixStream, mut to: &UnixStream, mut may: impl FnMut(&[u8]) ->
 fn a_swap_whose_answer_is_lost_is_seen_by_its_names() {
     let (cluster, bytes, contents) = lab();
     let dir = tempfile::tempdir().unwrap();
-    deaf_way(&cluster, dir.path());
-    let programs = cluster.superuser().programs().clone();
-    let way = dir.path().to_str().unwrap();
-    let admin = Superuser::new(programs, server_user(), way, 5432);
+    let admin = deaf_way(&cluster, dir.path(), true);
     let restored = bring_and(&admin, &replacing(&contents), &bytes, |_| ());
     let kept = restored.unwrap().kept;
     assert_eq!(kept.as_deref(), Some("lab_before_20261122"));
@@ -336,6 +336,21 @@ fn a_swap_whose_answer_is_lost_is_seen_by_its_names() {
     let restored = bring_and(&admin, &fresh, &bytes, |_| ());
     assert_eq!(restored.unwrap().kept, None);
     assert_eq!(databases(&cluster, "fresh"), ["fresh"]);
+}
+
+#[test]
+fn a_swap_that_the_server_has_not_heard_of_is_none() {
+    let (cluster, bytes, contents) = lab();
+    let dir = tempfile::tempdir().unwrap();
+    let admin = deaf_way(&cluster, dir.path(), false);
+    let failed = bring_and(&admin, &replacing(&contents), &bytes, |_| ());
+    assert_eq!(failed.unwrap_err().kind(), ErrorKind::Connection);
+    assert_eq!(jobs(&cluster, "lab"), "501");
+
+    // What it has left is no other's.
+    let restored = bring(&cluster, &replacing(&contents), &bytes).unwrap();
+    assert_eq!(restored.removed.as_deref(), Some("lab_restoring"));
+    assert_eq!(jobs(&cluster, "lab"), "500");
 }
 
 /// What it has begun may be another's by then.

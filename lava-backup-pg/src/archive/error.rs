@@ -59,7 +59,7 @@ pub enum ArchiveErrorKind {
         found: String,
     },
     /// A name or statement that is not UTF-8: the database has another encoding.
-    #[error("{what} is not UTF-8: dump with --encoding=UTF8")]
+    #[error("{what} is not UTF-8: dump with --encoding=UTF8, if the database knows its encoding")]
     NotUtf8 {
         /// Which text.
         what: &'static str,

@@ -2,6 +2,7 @@ use std::pin::pin;
 
 use futures_util::TryStreamExt;
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
 use crate::digest::{TableDigest, TableHasher};
@@ -20,6 +21,7 @@ const SETTINGS: &str = "SET datestyle = ISO; SET intervalstyle = postgres; \
 pub(super) struct Session {
     runtime: Runtime,
     client: Client,
+    connection: JoinHandle<()>,
     doing: String,
 }
 
@@ -36,7 +38,7 @@ impl Session {
             .enable_time()
             .build();
         let runtime = runtime.map_err(|e| Error::with(ErrorKind::Io, doing.clone(), e))?;
-        let client = admin.address(database).connect_within(&runtime)?;
+        let (client, connection) = admin.address(database).connect_within(&runtime)?;
         let settings =
             format!("SET client_encoding = '{encoding}'; {SETTINGS}; {PATIENCE}; {TABLES_ONLY}");
         let failed = |e| Error::server(ErrorKind::Query, doing.clone(), e);
@@ -45,8 +47,16 @@ impl Session {
         Ok(Self {
             runtime,
             client,
+            connection,
             doing,
         })
+    }
+
+    /// Says so to the server, whose log would tell of a connection that was lost.
+    pub(super) fn end(self) {
+        drop(self.client);
+        // It can only have ended otherwise, which is no matter any more.
+        let _ = self.runtime.block_on(self.connection);
     }
 
     /// The rows of a `COPY … TO STDOUT`, with a digest to compare with this one.
@@ -77,5 +87,26 @@ impl Session {
             Some(said) => Ok(Err(said.code().code().to_owned())),
             None => Err(Error::with(ErrorKind::Connection, self.doing.clone(), e)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::scratch::Scratch;
+
+    #[test]
+    fn a_session_that_ends_is_none_that_the_server_lost() {
+        let cluster = Scratch::for_test();
+        for _ in 0..200 {
+            let mut session = Session::start(cluster.superuser(), "postgres", "UTF8").unwrap();
+            let copy = "COPY (SELECT pg_catalog.generate_series(1, 5000)) TO STDOUT";
+            session.rows(copy, |_| ()).unwrap().unwrap();
+            session.end();
+        }
+        let said = cluster.said();
+        assert!(!said.contains("lost"), "{said}");
     }
 }

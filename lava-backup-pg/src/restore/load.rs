@@ -112,7 +112,8 @@ fn pg_restore(admin: &Superuser, database: &str, options: &str) -> Command {
     };
     let mut command = admin.program("pg_restore");
     command
-        .args(["--exit-on-error", "--format=custom"])
+        // No other server has the tablespaces of this one, and a drill's none at all.
+        .args(["--exit-on-error", "--format=custom", "--no-tablespaces"])
         .arg(server::dbname(database))
         // Hundreds of statements would wait for the disk, one by one. What a crash
         // forgets here is an unfinished database of ours; the swap waits for all

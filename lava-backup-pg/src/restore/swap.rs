@@ -36,7 +36,8 @@ pub(super) fn swap(
     }
     // The mark goes with the rename: until then an interrupted run is ours to
     // drop, from then on the database is not.
-    sql += &format!("ALTER DATABASE {new} RENAME TO {name}; COMMENT ON DATABASE {name} IS NULL");
+    let mark = spec.mark.as_deref().map_or("NULL".to_owned(), literal);
+    sql += &format!("ALTER DATABASE {new} RENAME TO {name}; COMMENT ON DATABASE {name} IS {mark}");
     let end_others = format!(
         "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
          WHERE datname IN ({}, {})",

@@ -120,14 +120,27 @@ pub(super) fn check_data(admin: &Superuser, spec: &Restore<'_>) -> Result<()> {
     }
 }
 
+/// What a restore has marked a database with, or somebody else has said of it in its comment;
+/// `None` too if there is no such database.
+///
+/// # Errors
+/// As for [`Superuser::query`].
+pub fn mark(admin: &Superuser, database: &str) -> Result<Option<String>> {
+    comment(&mut admin.console("postgres")?, database)
+}
+
+fn comment(server: &mut Console, database: &str) -> Result<Option<String>> {
+    server.value(&format!(
+        "SELECT description FROM pg_catalog.pg_database d, \
+            pg_catalog.shobj_description(d.oid, 'pg_database') description \
+         WHERE d.datname = {} AND description IS NOT NULL",
+        literal(database)
+    ))
+}
+
 /// Is it one that we began and did not swap in?
 fn is_unfinished(server: &mut Console, name: &str) -> Result<bool> {
-    let mark = server.value(&format!(
-        "SELECT pg_catalog.shobj_description(oid, 'pg_database') \
-         FROM pg_catalog.pg_database WHERE datname = {}",
-        literal(name)
-    ))?;
-    Ok(mark.as_deref() == Some(UNFINISHED))
+    Ok(comment(server, name)?.as_deref() == Some(UNFINISHED))
 }
 
 /// Drops the largest tables. To drop a database is to write a checkpoint first,
@@ -179,7 +192,10 @@ pub(super) fn drop_unfinished(admin: &Superuser, name: &str) -> Result<()> {
 
 /// Makes the roles that are missing. One that is there stays as it is.
 pub(super) fn make_roles(server: &mut Console, spec: &Restore<'_>) -> Result<()> {
-    let roles = spec.roles.iter().filter(|role| **role != spec.owner);
+    let granted = spec.grants.iter().flatten();
+    let granted = granted.filter_map(|grant| grant.role.as_ref());
+    let roles = spec.roles.iter().chain(granted);
+    let roles = roles.filter(|role| **role != spec.owner);
     let owner = (&spec.owner, "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE");
     for (role, attributes) in roles.map(|role| (role, "NOLOGIN")).chain([owner]) {
         let sql = format!(
@@ -194,9 +210,15 @@ pub(super) fn make_roles(server: &mut Console, spec: &Restore<'_>) -> Result<()>
     Ok(())
 }
 
-/// Makes the new database, empty, and marked as ours to drop.
+/// Makes the new database, empty, and marked as ours to drop, where the old one lies.
 pub(super) fn create(admin: &Superuser, spec: &Restore<'_>, new: &str) -> Result<()> {
-    let create = format!(
+    let mut server = admin.console("postgres")?;
+    let of_old = server.value(&format!(
+        "SELECT t.spcname FROM pg_catalog.pg_database d \
+         JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace WHERE d.datname = {}",
+        literal(&spec.database)
+    ))?;
+    let mut create = format!(
         "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}{}",
         identifier(new),
         identifier(&spec.owner),
@@ -205,14 +227,20 @@ pub(super) fn create(admin: &Superuser, spec: &Restore<'_>, new: &str) -> Result
         literal(&spec.ctype),
         provider(admin, spec),
     );
+    if let Some(tablespace) = of_old {
+        create += &format!(" TABLESPACE {}", identifier(&tablespace));
+    }
+    if let Some(limit) = spec.connection_limit {
+        create += &format!(" CONNECTION LIMIT {limit}");
+    }
     let mark = format!(
         "COMMENT ON DATABASE {} IS {}",
         identifier(new),
         literal(UNFINISHED)
     );
-    let mut server = admin.console("postgres")?;
     let made = server.query(&create).and_then(|_| server.query(&mark));
-    made.map(drop).map_err(|e| {
+    let made = made.and_then(|_| grant(&mut server, spec, new));
+    made.map_err(|e| {
         let what = format!(
             "make the database {new} with the encoding {} and the locale {}",
             spec.encoding,
@@ -220,6 +248,35 @@ pub(super) fn create(admin: &Superuser, spec: &Restore<'_>, new: &str) -> Result
         );
         Error::with(e.kind(), what, e)
     })
+}
+
+/// Gives the rights to the database itself, and takes those that the server gives by default.
+fn grant(server: &mut Console, spec: &Restore<'_>, new: &str) -> Result<()> {
+    let Some(grants) = &spec.grants else {
+        return Ok(());
+    };
+    let database = identifier(new);
+    let owner = identifier(&spec.owner);
+    server.query(&format!(
+        "REVOKE ALL ON DATABASE {database} FROM PUBLIC, {owner}"
+    ))?;
+    for grant in grants {
+        // It came out of a backup, and is no name that could be quoted.
+        let privilege = &grant.privilege;
+        if !["CONNECT", "CREATE", "TEMPORARY"].contains(&privilege.as_str()) {
+            continue;
+        }
+        let role = grant.role.as_deref();
+        let role = role.map_or_else(|| "PUBLIC".to_owned(), identifier);
+        let option = match grant.grantable {
+            true => " WITH GRANT OPTION",
+            false => "",
+        };
+        server.query(&format!(
+            "GRANT {privilege} ON DATABASE {database} TO {role}{option}"
+        ))?;
+    }
+    Ok(())
 }
 
 /// Which locale provider, to a server that knows of more than one.

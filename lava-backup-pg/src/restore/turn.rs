@@ -53,6 +53,10 @@ impl Drop for Turn {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::time::Duration;
+
+    use rustix::process::{Pid, Signal, kill_process};
+
     use super::*;
     use crate::scratch::Scratch;
 
@@ -67,5 +71,24 @@ mod tests {
             assert_eq!(refused.kind(), ErrorKind::Refused);
             take("other").unwrap();
         }
+    }
+
+    /// A server that is slow to see that a session is over holds its lock till then.
+    #[test]
+    fn who_gives_the_turn_back_waits_until_the_server_has_it() {
+        let cluster = Scratch::for_test();
+        let take = || Turn::take(cluster.superuser(), "lab");
+        let mut turn = take().unwrap();
+        let pid = "SELECT pg_catalog.pg_backend_pid()";
+        let pid = turn.server().value(pid).unwrap().unwrap();
+        let pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
+        kill_process(pid, Signal::STOP).unwrap();
+        let giving = std::thread::spawn(move || drop(turn));
+        std::thread::sleep(Duration::from_millis(200));
+        let waited = !giving.is_finished();
+        kill_process(pid, Signal::CONT).unwrap();
+        giving.join().unwrap();
+        assert!(waited);
+        take().unwrap();
     }
 }

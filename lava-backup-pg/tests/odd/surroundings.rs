@@ -175,3 +175,37 @@ fn what_the_server_says_beside_a_dump_that_is_good_is_kept() {
     assert_eq!(dumped.contents.tables.len(), 1);
     assert_eq!(rows(&cluster, "warned"), [["t", "0"]]);
 }
+
+/// What hash partitions of an enum hold depends on numbers that each database gives its values.
+#[test]
+fn hash_partitions_of_an_enum_hold_other_rows_elsewhere_and_are_refused() {
+    let cluster = shared();
+    // That each of forty values gets its old partition by chance won't happen.
+    let script = "SELECT 'CREATE TYPE mood AS ENUM (' || string_agg(quote_literal(n), ', ') || ')'
+            FROM generate_series(1, 40) n
+        \\gexec
+        CREATE TABLE p (m mood) PARTITION BY HASH (m);
+        CREATE TABLE p0 PARTITION OF p FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+        CREATE TABLE p1 PARTITION OF p FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+        INSERT INTO p SELECT unnest(enum_range(NULL::mood))";
+    let dumped = dumped(&cluster, "moods", script);
+    let refused = dumped.swap_in(&cluster, "moods again").unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Differs, "{refused}");
+    assert!(refused.to_string().contains("public.p0"), "{refused}");
+    assert_eq!(rows(&cluster, "moods again"), [["old", "0"]]);
+}
+
+#[test]
+fn a_value_that_names_a_role_is_not_loaded_where_that_is_missing() {
+    let (from, to) = (shared(), cluster());
+    let script = "CREATE ROLE named; CREATE TABLE t (a regrole); INSERT INTO t VALUES ('named')";
+    let dumped = dumped(&from, "names", script);
+    let refused = bring(&to, &dumped.spec("names"), &dumped.bytes).unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("role \"named\" does not exist"),
+        "{refused}"
+    );
+    assert_eq!(databases(&to, "names"), [""; 0]);
+}
