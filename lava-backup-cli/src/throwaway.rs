@@ -1,4 +1,5 @@
-//! A directory for files that are soon let go: a drill's, or .debs on their way into a backup.
+//! A directory for files that are soon let go: a drill's, or .debs on their way into a backup or out
+//! of one.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -19,6 +20,8 @@ pub(crate) enum Use {
     Drill,
     /// .debs; apt's own user passes through to where it downloads, and can list nothing.
     Debs,
+    /// A repository of .debs, for apt's own user to read.
+    Repository,
 }
 
 impl Use {
@@ -26,6 +29,7 @@ impl Use {
         match self {
             Self::Drill => "lava-backup-drill-",
             Self::Debs => "lava-backup-debs-",
+            Self::Repository => "packages-",
         }
     }
 
@@ -33,12 +37,13 @@ impl Use {
         match self {
             Self::Drill => 0o700,
             Self::Debs => 0o711,
+            Self::Repository => 0o755,
         }
     }
 }
 
-/// A directory that nobody else can enter, gone when dropped; one whose program
-/// was killed is removed by the next.
+/// A directory for one program, gone when dropped; one whose program was killed is removed by the
+/// next.
 #[derive(Debug)]
 pub(crate) struct Throwaway {
     dir: tempfile::TempDir,

@@ -256,6 +256,13 @@ fn each_deb_that_is_not_to_be_had_is_named_with_its_code() {
         .json();
     assert_eq!(plan["alone"], false);
     assert_eq!(plan["lacking"][0]["code"], "deb.unlisted");
+    // Nothing of it goes among the host's own, where it would stay if the plan is cut off.
+    let files = plan["files"].as_array().unwrap().iter();
+    let paths: Vec<&str> = files.map(|file| file["path"].as_str().unwrap()).collect();
+    assert!(
+        !paths.iter().any(|path| path.starts_with("/etc")),
+        "{paths:?}"
+    );
 
     // Of what is critical the library is none.
     let made = host.create(&["--packages", "critical"]).ends(0).json();
@@ -271,6 +278,45 @@ fn each_deb_that_is_not_to_be_had_is_named_with_its_code() {
     assert!(
         notes.iter().any(|p| p["code"] == "deb.repacked"),
         "{made:#}"
+    );
+}
+
+/// These packages make no system: that is what the drill has found, and others must hear of it.
+#[test]
+fn a_drill_that_can_not_come_to_its_end_is_recorded_as_failed() {
+    const TEST: &str = "a_drill_that_can_not_come_to_its_end_is_recorded_as_failed";
+    let host = Host::new();
+    host.create(&["--packages", "closure"]).ends(0);
+    let scratch = host.text("");
+    let drill = [
+        "drill",
+        "--level",
+        "packages",
+        "--scratch",
+        &scratch,
+        "--json",
+    ];
+    if !rustix::process::geteuid().is_root() {
+        host.run(&drill).says(1, &["only root"]);
+        return common::skip(TEST, "installing packages needs root");
+    }
+    let drilled = host.run(&drill).ends(5).json();
+    assert_eq!(drilled["passed"], false);
+    let check = &drilled["checks"][0];
+    assert_eq!(
+        (&check["what"], &check["held"]),
+        (&"the end of the drill".into(), &false.into())
+    );
+    let found = check["found"].as_str().unwrap();
+    assert!(
+        found.contains("could not build a system of the backup's .debs"),
+        "{found}"
+    );
+    let listed = host.run(&["list", "--json"]).ends(0).json();
+    let told = &listed["backups"][0]["checks"][0];
+    assert_eq!(
+        (&told["check"], &told["passed"]),
+        (&"drill".into(), &false.into())
     );
 }
 

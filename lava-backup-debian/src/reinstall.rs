@@ -17,7 +17,7 @@ pub struct Reinstall<'r> {
     /// backup has proved its digests.
     pub keyring: Option<&'r Path>,
     /// Whether the repository is apt's only source; otherwise what it lacks comes from those that
-    /// the target has.
+    /// the target has, which are [borrowed](Reinstall::borrow).
     pub alone: bool,
 }
 
@@ -46,8 +46,8 @@ pub struct SetupFile {
 }
 
 impl Reinstall<'_> {
-    /// The files that the commands need, a source list and pins: beside the .debs if the repository
-    /// is alone, else where the target has its own, to be removed afterwards.
+    /// The files that the commands need, a source list and pins. They lie beside the .debs: among the
+    /// target's own they would stay when whoever wrote them is killed, and count for every apt there.
     ///
     /// # Errors
     /// [`ErrorKind::Path`](crate::ErrorKind::Path) if the path of the repository or the key is not
@@ -74,20 +74,40 @@ impl Reinstall<'_> {
         ])
     }
 
-    /// Of the source list and the pins: apart from the target's own, or among them.
+    /// Of the source list and the pins: all that there is, or one of several.
     fn places(&self) -> [PathBuf; 2] {
-        match self.alone {
-            true => ["apt/sources.list", "apt/preferences"].map(|name| self.repository.join(name)),
+        let places = match self.alone {
+            true => ["apt/sources.list", "apt/preferences"],
             false => [
-                "/etc/apt/sources.list.d/lava-backup.list",
-                "/etc/apt/preferences.d/lava-backup.pref",
-            ]
-            .map(PathBuf::from),
+                "apt/sources.list.d/lava-backup-debs.list",
+                "apt/preferences.d/lava-backup-debs.pref",
+            ],
+        };
+        places.map(|place| self.repository.join(place))
+    }
+
+    /// Copies the target's own sources and pins beside those of the repository, before anything
+    /// else; nothing where it is alone.
+    pub fn borrow(&self) -> Vec<Vec<String>> {
+        let copy = |name: &str| {
+            let mut argv = words("cp -rLT");
+            argv.push(format!("/etc/apt/{name}"));
+            argv.push(self.parts(name));
+            argv
+        };
+        match self.alone {
+            true => Vec::new(),
+            false => vec![copy("sources.list.d"), copy("preferences.d")],
         }
     }
 
-    /// Reads the index of the repository, into lists that are not the target's own: apt does not
-    /// notice that an index changed where its release did not.
+    fn parts(&self, name: &str) -> String {
+        let parts = self.repository.join("apt").join(name);
+        parts.display().to_string()
+    }
+
+    /// Reads the index of the repository; if it is alone, into lists that are not the target's own:
+    /// apt does not notice that an index changed where its release did not.
     pub fn update(&self) -> Vec<String> {
         let mut argv = words("apt-get");
         argv.extend(self.options());
@@ -132,18 +152,21 @@ impl Reinstall<'_> {
     }
 
     fn options(&self) -> Vec<String> {
-        if !self.alone {
-            return Vec::new();
-        }
         let [list, pins] = self.places();
         let lists = self.repository.join("apt/lists");
-        let options = [
-            format!("Dir::Etc::SourceList={}", list.display()),
-            "Dir::Etc::SourceParts=/dev/null".into(),
-            format!("Dir::Etc::Preferences={}", pins.display()),
-            "Dir::Etc::PreferencesParts=/dev/null".into(),
-            format!("Dir::State::Lists={}", lists.display()),
-        ];
+        let options = match self.alone {
+            true => vec![
+                format!("Dir::Etc::SourceList={}", list.display()),
+                "Dir::Etc::SourceParts=/dev/null".into(),
+                format!("Dir::Etc::Preferences={}", pins.display()),
+                "Dir::Etc::PreferencesParts=/dev/null".into(),
+                format!("Dir::State::Lists={}", lists.display()),
+            ],
+            false => vec![
+                format!("Dir::Etc::SourceParts={}", self.parts("sources.list.d")),
+                format!("Dir::Etc::PreferencesParts={}", self.parts("preferences.d")),
+            ],
+        };
         let pairs = options.into_iter();
         pairs.flat_map(|option| ["-o".to_owned(), option]).collect()
     }

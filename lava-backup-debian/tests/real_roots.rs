@@ -2,7 +2,7 @@
 #![cfg(feature = "readers")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
-use std::{collections::BTreeSet, process::Command};
+use std::{collections::BTreeSet, path::PathBuf, process::Command};
 
 use lava_backup_debian::{
     AutoInstalled, Confidence, LavaVersion, Migration, PackageState, Root, Suite, auto_installed,
@@ -172,14 +172,14 @@ fn this_hosts_base_its_sources_and_its_listing_can_be_told() {
 
 #[test]
 fn a_real_lava_master_ships_the_migrations_that_its_database_has() {
-    let Some(path) = std::env::var_os("LAVA_BACKUP_TEST_MASTER") else {
+    let Some(cache) = std::env::var_os("LAVA_BACKUP_CACHE").map(PathBuf::from) else {
         skip(
             "a_real_lava_master_ships_the_migrations_that_its_database_has",
-            "LAVA_BACKUP_TEST_MASTER names no root of a bookworm LAVA master",
+            "LAVA_BACKUP_CACHE names no directory with real LAVA masters",
         );
         return;
     };
-    let root = Root::open(path).unwrap();
+    let root = Root::open(cache.join("bookworm")).unwrap();
     let packages = read_status(&root).unwrap();
     let base = base(&root).unwrap();
     assert_eq!(

@@ -8,6 +8,7 @@ use super::*;
 use crate::args::InstallArgs;
 use crate::collect;
 use crate::host::Host;
+use crate::throwaway::{Throwaway, Use};
 
 /// Packages that were installed.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -25,13 +26,9 @@ pub(super) fn install(args: &InstallArgs, quiet: bool) -> Result<Answer, Failure
     let document = debs::of(&backup)?;
     let wanted = wanted(&backup, document.as_ref(), &args.packages)?;
     refuse_a_lab()?;
-    // Where apt's own user can read it; gone at the end.
     let parent = Path::new("/var/lib/lava-backup");
     fs::create_dir_all(parent).could_not(format!("make {}", parent.display()))?;
-    let place = tempfile::Builder::new()
-        .prefix("packages-")
-        .permissions(Permissions::from_mode(0o755))
-        .tempdir_in(parent)
+    let place = Throwaway::new(parent, Use::Repository)
         .could_not(format!("make a directory in {}", parent.display()))?;
     let native = match &document {
         Some(document) => document.architectures.first().cloned(),
@@ -52,27 +49,25 @@ pub(super) fn install(args: &InstallArgs, quiet: bool) -> Result<Answer, Failure
         keyring: None,
         alone,
     };
-    // Sources and pins among the host's own are removed again, however this ends.
-    let mut files = SetUp(Vec::new());
+    let lists = place.path().join("apt/lists/partial");
+    fs::create_dir_all(&lists).could_not(format!("make {}", lists.display()))?;
     if let Some(document) = &document {
         write(&backup, document, place.path(), &Progress::new(quiet))?;
-        for file in reinstall
-            .files()
-            .could_not("write the source of the packages")?
-        {
-            files.write(&file, alone)?;
+        let files = reinstall.files();
+        for file in files.could_not("write the source of the packages")? {
+            set_up(&file)?;
         }
     }
+    finish_what_was_cut_off()?;
     let commands = [
-        Some(reinstall.update()),
-        Some(reinstall.install()),
-        reinstall.mark_auto(),
-        reinstall.mark_manual(),
+        reinstall.borrow(),
+        vec![reinstall.update(), reinstall.install()],
+        reinstall.mark_auto().into_iter().collect(),
+        reinstall.mark_manual().into_iter().collect(),
     ];
-    for argv in commands.into_iter().flatten() {
+    for argv in commands.concat() {
         run(&argv)?;
     }
-    drop(files);
     prove(&wanted)?;
     let installed = Installed {
         backup: backup.id().to_string(),
@@ -134,16 +129,17 @@ fn wanted(
 /// To configure lava-server is to migrate whatever database it finds.
 fn refuse_a_lab() -> Result<(), Failure> {
     let host = Host::open(Path::new("/"))?;
-    if !host.has("lava-server") {
-        return Ok(());
-    }
     let refused = |what: String| {
         Failure::new(Exit::Refused, format!("could not install packages: {what}")).hint(
             "lava-server migrates whatever database it finds; restore to a host without a lab",
         )
     };
+    // Settings outlive a package that was removed, and its scripts make them when it is configured.
     let Some(address) = collect::address(&host, None)? else {
-        return Err(refused("LAVA's settings name no database".to_owned()));
+        return match host.has("lava-server") {
+            true => Err(refused("LAVA's settings name no database".to_owned())),
+            false => Ok(()),
+        };
     };
     let mut snapshot = match Snapshot::take(&address) {
         Ok(snapshot) => snapshot,
@@ -176,37 +172,36 @@ fn refuse_a_lab() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Files that stand in the way of nothing when this is over.
-struct SetUp(Vec<std::path::PathBuf>);
-
-impl SetUp {
-    fn write(&mut self, file: &debian::SetupFile, own: bool) -> Result<(), Failure> {
-        let shown = file.path.display();
-        if let Some(parent) = file.path.parent() {
-            fs::create_dir_all(parent).could_not(format!("make {}", parent.display()))?;
-        }
-        if own {
-            let lists = file.path.with_file_name("lists").join("partial");
-            fs::create_dir_all(&lists).could_not(format!("make {}", lists.display()))?;
-        }
-        let mut new = File::options()
-            .write(true)
-            .create_new(true)
-            .open(&file.path)
-            .could_not(format!("write {shown}"))?;
-        self.0.push(file.path.clone());
-        new.write_all(file.text.as_bytes())
-            .could_not(format!("write {shown}"))?;
-        readable(&file.path)
+fn set_up(file: &debian::SetupFile) -> Result<(), Failure> {
+    if let Some(parent) = file.path.parent() {
+        fs::create_dir_all(parent).could_not(format!("make {}", parent.display()))?;
     }
+    fs::write(&file.path, &file.text).could_not(format!("write {}", file.path.display()))
 }
 
-impl Drop for SetUp {
-    fn drop(&mut self) {
-        for path in &self.0 {
-            let _ = fs::remove_file(path);
-        }
+/// Where a dpkg was killed apt does nothing until another has put its records in order, and what it
+/// unpacked is not configured. What this can't finish yet, for a package that it needs is not
+/// unpacked, apt does with the others, or tells of.
+fn finish_what_was_cut_off() -> Result<(), Failure> {
+    let host = Host::open(Path::new("/"))?;
+    let journal = debian::journal(&host.debian).could_not("read dpkg's journal")?;
+    if journal.is_empty() && !host.packages.iter().any(debian::PackageState::is_unclean) {
+        return Ok(());
     }
+    Command::new("dpkg")
+        .args([
+            "--force-confdef",
+            "--force-confold",
+            "--configure",
+            "--pending",
+        ])
+        .env("LC_ALL", "C.UTF-8")
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null())
+        .stdout(std::io::stderr())
+        .status()
+        .could_not("run dpkg")?;
+    Ok(())
 }
 
 /// What the tool says goes where progress goes: standard output is for the answer.

@@ -96,7 +96,7 @@ pub(super) fn install_plan(args: &InstallPlanArgs) -> Result<Answer, Failure> {
             sources.push(entry.path.to_string());
         }
     }
-    let steps = steps(&reinstall, &backup, &files, &sources, &apt);
+    let steps = steps(&reinstall, &backup, &sources, &apt);
     let plan = InstallPlan {
         backup: backup.id().to_string(),
         digest: backup.digest().to_owned(),
@@ -127,7 +127,6 @@ pub(super) fn install_plan(args: &InstallPlanArgs) -> Result<Answer, Failure> {
 fn steps(
     reinstall: &Reinstall<'_>,
     backup: &Backup,
-    files: &[lava_backup_debian::SetupFile],
     sources: &[String],
     apt: &MemberPath,
 ) -> Vec<PlanStep> {
@@ -154,6 +153,13 @@ fn steps(
             words(&["mkdir", "-p", &lists]),
         );
     }
+    for (id, argv) in ["own-sources", "own-pins"].iter().zip(reinstall.borrow()) {
+        add(
+            id,
+            "what the repository lacks comes from where the target has its own",
+            argv,
+        );
+    }
     add(
         "update",
         "reads the index of the repository",
@@ -177,11 +183,6 @@ fn steps(
     }
     if let Some(argv) = reinstall.hold() {
         add("hold", "what was held is held", argv);
-    }
-    if !reinstall.alone {
-        let mut argv = words(&["rm", "-f"]);
-        argv.extend(files.iter().map(|f| f.path.to_string_lossy().into_owned()));
-        add("clear", "the target's own sources alone are left", argv);
     }
     if !sources.is_empty() {
         let id = backup.id().to_string();
