@@ -105,12 +105,19 @@ pub(crate) fn drill(args: &DrillArgs, quiet: bool) -> Result<Answer, Failure> {
         not_proved: args.level.leaves_open(),
         unrecorded: None,
     };
-    match args.level {
-        Level::Data => data::drill(&backup, &args.scratch, &progress, &mut drilled)?,
-        Level::Packages => packages::drill(&backup, &args.scratch, &progress, &mut drilled)?,
-        Level::Boot => boot::drill(&backup, args, &progress, &mut drilled)?,
-    }
+    let ended = match args.level {
+        Level::Data => data::drill(&backup, &args.scratch, &progress, &mut drilled),
+        Level::Packages => packages::drill(&backup, &args.scratch, &progress, &mut drilled),
+        Level::Boot => boot::drill(&backup, args, &progress, &mut drilled),
+    };
     drop(progress);
+    match ended {
+        // What keeps a drill from its end, and is the backup's, is what it found.
+        Err(failure) if failure.exit == Exit::Damaged => {
+            drilled.check("the end of the drill", "reached", &failure.message);
+        }
+        ended => ended?,
+    }
     let differ = [
         &drilled.tables_differ,
         &drilled.files_differ,

@@ -16,26 +16,29 @@ pub(crate) const WITHOUT_LOG: &str = "jobs.without-log";
 #[derive(Default)]
 pub(crate) struct FinishedJobs(BTreeSet<u64>);
 
+/// Whose log it is: `…/job-output/YYYY/MM/DD/ID/output.yaml`, or `…/job-output/job-ID/…` from
+/// before 2017.
+pub(crate) fn job_of_log(entry: &Entry) -> Option<u64> {
+    let mut parts: Vec<&[u8]> = entry.path.components().collect();
+    let name = parts.pop()?;
+    if ![&b"output.yaml"[..], b"output.yaml.xz"].contains(&name) {
+        return None;
+    }
+    let id = std::str::from_utf8(parts.pop()?).ok()?;
+    id.strip_prefix("job-").unwrap_or(id).parse().ok()
+}
+
 impl FinishedJobs {
     /// From a database that is LAVA's; another has none.
     pub(crate) fn of(snapshot: &mut Snapshot) -> Result<Self, Failure> {
         let sql = "SELECT id FROM public.lava_scheduler_app_testjob WHERE state = 5";
         let rows = collect::rows(snapshot, sql)?.unwrap_or_default();
         let id = |row: lava_backup_pg::Row| row.first()?.as_deref()?.parse().ok();
-        Ok(Self(rows.into_iter().filter_map(id).collect()))
+        Ok(rows.into_iter().filter_map(id).collect())
     }
 
-    /// `…/job-output/YYYY/MM/DD/ID/output.yaml`, or `…/job-output/job-ID/…`
-    /// from before 2017.
     pub(crate) fn saw(&mut self, entry: &Entry) {
-        let mut parts: Vec<&[u8]> = entry.path.components().collect();
-        let name = parts.pop();
-        if !matches!(name, Some(b"output.yaml" | b"output.yaml.xz")) {
-            return;
-        }
-        let id = parts.pop().and_then(|id| std::str::from_utf8(id).ok());
-        let id = id.and_then(|id| id.strip_prefix("job-").unwrap_or(id).parse().ok());
-        if let Some(id) = id {
+        if let Some(id) = job_of_log(entry) {
             self.0.remove(&id);
         }
     }
@@ -56,5 +59,11 @@ impl FinishedJobs {
             text::count(self.0.len() as u64, "finished job"),
             ids.join(", ")
         ))
+    }
+}
+
+impl FromIterator<u64> for FinishedJobs {
+    fn from_iter<I: IntoIterator<Item = u64>>(ids: I) -> Self {
+        Self(ids.into_iter().collect())
     }
 }

@@ -1,6 +1,7 @@
 //! Level `boot`: a bare system of the backup's .debs boots without a network, and becomes the host
 //! that was backed up by the steps of its plan.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -11,23 +12,29 @@ use lava_restore_plan::Facts;
 use lava_restore_plan::facts::{Package, Role};
 use serde_json::Value;
 
-use super::Drilled;
 use super::machine::Machine;
 use super::packages::{self, Build};
+use super::{Drilled, coherence};
 use crate::args::DrillArgs;
-use crate::backup_facts;
 use crate::exit::{CouldNot, Exit, Failure};
+use crate::finished::{FinishedJobs, job_of_log};
 use crate::named::Named;
 use crate::progress::Progress;
 use crate::throwaway::{Throwaway, Use};
+use crate::{backup_facts, clock};
 
 /// Where the machine sees the store, or the file, that holds the backup.
 const STORE: &str = "/srv/lava-backup-store";
 /// What a bare system needs to boot.
 const INIT: [&str; 2] = ["dbus", "systemd-sysv"];
 
-/// The newest job with a log that everybody may read.
-const JOB: &str = "SELECT max(id) FROM lava_scheduler_app_testjob WHERE is_public AND state = 5";
+/// Jobs that were finished when the drill began, so in the backup, and whether everybody may see
+/// them. Those that the plan has ended may have no log.
+const FINISHED: &str = "SELECT id, is_public FROM lava_scheduler_app_testjob \
+    WHERE state = 5 AND (end_time IS NULL OR end_time < 'BEGAN')";
+/// Jobs that were started since; one that is ended before it began gets both times at once.
+const STARTED: &str = "SELECT count(*) FROM lava_scheduler_app_testjob \
+    WHERE start_time >= 'BEGAN' AND start_time IS DISTINCT FROM end_time";
 const AT_WORK: &str = "SELECT count(*) FROM lava_scheduler_app_testjob WHERE state IN (1, 2, 3, 4)";
 
 /// Prints the status of a page, and then the page. Apache answers 502 where gunicorn ends a kept
@@ -39,6 +46,11 @@ for _ in range(3):
     if page.status != 502: break
 print(page.status); sys.stdout.flush(); sys.stdout.buffer.write(page.read())";
 
+/// Prints a log, which may be packed.
+const LOG: &str = "import sys, lzma
+log = (lzma.open if sys.argv[1].endswith('.xz') else open)(sys.argv[1], 'rb')
+sys.stdout.buffer.write(log.read())";
+
 pub(super) fn drill(
     backup: &Backup,
     args: &DrillArgs,
@@ -47,6 +59,8 @@ pub(super) fn drill(
 ) -> Result<(), Failure> {
     let dir = Throwaway::new(&args.scratch, Use::Drill)
         .could_not(format!("make a directory in {}", args.scratch.display()))?;
+    // The machine has no other clock.
+    let began = clock::now().rfc3339();
     let facts = backup_facts::facts(backup)?;
     let name = host_name(&facts)?;
     let wanted: Vec<&Package> = facts.packages.iter().filter(|p| p.is_installed()).collect();
@@ -75,7 +89,7 @@ pub(super) fn drill(
     }
     progress.say("looking at what it serves");
     if facts.role == Role::Master {
-        look(&machine, backup, drilled)?;
+        look(&machine, backup, &began, drilled)?;
     }
     // What was asked of each gate, once more of the whole.
     let only = machine.run(&["ls", "/sys/class/net"])?;
@@ -191,7 +205,12 @@ fn restore(machine: &Machine, backup: &Backup, drilled: &mut Drilled) -> Result<
 }
 
 /// LAVA's own pages, as users get them.
-fn look(machine: &Machine, backup: &Backup, drilled: &mut Drilled) -> Result<(), Failure> {
+fn look(
+    machine: &Machine,
+    backup: &Backup,
+    began: &str,
+    drilled: &mut Drilled,
+) -> Result<(), Failure> {
     let database = backup_facts::dump(backup)?.map(|dump| dump.server.database);
     let database = database.unwrap_or_default();
     let ask = |sql: &str| {
@@ -219,25 +238,45 @@ fn look(machine: &Machine, backup: &Backup, drilled: &mut Drilled) -> Result<(),
         &code(&deploy),
     );
     drilled.check("the list of jobs", "200", &get("/scheduler/alljobs")?.0);
-    let job = ask(JOB)?;
-    if job.is_empty() {
-        drilled
-            .not_proved
-            .push("a job's page: no finished job is public".into());
-    } else {
+    let rows = ask(&FINISHED.replace("BEGAN", began))?;
+    let rows = rows.lines().filter_map(|row| row.split_once('|'));
+    let rows = rows.filter_map(|(id, public)| Some((id.parse().ok()?, public == "t")));
+    let finished: BTreeMap<u64, bool> = rows.collect();
+    let mut without_log: FinishedJobs = finished.keys().copied().collect();
+    // The newest with a log that everybody may read, and where that is.
+    let mut newest: Option<(u64, String)> = None;
+    for entry in backup.entries_below(&"data".parse()?)? {
+        let entry = entry?;
+        without_log.saw(&entry);
+        let Some(job) = job_of_log(&entry).filter(|job| finished.get(job) == Some(&true)) else {
+            continue;
+        };
+        if newest.as_ref().is_none_or(|(newest, _)| *newest < job) {
+            let path = entry.path.to_string();
+            let restored = path.strip_prefix("data").unwrap_or(&path);
+            newest = Some((job, restored.to_owned()));
+        }
+    }
+    coherence::check_logs(&without_log, backup, drilled);
+    if let Some((job, log)) = newest {
         let path = format!("/scheduler/job/{job}");
+        drilled.check("the page of a job", "200", &get(&path)?.0);
         let (status, page) = get(&format!("/api/v0.2/jobs/{job}/"))?;
-        drilled.check("a job, by the REST API", "200", &status);
+        drilled.check("that job, by the REST API", "200", &status);
         let named = String::from_utf8_lossy(&page).contains(&format!("\"id\":{job}"));
         drilled.check("that job's id in the answer", "true", &named.to_string());
-        let (status, log) = get(&format!("{path}/log_file/plain"))?;
+        let (status, served) = get(&format!("{path}/log_file/plain"))?;
         drilled.check("that job's log", "200", &status);
-        drilled.check(
-            "that job's log is empty",
-            "false",
-            &log.is_empty().to_string(),
-        );
+        let log = machine.run(&["python3", "-c", LOG, &log])?.stdout;
+        let is_served = (!log.is_empty() && served == log).to_string();
+        drilled.check("that job's log is the restored one", "true", &is_served);
+    } else {
+        drilled
+            .not_proved
+            .push("a job's page: no finished job with a log is public".into());
     }
+    let started = ask(&STARTED.replace("BEGAN", began))?;
+    drilled.check("jobs started in the drill", "0", &started);
     drilled.check("jobs at work", "0", &ask(AT_WORK)?);
     Ok(())
 }

@@ -33,17 +33,7 @@ impl Coherence {
 
     /// Says whether all fits.
     pub(super) fn check(&self, backup: &Backup, drilled: &mut Drilled) -> Result<(), Failure> {
-        let found = self.finished.lacking().unwrap_or_else(|| "none".into());
-        // `create` has told of these already.
-        let problems = backup.seal().problems.iter();
-        let told = problems.filter(|p| p.code == WITHOUT_LOG);
-        let told = told.map(|p| p.message.as_str()).find(|m| *m == found);
-        drilled.check(
-            "finished jobs without a log",
-            told.unwrap_or("none"),
-            &found,
-        );
-
+        check_logs(&self.finished, backup, drilled);
         let facts = backup_facts::facts(backup)?;
         let (Some(applied), Some(shipped)) = (&self.applied, &facts.migrations_shipped) else {
             let open = "that the migrations are the packages': they are not known";
@@ -59,4 +49,18 @@ impl Coherence {
         drilled.check("migrations", &same, &found);
         Ok(())
     }
+}
+
+/// Says whether a log was seen of every finished job.
+pub(super) fn check_logs(finished: &FinishedJobs, backup: &Backup, drilled: &mut Drilled) {
+    let found = finished.lacking().unwrap_or_else(|| "none".into());
+    // `create` has told of these already.
+    let problems = backup.seal().problems.iter();
+    let told = problems.filter(|p| p.code == WITHOUT_LOG);
+    let told = told.map(|p| p.message.as_str()).find(|m| *m == found);
+    drilled.check(
+        "finished jobs without a log",
+        told.unwrap_or("none"),
+        &found,
+    );
 }

@@ -46,7 +46,8 @@ impl Build {
     /// Writes the repository.
     ///
     /// # Errors
-    /// `Refused` if the backup does not hold the whole closure, or a tool is missing.
+    /// `Refused` if the backup does not hold the whole closure; `Damaged` if a .deb is not what it
+    /// was; `Failed` if a tool is missing, or this is not root.
     pub(super) fn of(backup: &Backup, dir: &Path, progress: &Progress) -> Result<Self, Failure> {
         let document = packages::need_debs(backup)?;
         if document.closed != Some(true) || !document.lacking.is_empty() {
@@ -56,6 +57,10 @@ impl Build {
             );
             let hint = "make a backup with `lava-backup create --packages closure`";
             return Err(Failure::new(Exit::Refused, what).hint(hint));
+        }
+        if !rustix::process::geteuid().is_root() {
+            let what = "could not drill the packages: only root can install them";
+            return Err(Failure::new(Exit::Failed, what));
         }
         for (tool, package) in [("mmdebstrap", "mmdebstrap"), ("unshare", "util-linux")] {
             let there = |dir: &&str| Path::new(dir).join(tool).exists();
@@ -84,6 +89,9 @@ impl Build {
     }
 
     /// A root with these packages, each of a name in its version.
+    ///
+    /// # Errors
+    /// `Damaged` if they make none, but for reasons of this host.
     pub(super) fn root(&self, facts: &Facts, wanted: &[&Package]) -> Result<PathBuf, Failure> {
         let native = facts.architecture.as_deref().unwrap_or_default();
         let exact = |package: &&Package| match package.architecture.as_str() {
@@ -122,11 +130,15 @@ impl Build {
             .lines()
             .filter(|line| !line.trim().is_empty())
             .collect();
+        let of_this_host =
+            |line: &&str| line.starts_with("unshare: ") || line.contains("No space left on device");
+        let exit = match last.iter().any(of_this_host) {
+            true => Exit::Failed,
+            false => Exit::Damaged,
+        };
         let last = last[last.len().saturating_sub(3)..].join(" / ");
-        Err(Failure::new(
-            Exit::Damaged,
-            format!("could not build a system of the backup's .debs: {last}"),
-        ))
+        let what = format!("could not build a system of the backup's .debs: {last}");
+        Err(Failure::new(exit, what))
     }
 }
 
