@@ -1,8 +1,10 @@
 //! The steps from a backup to a restored host.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use lava_backup_core::FrameName;
 use lava_restore_plan::facts::Role;
 use lava_restore_plan::{
     ErrorKind, Facts, Host, Intent, Options, Plan, UnknownField, Verdict, render,
@@ -25,9 +27,10 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<Answer, Failure> {
     for (name, target) in args.backups.iter().zip(targets) {
         let backup = named::open(&args.store, name)?;
         let known = backup_facts::for_plan(&backup)?;
-        let digest = digest(&target);
+        let bound = Bound::to(&target);
         let mut host = Host::new(known, place(args, name)?, target);
-        host.target_digest = Some(digest);
+        host.target_digest = Some(bound.digest);
+        host.target_fields = bound.fields;
         hosts.push(host);
     }
     let intent = match args.intent {
@@ -172,10 +175,28 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Binds a plan to the facts that it was made for.
-pub(crate) fn digest(facts: &Facts) -> String {
-    let text = serde_json::to_string(&facts.lasting()).unwrap_or_default();
-    lava_backup_core::FrameName::of(text.as_bytes()).to_string()
+/// What binds a plan to the facts that it was made for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Bound {
+    /// Of all that lasts.
+    pub(crate) digest: String,
+    /// Of each field of it.
+    pub(crate) fields: BTreeMap<String, String>,
+}
+
+impl Bound {
+    pub(crate) fn to(facts: &Facts) -> Self {
+        let lasting = facts.lasting();
+        let digest = |text: String| FrameName::of(text.as_bytes()).to_string();
+        let fields = serde_json::to_value(&lasting).unwrap_or_default();
+        let fields = fields.as_object().into_iter().flatten();
+        Self {
+            digest: digest(serde_json::to_string(&lasting).unwrap_or_default()),
+            fields: fields
+                .map(|(name, value)| (name.clone(), digest(value.to_string())))
+                .collect(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -188,13 +209,20 @@ mod tests {
     fn neither_the_time_of_gathering_nor_the_size_of_the_database_binds_a_plan() {
         let mut facts = Facts::unknown();
         facts.database = DatabaseState::Present(Box::default());
-        let before = digest(&facts);
+        let before = Bound::to(&facts);
         facts.captured_at = Some("later".into());
         if let DatabaseState::Present(database) = &mut facts.database {
             database.size_bytes = Some(1 << 20);
         }
-        assert_eq!(digest(&facts), before);
+        assert_eq!(Bound::to(&facts), before);
         facts.hostname = Some("other".into());
-        assert_ne!(digest(&facts), before);
+        let after = Bound::to(&facts);
+        assert_ne!(after.digest, before.digest);
+        let fields = after.fields.iter();
+        let others = fields.filter(|&(name, digest)| before.fields[name] != *digest);
+        assert_eq!(
+            others.map(|(name, _)| name).collect::<Vec<_>>(),
+            ["hostname"]
+        );
     }
 }

@@ -17,7 +17,8 @@ use lava_restore_plan::{Action, Plan};
 use crate::answer::Answer;
 use crate::args::{OptionalStore, RestoreArgs};
 use crate::exit::{CouldNot, Exit, Failure};
-use crate::{TOOL, clock, named, plan, text};
+use crate::plan::{self, Bound};
+use crate::{TOOL, clock, named, text};
 
 mod asking;
 mod drill_times;
@@ -223,13 +224,13 @@ fn source(planned: Planned<'_>) -> Result<(Store, Backup), Failure> {
 
 /// What is there now: the seal, and the facts of this host if the plan is bound to them.
 fn found(source: &Backup, planned: Planned<'_>) -> Result<Found, Failure> {
-    let target_digest = match planned.host.target_digest {
-        Some(_) => Some(plan::digest(&plan::this_host()?)),
-        None => None,
-    };
+    let bound = planned.host.target_digest.is_some();
+    let facts = bound.then(plan::this_host).transpose()?;
+    let bound = facts.as_ref().map(Bound::to);
     Ok(Found {
         seal_digest: source.digest().to_owned(),
-        target_digest,
+        target_digest: bound.as_ref().map(|bound| bound.digest.clone()),
+        target_fields: bound.map(|bound| bound.fields).unwrap_or_default(),
     })
 }
 

@@ -59,6 +59,48 @@ fn a_plan_is_run_to_its_end_and_its_journal_tells_of_it() {
     assert_eq!(bench.ran().len(), 8);
 }
 
+/// A host may lose its power at any moment: no command begins before the disk has the journal.
+#[test]
+fn every_record_of_the_journal_is_on_the_disk_before_anything_follows() {
+    let bench = Bench::new();
+    let plan = bench.steps(&["one", "two"]);
+    let trace = bench.host.at("trace");
+    let restore = bench.command(&plan, &["--json"]);
+    let ran: Ran = Command::new("strace")
+        .args(["-f", "-y", "-e", "trace=write,fsync,fdatasync,execve", "-o"])
+        .arg(&trace)
+        .arg(restore.get_program())
+        .args(restore.get_args())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+        .into();
+    ran.ends(0);
+    let trace = fs::read_to_string(trace).unwrap();
+    let (mut records, mut commands, mut waits) = (0, 0, false);
+    for call in trace.lines() {
+        let is_of_journal = call.contains("/journal>");
+        if call.contains(" write(") && is_of_journal {
+            assert!(
+                !waits,
+                "a record follows one that is not on the disk: {call}"
+            );
+            records += 1;
+            waits = true;
+        } else if call.contains("sync(") && is_of_journal {
+            waits = false;
+        } else if call.contains(" execve(") {
+            assert!(
+                !waits,
+                "a command follows a record that is not on the disk: {call}"
+            );
+            commands += 1;
+        }
+    }
+    assert_eq!(records, bench.journal().lines().count());
+    assert!(commands > 4 && !waits, "{commands}\n{trace}");
+}
+
 /// The newest drill that ran a plan is what counts, and of its steps those that this plan has.
 #[test]
 fn how_long_it_will_be_is_known_from_a_drill() {
@@ -234,6 +276,11 @@ fn a_plan_that_is_not_for_this_host_and_backup_is_out_of_date() {
             .says(6, &[words, "anew"]);
         assert!(bench.ran().is_empty());
     }
+    let mut stale = honest.clone();
+    stale["hosts"][0]["target_digest"] = json!("0".repeat(64));
+    stale["hosts"][0]["target_fields"] = json!({"hostname": "0".repeat(64)});
+    let plan = bench.write(&stale);
+    bench.restore(&plan, &[]).says(6, &["in its ", " hostname"]);
     let plan = bench.write(&honest);
     bench
         .restore(&plan, &["--resume"])

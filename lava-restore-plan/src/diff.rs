@@ -68,7 +68,7 @@ pub enum Side {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct FieldChange {
-    /// Its name in the plan's document.
+    /// Its name; with dots, where it is in what has that name before them.
     pub field: String,
     /// Its value in the earlier plan.
     pub before: Value,
@@ -215,21 +215,33 @@ fn by_key(things: &Things) -> BTreeMap<&str, &Value> {
 }
 
 fn fields(before: &Value, after: &Value) -> Vec<FieldChange> {
-    let (Some(before), Some(after)) = (before.as_object(), after.as_object()) else {
-        return Vec::new();
+    let mut changes = Vec::new();
+    if before.is_object() && after.is_object() {
+        compare_at(None, before, after, &mut changes);
+    }
+    changes
+}
+
+/// Of an object in both, what differs in it, and not all that it holds.
+fn compare_at(place: Option<&str>, before: &Value, after: &Value, changes: &mut Vec<FieldChange>) {
+    let (Some(old), Some(new)) = (before.as_object(), after.as_object()) else {
+        changes.push(FieldChange {
+            field: place.unwrap_or_default().to_owned(),
+            before: before.clone(),
+            after: after.clone(),
+        });
+        return;
     };
-    let names = before
-        .keys()
-        .chain(after.keys().filter(|name| !before.contains_key(*name)));
-    let change = |name: &String| {
-        let [before, after] = [before, after].map(|fields| fields.get(name).cloned());
-        (before != after).then(|| FieldChange {
-            field: name.clone(),
-            before: before.unwrap_or_default(),
-            after: after.unwrap_or_default(),
-        })
-    };
-    names.filter_map(change).collect()
+    let added = new.keys().filter(|name| !old.contains_key(*name));
+    for name in old.keys().chain(added) {
+        let [before, after] = [old, new].map(|fields| fields.get(name));
+        if before == after {
+            continue;
+        }
+        let place = place.map_or_else(|| name.clone(), |place| format!("{place}.{name}"));
+        let [before, after] = [before, after].map(|value| value.unwrap_or(&Value::Null));
+        compare_at(Some(&place), before, after, changes);
+    }
 }
 
 /// The order of what is the same in both, where it differs. What has changed may stand elsewhere for

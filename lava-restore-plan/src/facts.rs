@@ -124,8 +124,9 @@ impl Facts {
     }
 
     /// The same without what changes from day to day by itself and binds no plan: when it was
-    /// gathered, how much room there is, what archives offer and how old their lists are, and the
-    /// database's size, which grows while nobody does anything (measured: workers ping, vacuum works).
+    /// gathered, how much room there is, what archives offer and how old their lists are, the
+    /// database's size, which grows while nobody does anything (measured: workers ping, vacuum works),
+    /// and whether the daily upgrade is at work this minute: its timer starts it at a random time.
     #[must_use]
     pub fn lasting(&self) -> Self {
         let mut lasting = self.clone();
@@ -142,6 +143,10 @@ impl Facts {
         }
         if let DatabaseState::Present(database) = &mut lasting.database {
             database.size_bytes = None;
+        }
+        let timers = lasting.timers.iter_mut().flatten();
+        for unit in timers.filter(|unit| unit.name == UPGRADE) {
+            unit.active = None;
         }
         lasting.normalise();
         lasting
@@ -495,6 +500,15 @@ mod tests {
     fn what_changes_by_itself_binds_no_plan() {
         let mut facts = Facts::unknown();
         facts.disorder = Some(vec![]);
+        let unit = |name: &str, active| Unit {
+            name: name.into(),
+            active: Some(active),
+            enabled: Some(true),
+        };
+        facts.timers = Some(vec![
+            unit(UPGRADE, false),
+            unit("apt-daily-upgrade.timer", true),
+        ]);
         let before = facts.lasting();
         let expired = Disorder {
             kind: "lists.expired".into(),
@@ -508,7 +522,11 @@ mod tests {
         facts.captured_at = Some("later".into());
         facts.updates = Some(7);
         facts.room = Some(vec![]);
+        facts.timers.as_mut().unwrap()[0].active = Some(true);
         assert_eq!(facts.lasting(), before);
+        facts.timers.as_mut().unwrap()[1].active = Some(false);
+        assert_ne!(facts.lasting(), before);
+        facts.timers.as_mut().unwrap()[1].active = Some(true);
         facts.hostname = Some("other".into());
         assert_ne!(facts.lasting(), before);
     }

@@ -21,6 +21,8 @@ pub struct Host {
     pub target: Facts,
     /// The digest of the target's facts, to bind the plan to them.
     pub target_digest: Option<String>,
+    /// A digest of each field of those facts, by its name, to tell which of them have changed.
+    pub target_fields: BTreeMap<String, String>,
 }
 
 impl Host {
@@ -32,6 +34,7 @@ impl Host {
             store: store.into(),
             target,
             target_digest: None,
+            target_fields: BTreeMap::new(),
         }
     }
 
@@ -65,6 +68,10 @@ pub struct PlannedHost {
     pub backup_created: String,
     /// The digest of the target's facts, when the caller gave one; the plan holds for no others.
     pub target_digest: Option<String>,
+    /// A digest of each field of those facts, by its name: when the digest of all has changed, these
+    /// tell where. They bind nothing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub target_fields: BTreeMap<String, String>,
 }
 
 impl PlannedHost {
@@ -77,6 +84,7 @@ impl PlannedHost {
             seal_digest: host.backup.seal_digest.clone(),
             backup_created: one_line(&host.backup.created),
             target_digest: host.target_digest.clone(),
+            target_fields: host.target_fields.clone(),
         }
     }
 }

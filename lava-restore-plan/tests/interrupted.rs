@@ -38,6 +38,7 @@ fn run(dir: &Path, moment: impl FnMut() + Clone + 'static) -> Ended {
         let found = Found {
             seal_digest: planned.host.seal_digest.clone(),
             target_digest: planned.host.target_digest.clone(),
+            target_fields: planned.host.target_fields.clone(),
         };
         Run::begin(planned, state, &found, "test")
     };

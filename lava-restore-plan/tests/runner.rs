@@ -32,6 +32,7 @@ fn found(plan: &Plan) -> Found {
     Found {
         seal_digest: host.seal_digest.clone(),
         target_digest: host.target_digest.clone(),
+        target_fields: host.target_fields.clone(),
     }
 }
 
@@ -258,6 +259,16 @@ fn a_plan_runs_only_where_and_for_what_it_was_made() {
     target.target_digest = Some(other.clone());
     assert_eq!(kind(begin(&plan, dir.path(), &seal)), ErrorKind::Stale);
     assert_eq!(kind(begin(&plan, dir.path(), &target)), ErrorKind::Stale);
+    let mut before = plan.clone();
+    before.hosts[0].target_fields = [("locales", "1"), ("packages", "2"), ("worker", "3")]
+        .map(|(field, digest)| (field.to_owned(), digest.to_owned()))
+        .into();
+    target.target_fields = [("locales", "1"), ("packages", "4"), ("units", "5")]
+        .map(|(field, digest)| (field.to_owned(), digest.to_owned()))
+        .into();
+    let changed = begin(&before, dir.path(), &target).map(drop).unwrap_err();
+    let said = changed.to_string();
+    assert!(said.ends_with(", in its packages, units, worker"), "{said}");
     target.target_digest = None;
     assert_eq!(kind(begin(&plan, dir.path(), &target)), ErrorKind::Stale);
     assert_eq!(kind(resume(&plan, dir.path())), ErrorKind::NotBegun);
@@ -367,6 +378,7 @@ fn a_worker_waits_for_the_evidence_of_its_master_and_nobody_may_say_it_instead()
         let found = Found {
             seal_digest: worker.host.seal_digest.clone(),
             target_digest: worker.host.target_digest.clone(),
+            target_fields: worker.host.target_fields.clone(),
         };
         let mut run = Run::begin(worker, state(there), &found, "test").unwrap();
         if let Some((evidence, digest)) = evidence {

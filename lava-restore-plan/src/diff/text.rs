@@ -45,7 +45,8 @@ fn write_difference(f: &mut Formatter<'_>, kind: &str, difference: &Difference) 
     let changed = |name: &str| fields.iter().any(|change| change.field == name);
     for change in fields {
         // Commands follow from actions and say the same.
-        if change.field != "action" || !changed("argv") {
+        let of_action = change.field == "action" || change.field.starts_with("action.");
+        if !of_action || !changed("argv") {
             f.write_str("    ")?;
             write_change(f, change, "        ")?;
         }

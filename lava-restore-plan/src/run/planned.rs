@@ -1,3 +1,5 @@
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::error::{Error, ErrorKind, Result};
 use super::journal::Record;
 use super::record::Entry;
@@ -21,6 +23,8 @@ pub struct Found {
     pub seal_digest: String,
     /// The digest of the target's facts; not needed for a plan that is bound to none.
     pub target_digest: Option<String>,
+    /// A digest of each field of those facts, to tell which have changed.
+    pub target_fields: BTreeMap<String, String>,
 }
 
 impl<'p> Planned<'p> {
@@ -114,7 +118,15 @@ impl<'p> Planned<'p> {
         if bound.is_none() || *bound == found.target_digest {
             return Ok(());
         }
-        let what = "run the plan: this host is not any more what it was made for";
+        let mut what = String::from("run the plan: this host is not any more what it was made for");
+        let (then, now) = (&self.host.target_fields, &found.target_fields);
+        let fields: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+        let others = fields.into_iter().filter(|&at| then.get(at) != now.get(at));
+        let others: Vec<&str> = others.map(String::as_str).collect();
+        if !then.is_empty() && !others.is_empty() {
+            // A plan may have been written by anybody, with names of any length.
+            what.push_str(&format!(", in its {:.400}", others.join(", ")));
+        }
         Err(Error::new(ErrorKind::Stale, what))
     }
 
