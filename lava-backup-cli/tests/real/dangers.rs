@@ -2,17 +2,17 @@
 //! the restore copes with it, or stops before it matters and says what it found.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::Value;
 
 use crate::common::Ran;
 use crate::master::{self, ACTIVE, AWAKE, Master, SERVICES};
+use crate::release::Release;
 
 const JOBS: u32 = 60;
 const STORE: &str = "/srv/store";
 const QUEUE: &str = "master.maintenance.queue";
-/// Where `scripts/real-lava/package-debs` keeps it, beside a pristine master.
+/// What `scripts/real-lava/package-debs` keeps, beside a pristine master.
 const UNATTENDED: &str = "unattended-upgrades";
 /// What is there where it is installed, and changes packages by itself.
 const UPGRADE_UNITS: [&str; 4] = [
@@ -23,14 +23,11 @@ const UPGRADE_UNITS: [&str; 4] = [
 ];
 const MIGRATIONS: &str = "SELECT count(*) FROM django_migrations";
 
-#[test]
-fn a_lab_comes_back_on_a_host_that_is_unlike_its_own() {
-    let Some(pristine) = master::pristine("a_lab_comes_back_on_a_host_that_is_unlike_its_own")
-    else {
-        return;
-    };
+on_each_release!(a_lab_comes_back_on_a_host_that_is_unlike_its_own);
+
+fn a_lab_comes_back_on_a_host_that_is_unlike_its_own(release: &Release) {
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-    let (new, backup) = Master::to_become(&pristine, dir.path(), STORE, |lab| {
+    let (new, backup) = release.master_to_become(dir.path(), STORE, |lab| {
         sh(
             lab,
             "systemctl stop SERVICES
@@ -83,8 +80,9 @@ fn a_lab_comes_back_on_a_host_that_is_unlike_its_own() {
 /// A cluster with the database that LAVA's package makes in it.
 fn new_cluster(new: &Master, encoding: &str, locale: &str) {
     let script = "systemctl stop SERVICES
-         pg_dropcluster --stop 15 main
-         pg_createcluster --encoding ENCODING --locale LOCALE 15 main --start >/dev/null
+         major=$(ls /etc/postgresql)
+         pg_dropcluster --stop $major main
+         pg_createcluster --encoding ENCODING --locale LOCALE $major main --start >/dev/null
          cd /
          runuser -u postgres -- psql -qXc 'CREATE ROLE lavaserver LOGIN'
          runuser -u postgres -- createdb -O lavaserver lavaserver";
@@ -117,26 +115,22 @@ fn logs_elsewhere_are_told(lab: &Master) {
     sh(lab, &format!("rm {settings} /srv/elsewhere.tar.zst"));
 }
 
-#[test]
-fn what_happens_while_a_restore_waits_is_seen_before_it_matters() {
-    let Some(pristine) =
-        master::pristine("what_happens_while_a_restore_waits_is_seen_before_it_matters")
-    else {
-        return;
-    };
+on_each_release!(what_happens_while_a_restore_waits_is_seen_before_it_matters);
+
+fn what_happens_while_a_restore_waits_is_seen_before_it_matters(release: &Release) {
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-    let new = Master::here(&pristine, dir.path().join("new"));
+    let new = release.master(dir.path().join("new"));
     let backup = {
-        let lab = Master::here(&pristine, dir.path().join("lab"));
+        let lab = release.master(dir.path().join("lab"));
         lab.populate(JOBS);
         assert_ne!(lab.sql(ACTIVE), "0", "there is no job to end");
         let backup = lab.back_up_for(&new, STORE);
-        upgrades_by_itself(&lab, &pristine);
+        upgrades_by_itself(&lab, release);
         what_is_not_held_is_brought_forward_by_itself(&lab);
         backup
     };
     new.take_other_credentials();
-    upgrades_by_itself(&new, &pristine);
+    upgrades_by_itself(&new, release);
     a_package_that_is_not_configured_makes_it_another_host(&new, &backup);
     an_upgrade_at_work_lets_no_restore_begin(&new, &backup);
     a_dump_that_was_cut_leaves_the_database_as_it_was(&new, &backup);
@@ -190,6 +184,8 @@ fn a_package_that_is_not_configured_makes_it_another_host(new: &Master, backup: 
     sh(new, UNPACK);
     let other = new.run(&["lava-backup", "restore", "/root/plan.json"]);
     assert_eq!(other.code, 6, "{}", other.err);
+    let said = "what it was made for, in its disorder, packages\n";
+    assert!(other.err.contains(said), "{}", other.err);
     is_untouched(new);
     refused(new, backup, "pkg.unclean");
     sh(new, "dpkg --purge half");
@@ -312,14 +308,15 @@ fn an_upgrade_at_work_lets_no_restore_begin(new: &Master, backup: &str) {
         "DPkg::Pre-Invoke { \"touch /root/began; until [ -e /root/go ]; do sleep 0.1; done\"; };";
     let hook = new.dir.join("etc/apt/apt.conf.d/53waits");
     fs::write(&hook, waits).unwrap();
+    // Made while it was not at work yet: its timer starts it when it likes.
+    let plan = new.plan(&["--store", STORE, backup], &[]);
+    what_upgrades_by_itself_is_named(&plan);
     sh(
         new,
         "rm -rf /var/lib/apt/periodic/*
          systemctl start --no-block apt-daily-upgrade.service
          timeout 60 sh -c 'until [ -e /root/began ]; do sleep 0.1; done'",
     );
-    let plan = new.plan(&["--store", STORE, backup], &[]);
-    what_upgrades_by_itself_is_named(&plan);
     let before = lava_of(new);
     let failed = new.restore(&[], 1);
     assert_eq!(
@@ -363,8 +360,8 @@ fn what_upgrades_by_itself_is_named(plan: &Value) {
 }
 
 /// Gives a host the package that upgrades with nobody asking, told to take all that it finds.
-fn upgrades_by_itself(host: &Master, pristine: &Path) {
-    let debs = pristine.with_extension(UNATTENDED);
+fn upgrades_by_itself(host: &Master, release: &Release) {
+    let debs = release.debs(UNATTENDED);
     assert!(debs.exists(), "scripts/test makes {}", debs.display());
     let to = host.dir.join("srv/debs");
     fs::create_dir_all(&to).unwrap();

@@ -7,11 +7,10 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::common::{Ran, skip};
+use crate::common::Ran;
 use crate::master::{self, Master};
+use crate::release::Release;
 
-const TEST: &str = "a_backup_alone_makes_a_system_and_a_bare_debian_a_serving_master";
-const OF_EVERY_RELEASE: &str = "so_does_a_backup_of_every_other_release";
 const JOBS: u32 = 50;
 /// What a job that is added or started changes. One that is ended before it began gets both times
 /// at once.
@@ -83,10 +82,6 @@ fn packages(root: &Path) -> Vec<String> {
 struct Cache(PathBuf);
 
 impl Cache {
-    fn of(suite: &str) -> Self {
-        Self(cache().join(format!("{suite}.debs")))
-    }
-
     fn name(line: &str) -> String {
         let mut words = line.split(' ');
         let mut next = || words.next().unwrap();
@@ -139,38 +134,15 @@ impl Cache {
     }
 }
 
-/// Where the pristine masters are.
-fn cache() -> PathBuf {
-    std::env::var_os("LAVA_BACKUP_CACHE").unwrap().into()
-}
+on_each_release!(a_backup_alone_makes_a_system_and_a_bare_debian_a_serving_master);
 
-#[test]
-fn a_backup_alone_makes_a_system_and_a_bare_debian_a_serving_master() {
-    if std::env::var_os("LAVA_BACKUP_CACHE").is_none() {
-        return skip(TEST, "LAVA_BACKUP_CACHE names no real LAVA masters");
-    }
-    comes_from_nothing("bookworm", Path::new(env!("CARGO_BIN_EXE_lava-backup")));
-}
-
-#[test]
-fn so_does_a_backup_of_every_other_release() {
-    if std::env::var_os("LAVA_BACKUP_ALL_RELEASES").is_none() {
-        return skip(OF_EVERY_RELEASE, "takes long: --all-releases runs it");
-    }
-    // The one that is built for the oldest C library.
-    let program: PathBuf = std::env::var_os("LAVA_BACKUP_PORTABLE").unwrap().into();
-    for suite in ["bullseye", "trixie"] {
-        comes_from_nothing(suite, &program);
-    }
-}
-
-fn comes_from_nothing(suite: &str, program: &Path) {
+fn a_backup_alone_makes_a_system_and_a_bare_debian_a_serving_master(release: &Release) {
+    let program = release.program();
     let lava_backup = |arguments: &[&str]| lava_backup(program, arguments);
-    let pristine = cache().join(suite);
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
     let lab = Clone(dir.path().join("lab"));
-    lava_master(&["clone", text(&pristine), text(&lab.0)]).ends(0);
-    let cache = Cache::of(suite);
+    lava_master(&["clone", text(&release.pristine()), text(&lab.0)]).ends(0);
+    let cache = Cache(release.debs("debs"));
     cache.fill(&lab.0);
     let before = packages(&lab.0);
     assert!(before.len() > 200 && before.iter().all(|line| line.ends_with(" installed")));
@@ -203,6 +175,7 @@ fn comes_from_nothing(suite: &str, program: &Path) {
     let to = ["--to", text(&repository)];
     lava_backup(&[&["packages", "repo", "--store", &store, "latest"], &to[..]].concat()).ends(0);
     cache.keep(&lab.0, &repository);
+    what_the_backup_lacks_comes_from_where_the_host_has_its_own(release, &lab.0, &repository);
     fs::remove_dir_all(&repository).unwrap();
 
     // With every .deb in an earlier backup, neither cache nor mirror is needed.
@@ -219,11 +192,124 @@ fn comes_from_nothing(suite: &str, program: &Path) {
         "{second} bytes are new beside {first}"
     );
 
-    let bare = pristine.with_file_name(format!("{suite}-bare"));
     let lab = lab.boot(program);
     let new = Clone(dir.path().join("target"));
-    lava_master(&["clone", text(&bare), text(&new.0)]).ends(0);
+    lava_master(&["clone", text(&release.root("bare")), text(&new.0)]).ends(0);
     becomes_a_serving_master(program, &lab, &new.boot(program), &before);
+}
+
+/// A backup that has .debs of LAVA's packages alone, on a bare Debian with a mirror of the others.
+fn what_the_backup_lacks_comes_from_where_the_host_has_its_own(
+    release: &Release,
+    lab: &Path,
+    mirror: &Path,
+) {
+    // LAVA's own, which wants others of the mirror's, and no database.
+    const WANTED: &str = "lava-common";
+    let program = release.program();
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let new = Clone(dir.path().join("new"));
+    lava_master(&["clone", text(&release.root("bare")), text(&new.0)]).ends(0);
+    let store = new.0.join("srv/store").to_str().unwrap().to_owned();
+    fs::create_dir_all(new.0.join("srv")).unwrap();
+    lava_backup(program, &["init", "--store", &store]).ends(0);
+    let create = [
+        "create",
+        "--store",
+        &store,
+        "--root",
+        text(lab),
+        "--no-database",
+    ];
+    lava_backup(
+        program,
+        &[&create[..], &["--packages", "critical"]].concat(),
+    )
+    .ends(0);
+    run(Command::new("cp")
+        .arg("-rT")
+        .args([mirror, &new.0.join("srv/mirror")]));
+    let own = "deb [trusted=yes] file:/srv/mirror ./\n";
+    fs::write(new.0.join("etc/apt/sources.list"), "").unwrap();
+    fs::write(new.0.join("etc/apt/sources.list.d/lab.list"), own).unwrap();
+
+    let new = new.boot(program);
+    let sources = [
+        "find",
+        "/etc/apt",
+        "-type",
+        "f",
+        "-exec",
+        "sha256sum",
+        "{}",
+        "+",
+    ];
+    let before = new.run(&sources).ends(0).out;
+    let install = ["packages", "install", "--store", STORE, "latest"];
+    let installed = new.lava_backup(&[&install[..], &[WANTED]].concat(), 0);
+    assert_eq!(installed["alone"], false, "{installed:#}");
+    let is_wanted = |line: &&String| line.starts_with(&format!("{WANTED} "));
+    let [then, now] = [packages(lab), packages(&new.dir)].map(|all| {
+        let found = all.iter().find(is_wanted).cloned();
+        found.unwrap()
+    });
+    assert_eq!(then, now);
+    assert!(then.ends_with(" installed"), "{then}");
+    assert_eq!(
+        new.run(&sources).ends(0).out,
+        before,
+        "its own sources are others now"
+    );
+    left_no_debs(&new);
+}
+
+/// Nothing is left of what was laid out for apt.
+fn left_no_debs(new: &Master) {
+    let left = fs::read_dir(new.dir.join("var/lib/lava-backup")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    let made = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("packages-");
+    assert!(!left.iter().any(made), "{left:?}");
+}
+
+/// A run is cut off while packages are unpacked, and once more, with its host, while they are
+/// configured.
+fn is_cut_off_in_the_install(new: &Master, restore: &str) {
+    let cut_off = |restore: &str, state: &str, cut: &dyn Fn()| {
+        std::thread::scope(|scope| {
+            let run = scope.spawn(|| new.run(&["sh", "-c", restore]));
+            let count = || {
+                let all = packages(&new.dir);
+                all.iter().filter(|line| line.ends_with(state)).count()
+            };
+            let before = count();
+            while count() < before + 20 {
+                assert!(!run.is_finished(), "{}", run.join().unwrap().err);
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+            cut();
+            assert_ne!(run.join().unwrap().code, 0);
+        });
+        let journal = new.dir.join("var/lib/lava-backup/restore");
+        let journal = fs::read_dir(journal).unwrap().next().unwrap().unwrap();
+        let journal = fs::read_to_string(journal.path().join("journal")).unwrap();
+        // The run may see its command killed before it is killed itself, and write that down.
+        let of_commands = |line: &&str| line.contains("\"what\":\"command-begins\"");
+        let last = journal.lines().rfind(of_commands).unwrap();
+        let step = "\"step\":\"master.install.packages\"";
+        assert!(last.contains(step), "it was cut off elsewhere: {last}");
+        let is_done = |line: &str| line.contains("\"step-done\"") && line.contains(step);
+        assert!(!journal.lines().any(is_done), "it was not cut off");
+    };
+    cut_off(restore, " unpacked", &|| {
+        // A bare Debian has no pkill.
+        let kill = "for process in /proc/[0-9]*; do case $(cat $process/comm) in
+            lava-backup | apt-get | dpkg) kill -KILL ${process#/proc/} ;; esac; done";
+        new.run(&["sh", "-c", kill]).ends(0);
+    });
+    cut_off(&format!("{restore} --resume"), " installed", &|| {
+        new.crash()
+    });
+    new.start();
 }
 
 /// A store with one complete backup: drills of its packages, alone and in a system that boots, and
@@ -235,7 +321,7 @@ fn becomes_a_serving_master(program: &Path, lab: &Master, new: &Master, packages
     let store = lab.dir.join("srv/store");
     for (level, checks, tables) in [
         ("packages", 0, 0.into()),
-        ("boot", 6, made["tables"].clone()),
+        ("boot", 11, made["tables"].clone()),
     ] {
         let drill = ["drill", "--level", level, "--store", text(&store), "--json"];
         let drilled = lava_backup(program, &drill).ends(0).json();
@@ -263,7 +349,9 @@ fn becomes_a_serving_master(program: &Path, lab: &Master, new: &Master, packages
     let answers = master::answers(&plan, "master").join("\n");
     fs::write(new.dir.join("root/answers"), answers).unwrap();
     let restore = "lava-backup --json restore /root/plan.json --confirm /root/answers";
-    let done = new.run(&["sh", "-c", restore]).ends(0);
+    is_cut_off_in_the_install(new, restore);
+    let resume = format!("{restore} --resume");
+    let done = new.run(&["sh", "-c", &resume]).ends(0);
     // It says what the drill in a system that boots has measured.
     let is_load = |line: &&str| line.starts_with("step ") && line.ends_with(".database.load");
     let told = done.err.lines().skip_while(|line| !is_load(line)).nth(2);
@@ -305,9 +393,5 @@ fn becomes_a_serving_master(program: &Path, lab: &Master, new: &Master, packages
         assert!(status == 200 && !said.is_empty(), "{path}: {status}");
         assert_eq!((status, said), lab.page(&path), "{path}");
     }
-    // Nothing is left of what was laid out for apt.
-    let left = fs::read_dir(new.dir.join("var/lib/lava-backup")).unwrap();
-    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
-    let made = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("packages-");
-    assert!(!left.iter().any(made), "{left:?}");
+    left_no_debs(new);
 }

@@ -1,10 +1,6 @@
 //! Who reaches a real LAVA while only its workers may.
 
-use std::path::Path;
-
-use crate::master::{self, Master};
-
-const TEST: &str = "no_site_of_apaches_lets_users_in_while_only_workers_may";
+use crate::release::Release;
 
 /// A second way to LAVA, whose own rules let everybody in.
 const OWN_SITE: &str = r#"Listen 8443
@@ -34,14 +30,11 @@ const ASK: &str = "import socket, sys\n\
     \x20 s.sendall(f'GET {path} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n'.encode())\n\
     \x20 print(s.recv(64).split()[1].decode(), page)";
 
-#[test]
-fn no_site_of_apaches_lets_users_in_while_only_workers_may() {
-    let Some(pristine) = master::pristine(TEST) else {
-        return;
-    };
+on_each_release!(no_site_of_apaches_lets_users_in_while_only_workers_may);
+
+fn no_site_of_apaches_lets_users_in_while_only_workers_may(release: &Release) {
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-    let program = Path::new(env!("CARGO_BIN_EXE_lava-backup"));
-    let lab = Master::clone_of(&pristine, dir.path().join("lab"), program);
+    let lab = release.master(dir.path().join("lab"));
     let site = lab.dir.join("etc/apache2/sites-available/own.conf");
     std::fs::write(site, OWN_SITE).unwrap();
     let close = "set -e; a2ensite -q own lava-server; lava-backup admit workers\n\

@@ -1,6 +1,6 @@
-//! A real LAVA master, brought back by a `restore` that is killed after every step and in the longest,
-//! whose disk is full under the files and under the database, whose server of PostgreSQL is killed,
-//! and whose host loses its power.
+//! A real LAVA master that is at work, in whose place another is brought back by a `restore` that is
+//! killed after every step and in the longest, whose disk is full under the files and under the
+//! database, whose server of PostgreSQL is killed, and whose host ends at once.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::common::Ran;
-use crate::master::{self, BESIDE, Master};
+use crate::master::{BESIDE, Master};
+use crate::release::Release;
 
-const TEST: &str = "a_restore_that_is_killed_after_every_step_brings_a_real_master_back";
 const JOBS: u32 = 300;
 const STORE: &str = "/srv/store";
 const SETTINGS: &str = "master.database.settings";
@@ -19,35 +19,52 @@ const FILES: &str = "master.config.files";
 const CLUSTERS: &str = "/var/lib/postgresql";
 /// Where most of the files go.
 const MEDIA: &str = "/var/lib/lava-server/default/media";
+/// All jobs of a lab, as the server makes text of them.
+const LAB: &str = "SELECT count(*), md5(string_agg(t::text, '' ORDER BY id)) \
+    FROM lava_scheduler_app_testjob t";
 /// Some thirty megabytes, so that a disk is full in the middle of the load.
 const BALLAST: &str =
     "CREATE TABLE ballast AS SELECT md5(n::text) FROM generate_series(1, 450000) n";
 
-#[test]
-fn a_restore_that_is_killed_after_every_step_brings_a_real_master_back() {
-    let Some(pristine) = master::pristine(TEST) else {
-        return;
-    };
+on_each_release!(a_restore_that_is_killed_after_every_step_brings_a_real_master_back);
+
+fn a_restore_that_is_killed_after_every_step_brings_a_real_master_back(release: &Release) {
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-    let (new, backup) = Master::to_become(&pristine, dir.path(), STORE, |lab| {
+    let (new, backup) = release.master_to_become(dir.path(), STORE, |lab| {
         lab.populate(JOBS);
         lab.sql(BALLAST);
         lab.sql("ALTER TABLE ballast OWNER TO lavaserver");
     });
     new.take_other_credentials();
-    let plan = new.plan(&["--store", STORE, &backup], &[]);
+    new.populate(30);
+    let refused = new.run(&["lava-backup", "plan", "--store", STORE, &backup]);
+    assert_eq!(refused.code, 3, "{}", refused.out);
+    assert!(refused.out.contains("`target.has_data`"), "{}", refused.out);
+    no_package_is_installed_over_a_lab(&new, &backup);
+    let plan = new.plan(&["--store", STORE, &backup, "--replace-data"], &[]);
     let steps = plan["steps"].as_array().unwrap().iter();
     let steps = steps.map(|step| step["id"].as_str().unwrap().to_owned());
     let steps: Vec<String> = steps.collect();
     let mut kills = 0;
+    let mut old = String::new();
     while let Some(next) = steps.get(done(&new).len()) {
         match next.as_str() {
             // Or the next run, killed when this is done, might leave the load at work.
-            SETTINGS => server(&new, "stop"),
+            SETTINGS => new.server("stop"),
             LOAD => {
+                // Whatever had to be stopped is.
+                fill(&new, CLUSTERS, 22);
+                new.server("start");
+                old = new.sql(LAB);
+                assert!(!old.starts_with("0|"), "{old}");
+                let is_whole = || assert_eq!(new.sql(LAB), old, "the old database is not whole");
                 the_load_meets_a_full_disk(&new);
+                is_whole();
                 the_load_loses_its_server(&new);
+                is_whole();
                 the_load_loses_its_host(&new);
+                is_whole();
+                assert_ne!(new.sql(BESIDE), "0", "it was not in the load");
                 fill(&new, MEDIA, 1);
             }
             FILES => {
@@ -71,7 +88,35 @@ fn a_restore_that_is_killed_after_every_step_brings_a_real_master_back() {
     let before = "SELECT datname FROM pg_database WHERE datname LIKE 'lavaserver_before_%'";
     let before = new.sql(before);
     assert_eq!(before.lines().count(), 1, "the old database: {before}");
-    holds_no_lab(&new, &before);
+    assert_eq!(new.sql_in(&before, LAB), old, "the old database");
+}
+
+/// Its scripts would migrate the database, and those of a package whose upgrade was cut off, too.
+fn no_package_is_installed_over_a_lab(new: &Master, backup: &str) {
+    let refused = || {
+        let install = [
+            "packages",
+            "install",
+            "--store",
+            STORE,
+            backup,
+            "lava-common",
+        ];
+        let refused = new.run(&[&["lava-backup"], &install[..]].concat());
+        assert_eq!(refused.code, 3, "{}", refused.err);
+        assert!(
+            refused.err.contains("LAVA's database on this host holds"),
+            "{}",
+            refused.err
+        );
+    };
+    refused();
+    let half = "sed -i.kept '/^Package: lava-server$/,/^$/s/^Status: .*/Status: install ok half-configured/' \
+        /var/lib/dpkg/status; ! cmp -s /var/lib/dpkg/status.kept /var/lib/dpkg/status";
+    new.run(&["sh", "-c", half]).ends(0);
+    refused();
+    let whole = ["mv", "/var/lib/dpkg/status.kept", "/var/lib/dpkg/status"];
+    new.run(&whole).ends(0);
 }
 
 fn journal(new: &Master) -> String {
@@ -156,17 +201,10 @@ fn meets_a_full_disk(new: &Master, step: &str, directory: &str) {
         .ends(0);
 }
 
-fn server(new: &Master, verb: &str) {
-    new.run(&["systemctl", verb, "postgresql@15-main"]).ends(0);
-}
-
 fn the_load_meets_a_full_disk(new: &Master) {
-    fill(new, CLUSTERS, 22);
-    server(new, "start");
     meets_a_full_disk(new, LOAD, CLUSTERS);
     // A server that can't write its log ends itself.
-    server(new, "restart");
-    old_is_whole(new);
+    new.server("restart");
 }
 
 /// Begins to load, and lets something happen meanwhile.
@@ -187,21 +225,18 @@ fn the_load_loses_its_server(new: &Master) {
     });
     assert_eq!(ran.code, 1, "{}", ran.out);
     assert_eq!(ran.json()["stopped"]["step"], LOAD, "{}", ran.out);
-    server(new, "restart");
-    old_is_whole(new);
+    new.server("restart");
 }
 
 /// Its database is on a disk that stays.
 fn the_load_loses_its_host(new: &Master) {
-    server(new, "stop");
+    new.server("stop");
     new.run(&["umount", CLUSTERS]).ends(0);
-    server(new, "start");
+    new.server("start");
     let ran = in_the_load(new, || new.crash());
     assert_ne!(ran.code, 0, "{}", ran.out);
     was_at(new, LOAD);
     new.start();
-    old_is_whole(new);
-    assert_ne!(new.sql(BESIDE), "0", "it was not in the load");
 }
 
 /// Killed with its command, while some files are there and some are not.
@@ -238,16 +273,4 @@ fn was_at(new: &Master, step: &str) {
     let journal = journal(new);
     let last = journal.lines().last().unwrap();
     assert!(last.contains(&begins(step)), "it ended elsewhere: {last}");
-}
-
-fn old_is_whole(new: &Master) {
-    holds_no_lab(new, "lavaserver");
-}
-
-/// As it was installed.
-fn holds_no_lab(new: &Master, database: &str) {
-    let jobs = "SELECT count(*) FROM lava_scheduler_app_testjob";
-    assert_eq!(new.sql_in(database, jobs), "0");
-    let users = "SELECT count(*) > 0 FROM auth_user";
-    assert_eq!(new.sql_in(database, users), "t");
 }

@@ -1,12 +1,16 @@
 //! Real LAVA masters and workers, backed up and brought back.
 //!
-//! `scripts/test` makes pristine ones and names their directory in `LAVA_BACKUP_CACHE`, that
-//! of Debian 12 in `LAVA_BACKUP_REAL_MASTER`, and in `LAVA_BACKUP_PORTABLE` a build of our
-//! program that runs in all of them. Each test works on copy-on-write clones of its own.
+//! `scripts/test` makes pristine ones and names their directory in `LAVA_BACKUP_CACHE`, and in
+//! `LAVA_BACKUP_PORTABLE` a build of our program that runs in all of them. Each test works on
+//! copy-on-write clones of its own. What is done on each release is done on that of Debian 12
+//! every day, and on the others where `LAVA_BACKUP_ALL_RELEASES` is set.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../common/mod.rs"]
 mod common;
+#[macro_use]
+mod release;
+
 mod dangers;
 mod from_nothing;
 mod guard;

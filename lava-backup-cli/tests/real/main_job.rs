@@ -9,19 +9,19 @@ use serde_json::Value;
 use crate::common::Ran;
 use crate::master::{self, ACTIVE, AWAKE, Master};
 use crate::playbook::Playbook;
+use crate::release::Release;
 
+const TEST: &str = "a_real_master_is_backed_up_at_work_and_brought_back_on_a_pristine_one";
 const JOBS: u32 = 300;
 const STORE: &str = "/srv/store";
 
 #[test]
 fn a_real_master_is_backed_up_at_work_and_brought_back_on_a_pristine_one() {
-    let Some(pristine) =
-        master::pristine("a_real_master_is_backed_up_at_work_and_brought_back_on_a_pristine_one")
-    else {
+    let Some(release) = Release::at_hand("bookworm", TEST) else {
         return;
     };
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-    let lab = Master::here(&pristine, dir.path().join("lab"));
+    let lab = release.master(dir.path().join("lab"));
     lab.populate(JOBS);
     let before = job_files(&lab);
     let backup = back_up_at_work(&lab);
@@ -30,7 +30,7 @@ fn a_real_master_is_backed_up_at_work_and_brought_back_on_a_pristine_one() {
         ("script", by_script as fn(&Master, &str)),
         ("playbook", by_playbook),
     ] {
-        let new = Master::here(&pristine, dir.path().join(name));
+        let new = release.master(dir.path().join(name));
         new.take_other_credentials();
         new.take_store(&lab, STORE);
         way(&new, &backup);

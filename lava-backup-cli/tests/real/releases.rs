@@ -7,9 +7,10 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::common::skip;
 use crate::master::Master;
+use crate::release::Release;
 
+const TEST: &str = "masters_of_three_releases_are_drilled_on_every_server_that_takes_them_and_kept_from_other_code";
 const JOBS: u32 = 50;
 /// Within a master.
 const FILE: &str = "/srv/backup.tar.zst";
@@ -21,19 +22,15 @@ const RELEASES: [(&str, u64); 3] = [("bullseye", 13), ("bookworm", 15), ("trixie
 #[test]
 fn masters_of_three_releases_are_drilled_on_every_server_that_takes_them_and_kept_from_other_code()
 {
-    let place = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let (Some(cache), Some(program)) = (place("LAVA_BACKUP_CACHE"), place("LAVA_BACKUP_PORTABLE"))
-    else {
-        return skip(
-            "masters_of_three_releases_are_drilled_on_every_server_that_takes_them_and_kept_from_other_code",
-            "LAVA_BACKUP_CACHE and LAVA_BACKUP_PORTABLE name no real masters and no program for them",
-        );
+    let releases = RELEASES.iter();
+    let releases = releases.map(|(suite, _)| Release::at_hand(suite, TEST));
+    let Some(releases) = releases.collect::<Option<Vec<_>>>() else {
+        return;
     };
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-    let masters = RELEASES.map(|(suite, ..)| {
-        let pristine = cache.join(suite);
-        Master::clone_of(&pristine, dir.path().join(suite), &program)
-    });
+    let masters = releases.iter();
+    let masters = masters.map(|release| release.master(dir.path().join(release.suite)));
+    let masters: Vec<Master> = masters.collect();
     for (master, (suite, major)) in masters.iter().zip(RELEASES) {
         back_up(master, suite, major);
     }
@@ -95,7 +92,7 @@ fn drilled(master: &Master, file: &str, major: u64) {
 }
 
 /// A plan goes only to a master whose code made the database.
-fn own_code_and_no_other(masters: &[Master; 3]) {
+fn own_code_and_no_other(masters: &[Master]) {
     for (at, (from, ..)) in RELEASES.iter().enumerate() {
         for (to, (master, _)) in masters.iter().zip(RELEASES).enumerate() {
             let file = format!("/srv/of-{from}.tar.zst");

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::common::skip;
 use crate::master::{self, Master};
 use crate::playbook::Playbook;
+use crate::release::Release;
 
 const JOBS: u32 = 50;
 /// Within a master.
@@ -18,19 +18,16 @@ const TEST: &str =
 
 #[test]
 fn masters_of_every_suite_are_restored_by_the_script_and_the_playbook_of_their_plan() {
-    let place = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let (Some(cache), Some(program)) = (place("LAVA_BACKUP_CACHE"), place("LAVA_BACKUP_PORTABLE"))
-    else {
-        let why = "LAVA_BACKUP_CACHE and LAVA_BACKUP_PORTABLE name no real masters and no program for them";
-        return skip(TEST, why);
-    };
-    // That of bookworm is restored by real_lava.rs. The oldest is restored by the Ansible of this
+    // That of bookworm is restored by main_job.rs. The oldest is restored by the Ansible of this
     // machine, the newest by that of its own release.
-    let own = cache.join("trixie-ansible");
-    for (suite, control) in [("bullseye", None), ("trixie", Some(own.as_path()))] {
+    for (suite, has_ansible) in [("bullseye", false), ("trixie", true)] {
+        let Some(release) = Release::at_hand(suite, TEST) else {
+            return;
+        };
+        let own = has_ansible.then(|| release.root("ansible"));
+        let control = own.as_deref();
         let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-        let pristine = cache.join(suite);
-        let lab = Master::clone_of(&pristine, dir.path().join("lab"), &program);
+        let lab = release.master(dir.path().join("lab"));
         lab.populate(JOBS);
         let made = lab.lava_backup(&["create", "--to", FILE], 0);
         assert_eq!(made["outcome"], "complete", "{suite}: {made:#}");
@@ -38,7 +35,7 @@ fn masters_of_every_suite_are_restored_by_the_script_and_the_playbook_of_their_p
             by_playbook(new, control, suite);
         }];
         for way in ways {
-            let new = Master::clone_of(&pristine, dir.path().join("new"), &program);
+            let new = release.master(dir.path().join("new"));
             fs::copy(inside(&lab, FILE), inside(&new, FILE)).unwrap();
             way(&new);
             is_the_lab(&new, &lab, suite);

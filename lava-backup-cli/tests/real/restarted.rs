@@ -6,20 +6,18 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::master::{self, ACTIVE, AWAKE, BESIDE, Master, SERVICES};
+use crate::master::{ACTIVE, AWAKE, BESIDE, Master, SERVICES};
+use crate::release::Release;
 
-const TEST: &str = "a_restore_that_is_killed_and_restarted_brings_a_real_master_back";
 const JOBS: u32 = 300;
 const STORE: &str = "/srv/store";
 const QUEUE: &str = "master.maintenance.queue";
 
-#[test]
-fn a_restore_that_is_killed_and_restarted_brings_a_real_master_back() {
-    let Some(pristine) = master::pristine(TEST) else {
-        return;
-    };
+on_each_release!(a_restore_that_is_killed_and_restarted_brings_a_real_master_back);
+
+fn a_restore_that_is_killed_and_restarted_brings_a_real_master_back(release: &Release) {
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-    let (new, backup) = Master::to_become(&pristine, dir.path(), STORE, |lab| lab.populate(JOBS));
+    let (new, backup) = release.master_to_become(dir.path(), STORE, |lab| lab.populate(JOBS));
     new.take_other_credentials();
     let plan = new.plan(&["--store", STORE, &backup], &[QUEUE]);
 

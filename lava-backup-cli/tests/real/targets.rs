@@ -6,7 +6,8 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::master::{self, Master};
+use crate::master::Master;
+use crate::release::Release;
 
 const TEST: &str = "what_is_wrong_with_a_real_target_is_told_by_its_code";
 /// Within a master.
@@ -14,13 +15,13 @@ const FILE: &str = "/srv/backup.tar.zst";
 
 #[test]
 fn what_is_wrong_with_a_real_target_is_told_by_its_code() {
-    let Some(pristine) = master::pristine(TEST) else {
+    let Some(release) = Release::at_hand("bookworm", TEST) else {
         return;
     };
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
-    let target = Master::here(&pristine, dir.path().join("target"));
+    let target = release.master(dir.path().join("target"));
     // Its own backup: whatever is told below comes of what is done below.
-    let lab = Master::here(&pristine, dir.path().join("lab"));
+    let lab = release.master(dir.path().join("lab"));
     lab.populate(10);
     lab.lava_backup(&["create", "--to", FILE], 0);
     let file = |master: &Master| master.dir.join("srv/backup.tar.zst");
