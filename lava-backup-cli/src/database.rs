@@ -189,7 +189,8 @@ impl Target {
 }
 
 /// Does a host name of LAVA's settings stand for this host?
-fn is_here(host: &str) -> bool {
+/// Does the name of a host mean this one, whatever its network?
+pub(crate) fn is_here(host: &str) -> bool {
     let address: Option<std::net::IpAddr> = host.parse().ok();
     host.eq_ignore_ascii_case("localhost") || address.is_some_and(|a| a.is_loopback())
 }

@@ -111,6 +111,11 @@ pub(crate) fn drill(args: &DrillArgs, quiet: bool) -> Result<Answer, Failure> {
         Level::Boot => boot::drill(&backup, args, &progress, &mut drilled),
     };
     drop(progress);
+    // A drill takes its time, and what it misses of a backup that is gone is no damage.
+    if !backup.is_there() {
+        let what = format!("could not drill {}: it was let go meanwhile", backup.id());
+        return Err(Failure::new(Exit::Failed, what));
+    }
     match ended {
         // What keeps a drill from its end, and is the backup's, is what it found.
         Err(failure) if failure.exit == Exit::Damaged => {

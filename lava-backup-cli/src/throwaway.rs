@@ -29,7 +29,7 @@ impl Use {
         match self {
             Self::Drill => "lava-backup-drill-",
             Self::Debs => "lava-backup-debs-",
-            Self::Repository => "packages-",
+            Self::Repository => "lava-backup-packages-",
         }
     }
 

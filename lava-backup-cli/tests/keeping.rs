@@ -374,19 +374,20 @@ fn is_stopped(child: &Child) -> bool {
 #[test]
 fn what_is_let_go_while_a_store_is_verified_is_no_damage() {
     let plain = Plain::new();
-    let many: Vec<String> = (0..30).map(|at| format!("m{at:02}")).collect();
+    let many: Vec<String> = (0..100).map(|at| format!("m{at:02}")).collect();
     for id in &many {
         plain.back_up(id, "master", "2026-11-19T01:00:00Z", &[("config/a", id)]);
     }
     let store = plain.dir.path().join("store");
     let mut command = program();
     command.args(["--json", "verify", "--store"]).arg(&store);
-    let verifying = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut verifying = command.stdout(Stdio::piped()).spawn().unwrap();
     let checked = |id: &str| store.join("backups").join(id).join("evidence").exists();
     wait(|| checked("m00"));
     // Where it has a lock, it would keep this test waiting, too.
     let tmp = store.join("tmp");
     wait(|| {
+        assert_eq!(verifying.try_wait().unwrap(), None, "it was too quick");
         signal(&verifying, "STOP");
         wait(|| is_stopped(&verifying));
         let mut locking = Command::new("flock");
@@ -397,12 +398,12 @@ fn what_is_let_go_while_a_store_is_verified_is_no_damage() {
         }
         free
     });
-    let too_late = checked("m29");
-    plain.store.forget(&"m29".parse().unwrap()).unwrap();
+    let too_late = checked("m99");
+    plain.store.forget(&"m99".parse().unwrap()).unwrap();
     signal(&verifying, "CONT");
     assert!(!too_late);
     let found = ended(verifying).ends(0).json();
     let found = found["backups"].as_array().unwrap().iter();
     let found: Vec<&str> = found.map(|b| b["backup"].as_str().unwrap()).collect();
-    assert_eq!(found, many[..29]);
+    assert_eq!(found, many[..99]);
 }

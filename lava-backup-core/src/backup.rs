@@ -238,7 +238,7 @@ impl Backup {
             evidence.check,
             &digest[..8]
         );
-        if !self.store.holds(self.id()) {
+        if !self.is_there() {
             let what = format!("holds no backup {:?} any more", self.id().as_str());
             return Err(Error::new(ErrorKind::NotFound, self.store.path(), what));
         }
@@ -247,6 +247,15 @@ impl Backup {
             // Its name holds its digest: the same was found in the same second.
             Err(e) if e.kind() == ErrorKind::Exists => Ok(evidence),
             written => written.map(|()| evidence),
+        }
+    }
+
+    /// Whether the store has this backup still: it may have been let go since it was opened, and
+    /// another of its id have come.
+    pub fn is_there(&self) -> bool {
+        match self.store.backup(self.id()) {
+            Ok(found) => found.digest == self.digest,
+            Err(e) => e.kind() != ErrorKind::NotFound,
         }
     }
 

@@ -332,6 +332,12 @@ fn a_forgotten_backup_is_gone_and_the_others_are_whole() {
     let late = one.record(found).unwrap_err();
     assert_eq!(late.kind(), ErrorKind::NotFound);
     assert!(!dir.path().join("store/backups/1").exists());
-    // Its id is free again.
-    back_up(&store, &dir.path().join("root"), "1");
+    // Its id is free again, and what was found of the one that had it is not of the other.
+    fs::write(dir.path().join("root/etc/later"), "").unwrap();
+    let other = back_up(&store, &dir.path().join("root"), "1");
+    assert!(other.is_there());
+    let found = lava_backup_core::EvidenceDraft::new("verify", "full", true);
+    let late = one.record(found).unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::NotFound);
+    assert_eq!(other.evidence().unwrap().len(), 0);
 }

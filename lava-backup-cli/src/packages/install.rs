@@ -2,13 +2,13 @@
 
 use std::process::{Command, Stdio};
 
-use lava_backup_pg::Snapshot;
+use lava_backup_pg::{Address, ErrorKind, Snapshot};
 
 use super::*;
 use crate::args::InstallArgs;
-use crate::collect;
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::throwaway::{Throwaway, Use};
+use crate::{collect, database};
 
 /// Packages that were installed.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -141,9 +141,9 @@ fn refuse_a_lab() -> Result<(), Failure> {
             false => Ok(()),
         };
     };
-    let mut snapshot = match Snapshot::take(&address) {
+    let mut snapshot = match look_into(&address) {
         Ok(snapshot) => snapshot,
-        Err(e) if e.kind() == lava_backup_pg::ErrorKind::Absent => return Ok(()),
+        Err(e) if e.kind() == ErrorKind::Absent => return Ok(()),
         Err(e) => {
             return Err(refused(format!(
                 "whether a lab is there can't be told: {e}"
@@ -170,6 +170,31 @@ fn refuse_a_lab() -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The database as its own role sees it. lava-server's scripts write the settings before they make
+/// the role and the database; where they were cut off between, the server's superuser knows that
+/// there is none.
+fn look_into(address: &Address) -> Result<Snapshot, lava_backup_pg::Error> {
+    let refused = match Snapshot::take(address) {
+        Err(e) if e.kind() == ErrorKind::Connection => e,
+        taken => return taken,
+    };
+    let (true, Ok(os_user)) = (database::is_here(&address.host), host::postgres_user()) else {
+        return Err(refused);
+    };
+    let superuser = Address {
+        host: lava_backup_pg::DEBIAN_SOCKETS.to_owned(),
+        port: address.port,
+        database: address.database.clone(),
+        user: "postgres".to_owned(),
+        password: None,
+        os_user,
+    };
+    match Snapshot::take(&superuser) {
+        Err(e) if e.kind() != ErrorKind::Absent => Err(refused),
+        taken => taken,
+    }
 }
 
 fn set_up(file: &debian::SetupFile) -> Result<(), Failure> {
@@ -222,12 +247,12 @@ fn run(argv: &[String]) -> Result<(), Failure> {
     let verb = arguments
         .iter()
         .find(|word| ["update", "install"].contains(&word.as_str()));
-    let verb = verb.map_or("apt-mark", String::as_str);
+    let verb = verb.unwrap_or(program);
     Err(Failure::new(
         Exit::Failed,
         format!("could not install the packages: {verb} ended with {status}"),
     )
-    .hint("what apt said is above; run this again when it is mended"))
+    .hint("what it said is above; run this again when it is mended"))
 }
 
 /// dpkg is asked, not believed to have done what it was told.

@@ -168,7 +168,7 @@ pub fn confirm() -> Value {
     step
 }
 
-pub fn wait(until: impl Fn() -> bool) {
+pub fn wait(mut until: impl FnMut() -> bool) {
     let began = Instant::now();
     while !until() {
         assert!(began.elapsed() < Duration::from_secs(60), "waited too long");

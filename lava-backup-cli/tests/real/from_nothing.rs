@@ -66,16 +66,18 @@ fn run(command: &mut Command) -> String {
 
 /// `name version architecture state` of each package that dpkg knows.
 fn packages(root: &Path) -> Vec<String> {
-    let form = "${Package} ${Version} ${Architecture} ${db:Status-Status}\n";
-    let mut query = Command::new("dpkg-query");
-    query.arg(format!(
-        "--admindir={}",
-        root.join("var/lib/dpkg").display()
-    ));
-    let out = run(query.args(["-W", "-f", form]));
+    let out = run(&mut dpkg_query(root));
     let mut lines: Vec<String> = out.lines().map(str::to_owned).collect();
     lines.sort();
     lines
+}
+
+fn dpkg_query(root: &Path) -> Command {
+    let form = "${Package} ${Version} ${Architecture} ${db:Status-Status}\n";
+    let admin = format!("--admindir={}", root.join("var/lib/dpkg").display());
+    let mut query = Command::new("dpkg-query");
+    query.args([&admin, "-W", "-f", form]);
+    query
 }
 
 /// .debs that were downloaded once, and the indexes that name them.
@@ -267,22 +269,24 @@ fn what_the_backup_lacks_comes_from_where_the_host_has_its_own(
 fn left_no_debs(new: &Master) {
     let left = fs::read_dir(new.dir.join("var/lib/lava-backup")).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
-    let made = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("packages-");
+    let made =
+        |name: &std::ffi::OsString| name.to_string_lossy().starts_with("lava-backup-packages-");
     assert!(!left.iter().any(made), "{left:?}");
 }
 
-/// A run is cut off while packages are unpacked, and once more, with its host, while they are
-/// configured.
+/// Where lava-server's scripts write how its database is reached, before they make that.
+const DATABASE_SETTINGS: [&str; 2] = [
+    "etc/lava-server/settings.d/00-database.yaml",
+    "etc/lava-server/instance.conf",
+];
+
+/// A run is cut off while packages are unpacked, then, with its host, while they are configured, and
+/// once more while lava-server is.
 fn is_cut_off_in_the_install(new: &Master, restore: &str) {
-    let cut_off = |restore: &str, state: &str, cut: &dyn Fn()| {
+    let cut_off = |restore: &str, is_time: &mut dyn FnMut() -> bool, cut: &dyn Fn()| {
         std::thread::scope(|scope| {
             let run = scope.spawn(|| new.run(&["sh", "-c", restore]));
-            let count = || {
-                let all = packages(&new.dir);
-                all.iter().filter(|line| line.ends_with(state)).count()
-            };
-            let before = count();
-            while count() < before + 20 {
+            while !is_time() {
                 assert!(!run.is_finished(), "{}", run.join().unwrap().err);
                 std::thread::sleep(std::time::Duration::from_millis(20));
             }
@@ -300,15 +304,31 @@ fn is_cut_off_in_the_install(new: &Master, restore: &str) {
         let is_done = |line: &str| line.contains("\"step-done\"") && line.contains(step);
         assert!(!journal.lines().any(is_done), "it was not cut off");
     };
-    cut_off(restore, " unpacked", &|| {
+    // dpkg may put its records in order just while it is asked.
+    let count = |state: &str| {
+        let asked = dpkg_query(&new.dir).output().unwrap().stdout;
+        let all = String::from_utf8(asked).unwrap();
+        all.lines().filter(|line| line.ends_with(state)).count()
+    };
+    let before = count(" unpacked");
+    cut_off(restore, &mut || count(" unpacked") >= before + 20, &|| {
         // A bare Debian has no pkill.
         let kill = "for process in /proc/[0-9]*; do case $(cat $process/comm) in
             lava-backup | apt-get | dpkg) kill -KILL ${process#/proc/} ;; esac; done";
         new.run(&["sh", "-c", kill]).ends(0);
     });
-    cut_off(&format!("{restore} --resume"), " installed", &|| {
-        new.crash()
+    let resume = format!("{restore} --resume");
+    let before = count(" installed");
+    cut_off(&resume, &mut || count(" installed") >= before + 20, &|| {
+        new.crash();
     });
+    new.start();
+    let written = || {
+        let mut files = DATABASE_SETTINGS.iter();
+        files.any(|file| new.dir.join(file).exists())
+    };
+    assert!(!written());
+    cut_off(&resume, &mut || written(), &|| new.crash());
     new.start();
 }
 

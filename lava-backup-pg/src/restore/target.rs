@@ -239,13 +239,16 @@ pub(super) fn create(admin: &Superuser, spec: &Restore<'_>, new: &str) -> Result
         literal(UNFINISHED)
     );
     let made = server.query(&create).and_then(|_| server.query(&mark));
-    let made = made.and_then(|_| grant(&mut server, spec, new));
     made.map_err(|e| {
         let what = format!(
             "make the database {new} with the encoding {} and the locale {}",
             spec.encoding,
             spec.locale.as_ref().unwrap_or(&spec.collate)
         );
+        Error::with(e.kind(), what, e)
+    })?;
+    grant(&mut server, spec, new).map_err(|e| {
+        let what = format!("give the rights to the database {new}");
         Error::with(e.kind(), what, e)
     })
 }
