@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use lava_backup_debian as debian;
-use lava_backup_pg::{Address, Row, Snapshot};
+use lava_backup_pg::{Address, ErrorKind, Row, Snapshot};
 use lava_restore_plan::Facts;
 use lava_restore_plan::facts::{
     Apache, Database, DatabaseState, LavaFacts, Migration, PostgresqlFacts, Role, Settings,
@@ -25,12 +25,12 @@ pub(crate) fn facts(args: &FactsArgs) -> Result<Answer, Failure> {
     let host = Host::open(&args.root)?;
     let (mut facts, _) = of_files(&host)?;
     if let Some(address) = address(&host, args.database.url.as_deref())? {
-        match Snapshot::take(&address) {
+        match database(&address) {
             Ok(mut snapshot) => of_database(&mut facts, &mut snapshot)?,
             // Named on the command line it is asked for; found in the settings
             // of a host that is being prepared it may well be down.
             Err(e) if args.database.url.is_some() => return Err(e).could_not("read the database"),
-            Err(e) if e.kind() == lava_backup_pg::ErrorKind::Absent => {
+            Err(e) if e.kind() == ErrorKind::Absent => {
                 facts.database = DatabaseState::Absent;
             }
             Err(_) => {}
@@ -57,6 +57,34 @@ pub(crate) fn address(host: &Host, named: Option<&str>) -> Result<Option<Address
         os_user: host::user_at_socket(&address),
         ..address
     }))
+}
+
+/// The database at an address, as its own role sees it. lava-server's scripts write the settings
+/// before they make that role and the database: where they were cut off between, the role is let in
+/// nowhere, and the server's superuser knows that there is no database.
+///
+/// # Errors
+/// As [`Snapshot::take`].
+pub(crate) fn database(address: &Address) -> Result<Snapshot, lava_backup_pg::Error> {
+    let shut_out = match Snapshot::take(address) {
+        Err(e) if e.kind() == ErrorKind::Connection => e,
+        taken => return taken,
+    };
+    let (Some(host), Ok(os_user)) = (host::socket(address), host::postgres_user()) else {
+        return Err(shut_out);
+    };
+    let superuser = Address {
+        host,
+        port: address.port,
+        database: address.database.clone(),
+        user: "postgres".to_owned(),
+        password: None,
+        os_user,
+    };
+    match Snapshot::take(&superuser) {
+        Err(e) if e.kind() == ErrorKind::Absent => Err(e),
+        _ => Err(shut_out),
+    }
 }
 
 /// What the files of a host say, and which of them hold a password of apt's or debconf's.
@@ -163,7 +191,7 @@ pub(crate) fn migrations(snapshot: &mut Snapshot) -> Result<Option<Vec<Migration
 pub(crate) fn rows(snapshot: &mut Snapshot, sql: &str) -> Result<Option<Vec<Row>>, Failure> {
     match snapshot.query(sql) {
         Ok(rows) => Ok(Some(rows)),
-        Err(e) if e.kind() == lava_backup_pg::ErrorKind::Absent => Ok(None),
+        Err(e) if e.kind() == ErrorKind::Absent => Ok(None),
         Err(e) => Err(e).could_not("read the database"),
     }
 }

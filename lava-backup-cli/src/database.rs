@@ -146,17 +146,16 @@ impl Target {
                 .could_not(format!("find the server's socket in {}", dir.display()))?
                 .to_string_lossy()
                 .into_owned(),
-            (None, Some(address)) if address.host.starts_with('/') => address.host.clone(),
-            (None, Some(address)) if !is_here(&address.host) => {
-                return Err(Failure::new(
+            (None, Some(address)) => host::socket(address).ok_or_else(|| {
+                Failure::new(
                     Exit::Refused,
                     format!(
                         "could not come to the {address}: it is not on this host, and only a server's own socket lets the superuser in"
                     ),
                 )
-                .hint("run this on that host, or name a socket here with --socket"));
-            }
-            _ => lava_backup_pg::DEBIAN_SOCKETS.to_owned(),
+                .hint("run this on that host, or name a socket here with --socket")
+            })?,
+            (None, None) => lava_backup_pg::DEBIAN_SOCKETS.to_owned(),
         };
         // Of any version that could take the dump: to ask which one is there.
         let programs =
@@ -186,13 +185,6 @@ impl Target {
             settings,
         })
     }
-}
-
-/// Does a host name of LAVA's settings stand for this host?
-/// Does the name of a host mean this one, whatever its network?
-pub(crate) fn is_here(host: &str) -> bool {
-    let address: Option<std::net::IpAddr> = host.parse().ok();
-    host.eq_ignore_ascii_case("localhost") || address.is_some_and(|a| a.is_loopback())
 }
 
 fn restore(args: &DatabaseTargetArgs, quiet: bool) -> Result<Answer, Failure> {
@@ -370,19 +362,4 @@ fn said(compared: &Compared) -> String {
         out += &format!("LOW      the sequence {sequence}\n");
     }
     out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_elsewhere_is_not_mistaken_for_the_one_on_this_host() {
-        assert!(["localhost", "127.0.0.1", "::1"].into_iter().all(is_here));
-        assert!(
-            !["db.example.com", "10.0.0.1", "localhost.example.com"]
-                .into_iter()
-                .any(is_here)
-        );
-    }
 }

@@ -279,6 +279,17 @@ pub(crate) fn user_at_socket(address: &Address) -> Option<OsUser> {
         .flatten()
 }
 
+/// Where the superuser comes to the server of an address; `None` if that is on another host.
+pub(crate) fn socket(address: &Address) -> Option<String> {
+    let host = &address.host;
+    let ip: Option<std::net::IpAddr> = host.parse().ok();
+    if host.starts_with('/') {
+        return Some(host.clone());
+    }
+    let is_here = host.eq_ignore_ascii_case("localhost") || ip.is_some_and(|ip| ip.is_loopback());
+    is_here.then(|| lava_backup_pg::DEBIAN_SOCKETS.to_owned())
+}
+
 const NOGROUP: u32 = 65534;
 
 /// A user of this host, other than root.
@@ -348,6 +359,30 @@ fn port(config: &str) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_elsewhere_is_not_mistaken_for_the_one_on_this_host() {
+        let socket = |host: &str| {
+            socket(&Address {
+                host: host.into(),
+                port: 5432,
+                database: "l".into(),
+                user: "l".into(),
+                password: None,
+                os_user: None,
+            })
+        };
+        for here in ["localhost", "127.0.0.1", "::1"] {
+            assert_eq!(
+                socket(here).as_deref(),
+                Some(lava_backup_pg::DEBIAN_SOCKETS)
+            );
+        }
+        assert_eq!(socket("/srv/pg").as_deref(), Some("/srv/pg"));
+        for elsewhere in ["db.example.com", "10.0.0.1", "localhost.example.com"] {
+            assert_eq!(socket(elsewhere), None, "{elsewhere}");
+        }
+    }
 
     #[test]
     fn a_clusters_port_is_read_where_it_is_set_last() {

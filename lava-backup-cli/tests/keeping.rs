@@ -6,6 +6,7 @@ mod bench;
 mod common;
 
 use std::fs;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use bench::{ended, signal, wait};
@@ -371,6 +372,46 @@ fn is_stopped(child: &Child) -> bool {
     stat.rsplit(") ").next().unwrap().starts_with('T')
 }
 
+/// Stops a program where it has no lock on the store, which would keep a test waiting, too.
+fn stop_without_a_lock(child: &mut Child, store: &Path) {
+    let tmp = store.join("tmp");
+    wait(|| {
+        assert_eq!(child.try_wait().unwrap(), None, "it was too quick");
+        signal(child, "STOP");
+        wait(|| is_stopped(child));
+        let mut locking = Command::new("flock");
+        locking.arg("--nonblock").arg(&tmp).arg("true");
+        let free = locking.status().unwrap().success();
+        if !free {
+            signal(child, "CONT");
+        }
+        free
+    });
+}
+
+#[test]
+fn what_is_let_go_while_it_is_drilled_is_no_damage() {
+    let plain = Plain::new();
+    let names: Vec<String> = (0..3000).map(|at| format!("config/{at:04}")).collect();
+    let members: Vec<(&str, &str)> = names.iter().map(|n| (n.as_str(), n.as_str())).collect();
+    plain.back_up("m1", "master", "2026-11-19T01:00:00Z", &members);
+    let store = plain.dir.path().join("store");
+    let scratch = plain.dir.path().join("scratch");
+    fs::create_dir(&scratch).unwrap();
+    let mut command = program();
+    command.args(["drill", "--store"]).arg(&store).arg("m1");
+    command.arg("--scratch").arg(&scratch);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut drilling = command.spawn().unwrap();
+    wait(|| fs::read_dir(&scratch).unwrap().next().is_some());
+    stop_without_a_lock(&mut drilling, &store);
+    plain.store.forget(&"m1".parse().unwrap()).unwrap();
+    fs::remove_dir_all(store.join("frames")).unwrap();
+    signal(&drilling, "CONT");
+    ended(drilling).says(1, &["could not drill m1: it was let go meanwhile"]);
+    assert!(!store.join("backups/m1").exists());
+}
+
 #[test]
 fn what_is_let_go_while_a_store_is_verified_is_no_damage() {
     let plain = Plain::new();
@@ -384,20 +425,7 @@ fn what_is_let_go_while_a_store_is_verified_is_no_damage() {
     let mut verifying = command.stdout(Stdio::piped()).spawn().unwrap();
     let checked = |id: &str| store.join("backups").join(id).join("evidence").exists();
     wait(|| checked("m00"));
-    // Where it has a lock, it would keep this test waiting, too.
-    let tmp = store.join("tmp");
-    wait(|| {
-        assert_eq!(verifying.try_wait().unwrap(), None, "it was too quick");
-        signal(&verifying, "STOP");
-        wait(|| is_stopped(&verifying));
-        let mut locking = Command::new("flock");
-        locking.arg("--nonblock").arg(&tmp).arg("true");
-        let free = locking.status().unwrap().success();
-        if !free {
-            signal(&verifying, "CONT");
-        }
-        free
-    });
+    stop_without_a_lock(&mut verifying, &store);
     let too_late = checked("m99");
     plain.store.forget(&"m99".parse().unwrap()).unwrap();
     signal(&verifying, "CONT");

@@ -204,7 +204,8 @@ impl Store {
     /// Opens a sealed backup.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] if there is none of this id, [`ErrorKind::Damaged`] or [`ErrorKind::TooNew`] from its seal.
+    /// [`ErrorKind::NotFound`] if there is none of this id, [`ErrorKind::Damaged`] or
+    /// [`ErrorKind::TooNew`] from its seal.
     pub fn backup(&self, id: &BackupId) -> Result<Backup> {
         Backup::open(self, id)
     }

@@ -2,13 +2,13 @@
 
 use std::process::{Command, Stdio};
 
-use lava_backup_pg::{Address, ErrorKind, Snapshot};
+use lava_backup_pg::ErrorKind;
 
 use super::*;
 use crate::args::InstallArgs;
-use crate::host::{self, Host};
+use crate::collect;
+use crate::host::Host;
 use crate::throwaway::{Throwaway, Use};
-use crate::{collect, database};
 
 /// Packages that were installed.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -141,7 +141,7 @@ fn refuse_a_lab() -> Result<(), Failure> {
             false => Ok(()),
         };
     };
-    let mut snapshot = match look_into(&address) {
+    let mut snapshot = match collect::database(&address) {
         Ok(snapshot) => snapshot,
         Err(e) if e.kind() == ErrorKind::Absent => return Ok(()),
         Err(e) => {
@@ -170,31 +170,6 @@ fn refuse_a_lab() -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// The database as its own role sees it. lava-server's scripts write the settings before they make
-/// the role and the database; where they were cut off between, the server's superuser knows that
-/// there is none.
-fn look_into(address: &Address) -> Result<Snapshot, lava_backup_pg::Error> {
-    let refused = match Snapshot::take(address) {
-        Err(e) if e.kind() == ErrorKind::Connection => e,
-        taken => return taken,
-    };
-    let (true, Ok(os_user)) = (database::is_here(&address.host), host::postgres_user()) else {
-        return Err(refused);
-    };
-    let superuser = Address {
-        host: lava_backup_pg::DEBIAN_SOCKETS.to_owned(),
-        port: address.port,
-        database: address.database.clone(),
-        user: "postgres".to_owned(),
-        password: None,
-        os_user,
-    };
-    match Snapshot::take(&superuser) {
-        Err(e) if e.kind() != ErrorKind::Absent => Err(refused),
-        taken => taken,
-    }
 }
 
 fn set_up(file: &debian::SetupFile) -> Result<(), Failure> {

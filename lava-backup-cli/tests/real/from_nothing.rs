@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::PROGRAM;
 use crate::common::Ran;
 use crate::master::{self, Master};
 use crate::release::Release;
@@ -139,7 +140,7 @@ impl Cache {
 on_each_release!(a_backup_alone_makes_a_system_and_a_bare_debian_a_serving_master);
 
 fn a_backup_alone_makes_a_system_and_a_bare_debian_a_serving_master(release: &Release) {
-    let program = release.program();
+    let program = Path::new(PROGRAM);
     let lava_backup = |arguments: &[&str]| lava_backup(program, arguments);
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
     let lab = Clone(dir.path().join("lab"));
@@ -208,7 +209,7 @@ fn what_the_backup_lacks_comes_from_where_the_host_has_its_own(
 ) {
     // LAVA's own, which wants others of the mirror's, and no database.
     const WANTED: &str = "lava-common";
-    let program = release.program();
+    let program = Path::new(PROGRAM);
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
     let new = Clone(dir.path().join("new"));
     lava_master(&["clone", text(&release.root("bare")), text(&new.0)]).ends(0);

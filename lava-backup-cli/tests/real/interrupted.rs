@@ -19,6 +19,8 @@ const FILES: &str = "master.config.files";
 const CLUSTERS: &str = "/var/lib/postgresql";
 /// Where most of the files go.
 const MEDIA: &str = "/var/lib/lava-server/default/media";
+/// Of a disk with room for all.
+const ROOM: &str = "2G";
 /// All jobs of a lab, as the server makes text of them.
 const LAB: &str = "SELECT count(*), md5(string_agg(t::text, '' ORDER BY id)) \
     FROM lava_scheduler_app_testjob t";
@@ -53,8 +55,14 @@ fn a_restore_that_is_killed_after_every_step_brings_a_real_master_back(release: 
             SETTINGS => new.server("stop"),
             LOAD => {
                 // Whatever had to be stopped is.
-                fill(&new, CLUSTERS, 22);
+                put_on_a_disk(&new, CLUSTERS);
                 new.server("start");
+                for _ in 0..4 {
+                    // The server lets the log of earlier work go, and no more of it later.
+                    new.sql("CHECKPOINT");
+                    new.sql("SELECT pg_switch_wal()");
+                }
+                leave_free(&new, CLUSTERS, 22);
                 old = new.sql(LAB);
                 assert!(!old.starts_with("0|"), "{old}");
                 let is_whole = || assert_eq!(new.sql(LAB), old, "the old database is not whole");
@@ -65,7 +73,8 @@ fn a_restore_that_is_killed_after_every_step_brings_a_real_master_back(release: 
                 the_load_loses_its_host(&new);
                 is_whole();
                 assert_ne!(new.sql(BESIDE), "0", "it was not in the load");
-                fill(&new, MEDIA, 1);
+                put_on_a_disk(&new, MEDIA);
+                leave_free(&new, MEDIA, 1);
             }
             FILES => {
                 meets_a_full_disk(&new, FILES, MEDIA);
@@ -169,16 +178,22 @@ fn killed_after_a_step(new: &Master) -> bool {
     })
 }
 
-/// Puts a directory on a disk with so many free megabytes.
-fn fill(new: &Master, directory: &str, megabytes: u32) {
+/// Puts a directory on a disk of its own.
+fn put_on_a_disk(new: &Master, directory: &str) {
     let script = "cp -a DIRECTORY /root/kept
-        used=$(du -sm /root/kept | cut -f1)
-        mount -t tmpfs -o size=$((used + FREE))M,mode=$(stat -c %a DIRECTORY) tmpfs DIRECTORY
+        mount -t tmpfs -o size=SIZE,mode=$(stat -c %a DIRECTORY) tmpfs DIRECTORY
         chown --reference=/root/kept DIRECTORY
         cp -a /root/kept/. DIRECTORY; rm -r /root/kept";
-    let script = script
-        .replace("DIRECTORY", directory)
-        .replace("FREE", &megabytes.to_string());
+    let script = script.replace("DIRECTORY", directory).replace("SIZE", ROOM);
+    new.run(&["sh", "-ec", &script]).ends(0);
+}
+
+/// Makes that disk so small that so many megabytes are free.
+fn leave_free(new: &Master, directory: &str, megabytes: u32) {
+    let script = format!(
+        "used=$(df --output=used --block-size=1M {directory} | tail -n 1)
+        mount -o remount,size=$((used + {megabytes}))M {directory}"
+    );
     new.run(&["sh", "-ec", &script]).ends(0);
 }
 
@@ -197,8 +212,8 @@ fn meets_a_full_disk(new: &Master, step: &str, directory: &str) {
         "its log says why",
     ];
     assert!(words.iter().any(|word| said.contains(word)), "{said}");
-    new.run(&["mount", "-o", "remount,size=2G", directory])
-        .ends(0);
+    let enough = format!("remount,size={ROOM}");
+    new.run(&["mount", "-o", &enough, directory]).ends(0);
 }
 
 fn the_load_meets_a_full_disk(new: &Master) {

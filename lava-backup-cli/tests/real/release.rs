@@ -1,5 +1,4 @@
-//! Releases of LAVA, each with the Debian that ships it: pristine hosts, and a build of our program
-//! that runs on them.
+//! Releases of LAVA, each with the Debian that ships it, as pristine hosts.
 #![allow(unreachable_pub)]
 
 use std::path::{Path, PathBuf};
@@ -15,7 +14,6 @@ const DAILY: &str = "bookworm";
 pub struct Release {
     pub suite: &'static str,
     cache: PathBuf,
-    program: PathBuf,
 }
 
 /// Makes a job that is done on hosts of a release a test for each of them.
@@ -63,26 +61,12 @@ pub fn on(suite: &'static str, test: &str, job: fn(&Release)) {
 impl Release {
     /// A test without one is skipped.
     pub fn at_hand(suite: &'static str, test: &str) -> Option<Self> {
-        let place = |name: &str| std::env::var_os(name).map(PathBuf::from);
-        let Some(cache) = place("LAVA_BACKUP_CACHE") else {
+        let Some(cache) = std::env::var_os("LAVA_BACKUP_CACHE") else {
             skip(test, "LAVA_BACKUP_CACHE names no real LAVA masters");
             return None;
         };
-        let program = if suite == DAILY {
-            PROGRAM.into()
-        } else {
-            // With the oldest C library.
-            place("LAVA_BACKUP_PORTABLE").expect("scripts/build-portable builds it")
-        };
-        Some(Self {
-            suite,
-            cache,
-            program,
-        })
-    }
-
-    pub fn program(&self) -> &Path {
-        &self.program
+        let cache = cache.into();
+        Some(Self { suite, cache })
     }
 
     /// The root of a pristine master.
@@ -103,12 +87,12 @@ impl Release {
 
     /// A clone of the pristine master, running, with our program in it.
     pub fn master(&self, dir: PathBuf) -> Master {
-        Master::clone_of(&self.pristine(), dir, &self.program)
+        Master::clone_of(&self.pristine(), dir, Path::new(PROGRAM))
     }
 
     /// A clone of a pristine worker, as that of the master.
     pub fn worker(&self, dir: PathBuf) -> Master {
-        Master::clone_of(&self.root("worker"), dir, &self.program)
+        Master::clone_of(&self.root("worker"), dir, Path::new(PROGRAM))
     }
 
     /// A pristine master that is to become a lab, below `dir`, and the lab's backup, which it has in
