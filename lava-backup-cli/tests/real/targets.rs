@@ -69,6 +69,13 @@ fn what_is_wrong_with_a_real_target_is_told_by_its_code() {
             "refuse",
             "target.data_unknown",
         ),
+        // The superuser sees that there is a database, and tells nothing in its role's place.
+        (
+            "cd /; runuser -u postgres -- psql -qXc 'ALTER ROLE lavaserver NOLOGIN'",
+            "cd /; runuser -u postgres -- psql -qXc 'ALTER ROLE lavaserver LOGIN'",
+            "refuse",
+            "target.data_unknown",
+        ),
         (
             "lava-server manage workers add rack-z; lava-server manage device-types add qemu; \
                 lava-server manage devices add q --device-type qemu --worker rack-z",
